@@ -1,0 +1,64 @@
+# Set-up and main jobs. Each target makes what it needs: .venv from the python3 found (3.11+).
+#
+#   make demo                  the main job: a character model on real text   [BACKEND=cupy|torch|jax]
+#   make test                  the tests, on NumPy and array-api-strict
+#   make test-all              the same with torch and JAX as well
+#   make test-gpu              the same with CuPy, which must find a GPU      [CUDA=12]
+#   make lint                  ruff and mypy
+#   make bench                 the CPU benchmarks, against torch and JAX
+
+BACKEND ?= numpy
+CUDA ?= 13
+TORCH ?= torch
+PYTHON ?= python3
+TESTS ?= tests
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+NEEDS_numpy :=
+NEEDS_cupy := -e .[cuda$(CUDA)]
+NEEDS_torch := $(TORCH)
+NEEDS_jax := jax
+NEEDS_array_api_strict := array-api-strict
+
+.PHONY: demo test test-all test-gpu lint bench clean
+
+demo: $(VENV)/base
+	$(PIP) -e .[examples] $(NEEDS_$(BACKEND))
+	$(BIN)/python examples/char_rnn.py --backend $(BACKEND) $(ARGS)
+
+test: $(VENV)/test
+	$(BIN)/python -m pytest $(TESTS) $(ARGS)
+
+test-all: $(VENV)/test
+	$(PIP) $(TORCH) jax
+	RNNX_REQUIRE=numpy,array_api_strict,torch,jax $(BIN)/python -m pytest $(TESTS) $(ARGS)
+
+test-gpu: $(VENV)/test
+	$(PIP) $(NEEDS_cupy)
+	RNNX_REQUIRE=cupy $(BIN)/python -m pytest $(TESTS) $(ARGS)
+
+lint: $(VENV)/base
+	$(PIP) -e . --group dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/base
+	$(PIP) -e . $(TORCH) jax
+	$(BIN)/python benchmarks/cpu.py
+	$(BIN)/python benchmarks/footprint.py
+
+# pip of 25.1 or later knows dependency groups
+$(VENV)/base:
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --upgrade "pip>=25.1"
+	touch $@
+
+$(VENV)/test: $(VENV)/base pyproject.toml
+	$(PIP) -e . --group test
+	touch $@
+
+clean:
+	rm -rf $(VENV) .ci/venv build dist out *.egg-info

@@ -1,0 +1,94 @@
+"""What the benchmarks share: interleaved timing, the machine's description, the results file."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, TypeVar
+
+RESULTS = Path(__file__).parent / "results"
+Sample = TypeVar("Sample")
+
+
+def interleaved(
+    functions: Mapping[str, Callable[[], object]], *, seconds: float, least: int = 7
+) -> dict[str, float]:
+    """Return each function's median seconds, from the rounds of `take_turns`."""
+    samplers = {name: partial(_seconds, function) for name, function in functions.items()}
+    times = take_turns(samplers, seconds=seconds, least=least)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def take_turns(
+    samplers: Mapping[str, Callable[[], Sample]], *, seconds: float, least: int = 7
+) -> dict[str, list[Sample]]:
+    """Return what each sampler measured, from rounds in which all of them take their turn.
+
+    Interleaving spreads what else the machine does over all of them alike.
+    """
+    for sampler in samplers.values():  # compile, allocate, warm the caches
+        sampler()
+        sampler()
+    samples: dict[str, list[Sample]] = {name: [] for name in samplers}
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or len(next(iter(samples.values()))) < least:
+        for name, sampler in samplers.items():
+            samples[name].append(sampler())
+    return samples
+
+
+def environment(packages: Iterable[str]) -> dict[str, Any]:
+    """Return the machine, the interpreter and the packages' versions."""
+    return {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in packages},
+        "revision": _revision(),
+    }
+
+
+def write(name: str, result: dict[str, Any]) -> None:
+    """Write a result as JSON to `results/NAME.json` and say so."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps(result, indent=1) + "\n")
+    print(f"wrote {path}")
+
+
+def _seconds(function: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+def _revision() -> str:
+    if shutil.which("git") is None:  # a bare GPU machine
+        return ""
+    command = ["git", "describe", "--always", "--dirty"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=RESULTS.parent, check=False)
+    return done.stdout.strip()

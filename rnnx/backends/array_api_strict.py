@@ -1,0 +1,44 @@
+"""array-api-strict: rejects all that is not in the standard; its devices imitate accelerators."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import array_api_strict as xp
+import numpy as np
+
+from rnnx.backend import Array, Backend, BackendUnavailable
+
+
+class StrictBackend(Backend):
+    """array-api-strict arrays on one of its devices."""
+
+    __slots__ = ()
+
+    def to_numpy(self, x: Array) -> np.ndarray:
+        """Return `x` on the host."""
+        return np.asarray(x.to_device(xp.Device("CPU_DEVICE")))
+
+
+def probe() -> str:
+    """Return ``""``: it runs wherever NumPy does."""
+    return ""
+
+
+def devices() -> list[str]:
+    """Return the devices that this version imitates."""
+    return [device._device for device in xp.__array_namespace_info__().devices()]
+
+
+def make(device: Any, dtype: str) -> Backend:
+    """Return the backend; `device` is None, a name such as ``"device1"`` or a `Device`."""
+    name = getattr(device, "_device", device) or "CPU_DEVICE"
+    if name not in devices():
+        raise ValueError(
+            f"device of backend 'array_api_strict' must be None or one of {', '.join(devices())}, "
+            f"got {device!r}"
+        )
+    place = xp.Device(name)
+    if dtype not in xp.__array_namespace_info__().dtypes(device=place, kind="real floating"):
+        raise BackendUnavailable(f"device {name} has no {dtype}: use dtype='float32'")
+    return StrictBackend("array_api_strict", xp, place, getattr(xp, dtype))

@@ -1,0 +1,74 @@
+"""JAX: `jax.lax.scan` for the loop over time and `jax.jit` for whole training steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from rnnx.backend import Array, Backend, BackendUnavailable, Carry, Function
+
+
+class JaxBackend(Backend):
+    """JAX arrays on one device."""
+
+    __slots__ = ()
+
+    def scan(
+        self,
+        step: Callable[[Carry, tuple[Array, ...]], tuple[Carry, tuple[Array, ...]]],
+        carry: Carry,
+        xs: tuple[Array, ...],
+        *,
+        reverse: bool = False,
+    ) -> tuple[Carry, tuple[Array, ...]]:
+        """Scan with `jax.lax.scan`; worth its price only inside `compile`."""
+        return jax.lax.scan(step, carry, xs, reverse=reverse)
+
+    def compile(self, function: Function) -> Function:
+        """Return `function` under `jax.jit`."""
+        return jax.jit(function)
+
+    def synchronize(self) -> None:
+        """Wait for every array that is alive."""
+        for array in jax.live_arrays():
+            array.block_until_ready()
+
+
+def probe() -> str:
+    """Return ``""``: JAX that imports has a CPU."""
+    return ""
+
+
+def devices() -> list[str]:
+    """Return the devices of JAX's default platform, and the CPU."""
+    default = [str(device) for device in jax.devices()]
+    return default + [str(device) for device in jax.devices("cpu") if str(device) not in default]
+
+
+def make(device: Any, dtype: str) -> Backend:
+    """Return the backend; `device` is None, ``"cpu"``, ``"gpu:1"``, an index or a `jax.Device`."""
+    if dtype == "float64" and not jax.config.jax_enable_x64:
+        raise BackendUnavailable(
+            "JAX has float64 only in its x64 mode, which is off: call "
+            "jax.config.update('jax_enable_x64', True) first, or use dtype='float32'"
+        )
+    return JaxBackend("jax", jnp, _device(device), getattr(jnp, dtype))
+
+
+def _device(device: Any) -> jax.Device:
+    """Return the `jax.Device` that `device` names."""
+    if isinstance(device, jax.Device):
+        return device
+    platform, _, index = (
+        ("", "", str(device)) if isinstance(device, int) else str(device or "").partition(":")
+    )
+    try:
+        return jax.devices(platform or None)[int(index or 0)]
+    except (RuntimeError, IndexError, ValueError):
+        raise ValueError(
+            f"device of backend 'jax' must be None or one of {', '.join(devices())}, "
+            f"as in 'cpu' or 'cpu:0', got {device!r}"
+        ) from None

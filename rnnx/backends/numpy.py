@@ -1,0 +1,55 @@
+"""NumPy: the reference backend, on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import array_api_compat.numpy as xp
+import numpy as np
+
+from rnnx.backend import Array, Backend, Carry
+
+
+class NumpyBackend(Backend):
+    """NumPy arrays on the CPU."""
+
+    __slots__ = ()
+
+    def scan(
+        self,
+        step: Callable[[Carry, tuple[Array, ...]], tuple[Carry, tuple[Array, ...]]],
+        carry: Carry,
+        xs: tuple[Array, ...],
+        *,
+        reverse: bool = False,
+    ) -> tuple[Carry, tuple[Array, ...]]:
+        """Scan into buffers made at the first step: no list of T arrays, no stack of them."""
+        length = xs[0].shape[0]
+        order = range(length - 1, -1, -1) if reverse else range(length)
+        rows = zip(*(x[::-1] for x in xs), strict=True) if reverse else zip(*xs, strict=True)
+        buffers: tuple[np.ndarray, ...] | None = None
+        for t, row in zip(order, rows, strict=True):
+            carry, ys = step(carry, row)
+            if buffers is None:
+                buffers = tuple(np.empty((length, *y.shape), y.dtype) for y in ys)
+            for buffer, y in zip(buffers, ys, strict=True):
+                buffer[t] = y
+        return carry, buffers or ()
+
+
+def probe() -> str:
+    """Return ``""``: NumPy is a dependency."""
+    return ""
+
+
+def devices() -> list[str]:
+    """Return the one device."""
+    return ["cpu"]
+
+
+def make(device: Any, dtype: str) -> Backend:
+    """Return the backend; `device` is None or ``"cpu"``."""
+    if device not in (None, "cpu"):
+        raise ValueError(f"device of backend 'numpy' must be None or 'cpu', got {device!r}")
+    return NumpyBackend("numpy", xp, "cpu", getattr(xp, dtype))

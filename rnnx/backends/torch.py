@@ -1,0 +1,61 @@
+"""PyTorch: eager tensors, outside autograd, on any of its devices."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+import array_api_compat.torch as xp
+import numpy as np
+import torch
+
+from rnnx.backend import Array, Backend
+
+
+class TorchBackend(Backend):
+    """PyTorch tensors on one device. BPTT is our own, so nothing is recorded for autograd."""
+
+    __slots__ = ()
+
+    def to_numpy(self, x: Array) -> np.ndarray:
+        """Return `x` on the host."""
+        return x.detach().cpu().numpy()
+
+    def synchronize(self) -> None:
+        """Wait for the device's queue, where it has one."""
+        if self.device.type in ("cuda", "mps", "xpu"):
+            getattr(torch, self.device.type).synchronize()
+
+    def scope(self) -> AbstractContextManager[Any]:
+        """Turn autograd's recording off."""
+        return torch.no_grad()
+
+    def _upload(self, host: np.ndarray) -> Array:
+        # torch warns of read-only memory, and of negative strides it knows nothing
+        # (pytorch/pytorch#188023): give it a plain copy of either.
+        plain = host.flags.writeable and all(stride >= 0 for stride in host.strides)
+        return torch.asarray(host if plain else host.copy(order="C"), device=self.device)
+
+
+def probe() -> str:
+    """Return ``""``: torch that imports has a CPU."""
+    return ""
+
+
+def devices() -> list[str]:
+    """Return the CPU and each GPU."""
+    gpus = (f"cuda:{i}: {torch.cuda.get_device_name(i)}" for i in range(torch.cuda.device_count()))
+    return ["cpu", *gpus]
+
+
+def make(device: Any, dtype: str) -> Backend:
+    """Return the backend; `device` is all that `torch.device` takes."""
+    try:
+        place = torch.empty(0, device="cpu" if device is None else device).device
+    except (RuntimeError, TypeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(
+            f"device of backend 'torch' must be one of {', '.join(devices())}, got {device!r}: "
+            f"{reason}"
+        ) from None
+    return TorchBackend("torch", xp, place, getattr(xp, dtype))

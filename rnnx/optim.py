@@ -1,0 +1,217 @@
+"""Optimizers as pure functions: parameters, gradients and state are dicts of arrays.
+
+``state = optimizer.init(params)``, then at every step
+``params, state = optimizer.update(params, grads, state)``. Nothing is changed in place and nothing
+is read back to the host, so a whole training step can be compiled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from array_api_compat import array_namespace
+
+from rnnx.validate import fraction, positive
+
+Array = Any
+Params = dict[str, Array]
+State = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SGD:
+    """Gradient descent with momentum, as in torch.optim.SGD.
+
+    For every parameter w with gradient g::
+
+        v = μ v + g
+        w = w - η v
+
+    Parameters
+    ----------
+    learning_rate : float
+        η.
+    momentum : float
+        μ, in [0, 1); with 0, v is g and the state is empty.
+
+    Raises
+    ------
+    ValueError
+        For values outside their ranges.
+
+    References
+    ----------
+    B. T. Polyak, "Some methods of speeding up the convergence of iteration methods", USSR Comput.
+    Math. Math. Phys. 4 (1964), 1-17, doi:10.1016/0041-5553(64)90137-5.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> sgd, params = SGD(0.1), {"w": np.asarray([1.0])}
+    >>> params, state = sgd.update(params, {"w": np.asarray([2.0])}, sgd.init(params))
+    >>> params["w"].tolist()
+    [0.8]
+    """
+
+    learning_rate: float = 0.01
+    momentum: float = 0.0
+
+    def __post_init__(self) -> None:
+        _set(self, learning_rate=positive("learning_rate", self.learning_rate))
+        _set(self, momentum=fraction("momentum", self.momentum))
+
+    def init(self, params: Params) -> State:
+        """Return the state before the first step: v = 0."""
+        return {"velocity": _zeros_like(params)} if self.momentum else {}
+
+    def update(self, params: Params, grads: Params, state: State) -> tuple[Params, State]:
+        """Return the parameters and the state after one step."""
+        _check_keys(params, grads)
+        v = grads
+        if self.momentum:
+            v = {k: self.momentum * state["velocity"][k] + g for k, g in grads.items()}
+        params = {k: w - self.learning_rate * v[k] for k, w in params.items()}
+        return params, {"velocity": v} if self.momentum else {}
+
+
+@dataclass(frozen=True, slots=True)
+class Adam:
+    """Adam, as in torch.optim.Adam.
+
+    For every parameter w with gradient g, at step t = 1, 2, ...::
+
+        m = β₁ m + (1 - β₁) g
+        v = β₂ v + (1 - β₂) g²
+        w = w - η · m / (1 - β₁ᵗ) / (√(v / (1 - β₂ᵗ)) + ε)
+
+    Parameters
+    ----------
+    learning_rate : float
+        η.
+    beta1, beta2 : float
+        β₁ and β₂, in [0, 1).
+    epsilon : float
+        ε.
+
+    Raises
+    ------
+    ValueError
+        For values outside their ranges.
+
+    References
+    ----------
+    D. P. Kingma and J. Ba, "Adam: a method for stochastic optimization", ICLR 2015,
+    doi:10.48550/arXiv.1412.6980.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> adam, params = Adam(0.1), {"w": np.asarray([1.0])}
+    >>> params, state = adam.update(params, {"w": np.asarray([2.0])}, adam.init(params))
+    >>> round(float(params["w"][0]), 6)
+    0.9
+    """
+
+    learning_rate: float = 0.001
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+
+    def __post_init__(self) -> None:
+        _set(self, learning_rate=positive("learning_rate", self.learning_rate))
+        _set(self, beta1=fraction("beta1", self.beta1), beta2=fraction("beta2", self.beta2))
+        _set(self, epsilon=positive("epsilon", self.epsilon))
+
+    def init(self, params: Params) -> State:
+        """Return the state before the first step: m = v = 0, and the powers β₁⁰ = β₂⁰ = 1."""
+        one = _one_like(params)
+        return {
+            "mean": _zeros_like(params),
+            "square": _zeros_like(params),
+            "beta1_power": one,
+            "beta2_power": one,
+        }
+
+    def update(self, params: Params, grads: Params, state: State) -> tuple[Params, State]:
+        """Return the parameters and the state after one step."""
+        _check_keys(params, grads)
+        xp = array_namespace(*params.values())
+        b1, b2 = self.beta1, self.beta2
+        m = {k: b1 * state["mean"][k] + (1 - b1) * g for k, g in grads.items()}
+        v = {k: b2 * state["square"][k] + (1 - b2) * (g * g) for k, g in grads.items()}
+        p1, p2 = b1 * state["beta1_power"], b2 * state["beta2_power"]  # β₁ᵗ, β₂ᵗ
+        rate = self.learning_rate / (1 - p1)
+        params = {
+            k: w - rate * m[k] / (xp.sqrt(v[k] / (1 - p2)) + self.epsilon)
+            for k, w in params.items()
+        }
+        return params, {"mean": m, "square": v, "beta1_power": p1, "beta2_power": p2}
+
+
+def clip_by_global_norm(grads: Params, max_norm: float) -> tuple[Params, Array]:
+    """Scale all gradients by one factor, so that their joint norm is at most `max_norm`.
+
+    With ``n = √(Σ g²)`` over all entries of all gradients, each becomes
+    ``g · max_norm / max(n, max_norm)``: no branch on a value, so no copy to the host.
+
+    Parameters
+    ----------
+    grads : dict of arrays
+        The gradients by name.
+    max_norm : float
+        The bound, above zero.
+
+    Returns
+    -------
+    grads : dict of arrays
+        The scaled gradients.
+    norm : array, shape ()
+        n, before the scaling.
+
+    Raises
+    ------
+    ValueError
+        For a bound that is not above zero.
+
+    References
+    ----------
+    R. Pascanu, T. Mikolov and Y. Bengio, "On the difficulty of training recurrent neural networks",
+    ICML 2013, doi:10.48550/arXiv.1211.5063.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> clipped, norm = clip_by_global_norm({"w": np.asarray([3.0, 4.0])}, max_norm=1.0)
+    >>> float(norm), clipped["w"].round(3).tolist()
+    (5.0, [0.6, 0.8])
+    """
+    xp = array_namespace(*grads.values())
+    norm = xp.sqrt(sum(xp.sum(g * g) for g in grads.values()))
+    bound = xp.full_like(norm, positive("max_norm", max_norm))
+    scale = bound / xp.maximum(norm, bound)  # 1 exactly where the norm is within the bound
+    return {k: g * scale for k, g in grads.items()}, norm
+
+
+def _zeros_like(params: Params) -> Params:
+    xp = array_namespace(*params.values())
+    return {k: xp.zeros_like(w) for k, w in params.items()}
+
+
+def _one_like(params: Params) -> Array:
+    """Return 1 with no axes, in the dtype and on the device of the parameters."""
+    xp = array_namespace(*params.values())
+    first = next(iter(params.values()))
+    return xp.ones_like(xp.sum(first))
+
+
+def _check_keys(params: Mapping[str, Array], grads: Mapping[str, Array]) -> None:
+    if params.keys() != grads.keys():
+        raise ValueError(f"grads must have the parameters' names {list(params)}, got {list(grads)}")
+
+
+def _set(frozen: Any, **values: float) -> None:
+    """Set fields of a frozen dataclass while it is being made."""
+    for name, value in values.items():
+        object.__setattr__(frozen, name, value)

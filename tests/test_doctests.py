@@ -1,0 +1,29 @@
+"""Every example in a docstring runs and prints what it says."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+
+import pytest
+
+import rnnx
+
+MODULES = [
+    info.name
+    for info in pkgutil.walk_packages(rnnx.__path__, "rnnx.")
+    if not info.name.startswith("rnnx.backends.") and info.name != "rnnx.__main__"
+]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstrings_are_true(name: str) -> None:
+    """doctest finds no difference."""
+    assert doctest.testmod(importlib.import_module(name)).failed == 0
+
+
+@pytest.mark.parametrize("name", [name for name in rnnx.__all__ if name[0].isalpha()])
+def test_the_public_names_are_documented(name: str) -> None:
+    """Whatever `from rnnx import *` gives has a docstring of its own."""
+    assert getattr(rnnx, name).__doc__

@@ -1,0 +1,111 @@
+"""Losses: exact gradients, stable at extremes, the same on every backend."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import oracle
+import pytest
+from cases import assert_close
+
+from rnnx import Backend
+from rnnx.losses import mean_squared_error, softmax_cross_entropy
+
+MASK = np.asarray([[True, False], [True, True], [False, True]])
+
+
+def cross_entropy(logits: Any, targets: np.ndarray, counts: np.ndarray) -> Any:
+    """Return the mean of -log softmax at the targets, by the definition."""
+    log_p = logits - np.log(np.sum(np.exp(logits), axis=-1, keepdims=True))
+    return -np.sum(np.take_along_axis(log_p, targets[..., None], -1)[counts]) / np.sum(counts)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_cross_entropy_equals_the_oracle(bk: Backend, masked: bool) -> None:
+    """The loss is the definition's and its gradient the complex-step derivative, also masked."""
+    rng = np.random.default_rng(0)
+    logits, targets = 3 * rng.standard_normal((3, 2, 5)), rng.integers(0, 5, (3, 2))
+    counts = MASK if masked else np.ones_like(MASK)
+
+    def loss(a: dict[str, Any]) -> Any:
+        return cross_entropy(a["z"], targets, counts)
+
+    exact = oracle.complex_step(loss, {"z": logits})["z"]
+    mask = bk.asarray(MASK, dtype="bool") if masked else None
+    value, gradient = softmax_cross_entropy(
+        bk.asarray(logits), bk.asarray(targets, dtype="int32"), mask
+    )
+    assert value.dtype == bk.dtype
+    assert_close(bk, bk.xp.asarray(value), np.asarray(loss({"z": logits})), "loss")
+    assert_close(bk, gradient, exact, "dlogits")
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_mean_squared_error_equals_the_oracle(bk: Backend, masked: bool) -> None:
+    """The loss is the definition's and its gradient the complex-step derivative, also masked."""
+    rng = np.random.default_rng(1)
+    y, target = rng.standard_normal((3, 2)), rng.standard_normal((3, 2))
+    counts = MASK if masked else np.ones_like(MASK)
+
+    def loss(a: dict[str, Any]) -> Any:
+        return np.sum((a["y"] - target)[counts] ** 2) / np.sum(counts)
+
+    exact = oracle.complex_step(loss, {"y": y})["y"]
+    mask = bk.asarray(MASK, dtype="bool") if masked else None
+    value, gradient = mean_squared_error(bk.asarray(y), bk.asarray(target), mask)
+    assert_close(bk, bk.xp.asarray(value), np.asarray(loss({"y": y})), "loss")
+    assert_close(bk, gradient, exact, "dy")
+
+
+def test_cross_entropy_is_stable_for_huge_logits(bk: Backend) -> None:
+    """Logits of ±1e4 give finite, right losses and gradients, without a warning."""
+    logits = bk.asarray([[1e4, -1e4, 0.0], [-1e4, -1e4, -1e4]])
+    value, gradient = softmax_cross_entropy(logits, bk.asarray([1, 2], dtype="int32"))
+    assert bk.to_numpy(value) == pytest.approx((2e4 + np.log(3)) / 2, rel=1e-6)
+    third = 1 / 6
+    expected = [[0.5, -0.5, 0], [third, third, third - 0.5]]
+    np.testing.assert_allclose(bk.to_numpy(gradient), expected, atol=1e-7)
+
+
+def test_what_is_masked_has_no_effect(bk: Backend) -> None:
+    """NaN and wrong targets behind the mask change nothing; a mask of nothing gives zero."""
+    logits = np.asarray([[1.0, 2.0], [np.nan, np.inf]])
+    mask = bk.asarray([True, False], dtype="bool")
+    with np.errstate(invalid="ignore"):
+        value, gradient = softmax_cross_entropy(
+            bk.asarray(logits), bk.asarray([0, 99], dtype="int32"), mask
+        )
+        alone, _ = softmax_cross_entropy(bk.asarray(logits[:1]), bk.asarray([0], dtype="int32"))
+    assert bk.to_numpy(value) == bk.to_numpy(alone)
+    assert not np.any(bk.to_numpy(gradient)[1])
+    nothing = bk.asarray([False, False], dtype="bool")
+    value, gradient = mean_squared_error(bk.asarray([1.0, np.nan]), bk.zeros((2,)), nothing)
+    assert bk.to_numpy(value) == 0
+    assert not np.any(bk.to_numpy(gradient))
+
+
+def test_a_target_outside_the_classes_is_not_silent(bk: Backend) -> None:
+    """Without a value check on the device, a wrong target still shows: the loss is NaN."""
+    for wrong in (-1, 3):
+        value, gradient = softmax_cross_entropy(
+            bk.zeros((2, 3)), bk.asarray([0, wrong], dtype="int32")
+        )
+        assert np.isnan(bk.to_numpy(value))
+        assert np.isnan(bk.to_numpy(gradient)[1]).all()
+        assert not np.isnan(bk.to_numpy(gradient)[0]).any()
+
+
+def test_wrong_arguments_are_refused(bk: Backend) -> None:
+    """Shapes and kinds of dtype are checked: expected and got."""
+    z, k = bk.zeros((4, 2, 3)), bk.asarray(np.zeros((4, 2)), dtype="int32")
+    with pytest.raises(ValueError, match=r"targets must have shape \(4, 2\), got \(4, 2, 3\)"):
+        softmax_cross_entropy(z, z)
+    with pytest.raises(TypeError, match="targets must have a dtype of kind 'integral', got"):
+        softmax_cross_entropy(z, bk.zeros((4, 2)))
+    with pytest.raises(ValueError, match=r"mask must have shape \(4, 2\), got \(4,\)"):
+        softmax_cross_entropy(z, k, bk.asarray([True] * 4, dtype="bool"))
+    with pytest.raises(TypeError, match="mask must have a dtype of kind 'bool', got"):
+        mean_squared_error(z, z, z)
+    with pytest.raises(ValueError, match=r"targets must have shape \(4, 2, 3\), got \(4, 2\)"):
+        mean_squared_error(z, bk.zeros((4, 2)))

@@ -1,0 +1,137 @@
+"""Optimizers: their published equations, the same on every backend, nothing changed in place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from cases import assert_close
+
+from rnnx import Backend
+from rnnx.optim import SGD, Adam, clip_by_global_norm
+
+SHAPES = {"W": (3, 2), "b": (3,)}
+
+
+def arrays(seed: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return {name: rng.standard_normal(shape) for name, shape in SHAPES.items()}
+
+
+def sgd_by_hand(w: Any, gradients: list[Any], rate: float, momentum: float) -> Any:
+    velocity = 0.0
+    for g in gradients:
+        velocity = momentum * velocity + g
+        w = w - rate * velocity
+    return w
+
+
+def adam_by_hand(w: Any, gradients: list[Any], rate: float, b1: float, b2: float) -> Any:
+    """Return the parameter after Algorithm 1 of Kingma and Ba, with powers taken directly."""
+    m = v = 0.0
+    for t, g in enumerate(gradients, start=1):
+        m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g * g
+        w = w - rate * (m / (1 - b1**t)) / (np.sqrt(v / (1 - b2**t)) + 1e-8)
+    return w
+
+
+def run(bk: Backend, optimizer: Any, steps: int = 20) -> tuple[dict[str, Any], Any]:
+    """Return the parameters after some steps of fixed gradients, and the state."""
+    params = {k: bk.asarray(w) for k, w in arrays(0).items()}
+    state = optimizer.init(params)
+    for t in range(1, steps + 1):
+        grads = {k: bk.asarray(g) for k, g in arrays(t).items()}
+        params, state = optimizer.update(params, grads, state)
+    return params, state
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_sgd_is_its_equation(bk: Backend, momentum: float) -> None:
+    """Twenty steps equal the recurrence written out."""
+    params, _ = run(bk, SGD(0.05, momentum))
+    gradients = [arrays(t) for t in range(1, 21)]
+    for name, w in arrays(0).items():
+        expected = sgd_by_hand(w, [g[name] for g in gradients], 0.05, momentum)
+        assert_close(bk, params[name], expected, name)
+
+
+def test_adam_is_its_equation(bk: Backend) -> None:
+    """Twenty steps equal the paper's algorithm written out."""
+    params, _ = run(bk, Adam(0.05, beta1=0.8, beta2=0.99))
+    gradients = [arrays(t) for t in range(1, 21)]
+    for name, w in arrays(0).items():
+        expected = adam_by_hand(w, [g[name] for g in gradients], 0.05, 0.8, 0.99)
+        assert_close(bk, params[name], expected, name)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (SGD(0.05), ("SGD", {"lr": 0.05})),
+        (SGD(0.05, momentum=0.9), ("SGD", {"lr": 0.05, "momentum": 0.9})),
+        (Adam(0.01), ("Adam", {"lr": 0.01})),
+    ],
+    ids=["sgd", "momentum", "adam"],
+)
+def test_optimizers_equal_torch(ours: Any, theirs: tuple[str, dict[str, float]]) -> None:
+    """Fifty steps in float64 equal torch.optim to 1e-12."""
+    torch = pytest.importorskip("torch", reason="torch is the oracle here")
+    params = arrays(0)
+    tensors = {k: torch.tensor(w, requires_grad=True) for k, w in params.items()}
+    optimizer = getattr(torch.optim, theirs[0])(tensors.values(), **theirs[1])
+    state = ours.init(params)
+    for t in range(1, 51):
+        grads = arrays(t)
+        params, state = ours.update(params, grads, state)
+        for name, tensor in tensors.items():
+            tensor.grad = torch.tensor(grads[name])
+        optimizer.step()
+    for name, tensor in tensors.items():
+        np.testing.assert_allclose(params[name], tensor.detach().numpy(), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("optimizer", [SGD(0.1), SGD(0.1, 0.9), Adam(0.1)], ids=str)
+def test_nothing_is_changed_in_place(optimizer: Any) -> None:
+    """Parameters, gradients and state that went in are as they were."""
+    params, grads = arrays(0), arrays(1)
+    state = optimizer.init(params)
+    _, state = optimizer.update(params, grads, state)
+    before = repr((params, grads, state))
+    optimizer.update(params, grads, state)
+    assert repr((params, grads, state)) == before
+
+
+def test_clipping_bounds_the_joint_norm(bk: Backend) -> None:
+    """Above the bound all gradients shrink by one factor, below it they keep every bit."""
+    grads = {k: bk.asarray(g) for k, g in arrays(0).items()}
+    joint = np.sqrt(sum(np.sum(g * g) for g in arrays(0).values()))
+    clipped, norm = clip_by_global_norm(grads, joint / 4)
+    assert bk.to_numpy(norm) == pytest.approx(joint, rel=1e-6)
+    for name, g in arrays(0).items():
+        assert_close(bk, clipped[name], g / 4, name)
+    same, _ = clip_by_global_norm(grads, 2 * float(joint))
+    zero, norm = clip_by_global_norm({"W": bk.zeros((2, 2))}, 1.0)
+    assert bk.to_numpy(norm) == 0
+    assert not np.any(bk.to_numpy(zero["W"]))
+    for name, g in grads.items():
+        np.testing.assert_array_equal(bk.to_numpy(same[name]), bk.to_numpy(g))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: SGD(-1.0), "learning_rate must be above 0 and finite, got -1.0"),
+        (lambda: SGD(float("nan")), "learning_rate must be above 0"),
+        (lambda: SGD(momentum=1.0), r"momentum must be in \[0, 1\), got 1.0"),
+        (lambda: Adam(beta1=1.0), r"beta1 must be in \[0, 1\)"),
+        (lambda: Adam(beta2=-0.1), r"beta2 must be in \[0, 1\)"),
+        (lambda: Adam(epsilon=0.0), "epsilon must be above 0"),
+        (lambda: clip_by_global_norm(arrays(0), 0.0), "max_norm must be above 0"),
+        (lambda: SGD().update(arrays(0), {"W": 1}, {}), "names .*'W', 'b'.*, got .*'W'"),
+    ],
+)
+def test_wrong_values_are_refused(make: Any, message: str) -> None:
+    """Every hyperparameter has its range."""
+    with pytest.raises(ValueError, match=message):
+        make()

@@ -1,0 +1,120 @@
+"""The rules of the house, checked on the source: pure modules, one-way imports, a light import."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import rnnx
+
+PACKAGE = Path(rnnx.__file__).parent
+PURE = [
+    *sorted((PACKAGE / "cells").glob("*.py")),
+    *sorted((PACKAGE / "core").glob("*.py")),
+    PACKAGE / "elman.py",
+    PACKAGE / "losses.py",
+    PACKAGE / "optim.py",
+]
+LIBRARIES = {"numpy", "cupy", "torch", "jax", "array_api_strict"}
+READS = {"item", "tolist", "numpy", "get", "to_numpy", "cpu"}  # methods that copy to the host
+CONVERSIONS = {"float", "int", "bool", "complex"}  # of an array, they wait for the device
+CREATION = {"zeros", "ones", "full", "empty", "arange", "linspace", "eye", "asarray"}
+
+
+def violations(source: str) -> list[str]:
+    """Return what a pure module must not do, each with its line."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        line = getattr(node, "lineno", 0)
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            module = getattr(node, "module", None)
+            names = [module] if module else [alias.name for alias in node.names]
+            found += [
+                f"{line}: imports {name}" for name in names if name.split(".")[0] in LIBRARIES
+            ]
+        elif isinstance(node, ast.AugAssign):
+            found.append(f"{line}: assigns in place")
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            if any(isinstance(target, ast.Subscript) for target in targets):
+                found.append(f"{line}: writes into an array or a dict")
+        elif isinstance(node, ast.Call):
+            found += [f"{line}: {problem}" for problem in wrong_call(node)]
+        elif isinstance(node, ast.Attribute) and node.attr in ("T", "mT", "data"):
+            found.append(f"{line}: .{node.attr} is not of the standard for all shapes")
+    return found
+
+
+def wrong_call(node: ast.Call) -> list[str]:
+    """Return what is wrong with a call in a pure module."""
+    keywords = {keyword.arg for keyword in node.keywords}
+    problems = ["uses out="] if "out" in keywords else []
+    if isinstance(node.func, ast.Name) and node.func.id in CONVERSIONS and node.args:
+        if not isinstance(node.args[0], ast.Constant):
+            problems.append(f"{node.func.id}() may read a value back")
+    elif isinstance(node.func, ast.Attribute):
+        name = node.func.attr
+        if name in READS:
+            problems.append(f".{name}() reads a value back")
+        if name in CREATION and not {"dtype", "device"} <= keywords:
+            problems.append(f"{name}() without dtype= and device=")
+    return problems
+
+
+@pytest.mark.parametrize("path", PURE, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_pure_modules_are_pure(path: Path) -> None:
+    """No array library, no mutation, no read-back, no array of a default dtype or device."""
+    assert violations(path.read_text()) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["import numpy as np", "from jax import lax", "a += b", "x[0] = 1", "float(x)", "x.item()",
+     "xp.tanh(x, out=y)", "xp.zeros(3, dtype=d)", "x.T", "if bool(x): pass"],
+)  # fmt: skip
+def test_the_rules_find_what_they_forbid(source: str) -> None:
+    """Each rule has a case that breaks it."""
+    assert violations(source)
+
+
+ALLOWED = {  # room -> the rooms it may import, beside `backend` and itself
+    "cells": set(),
+    "core": {"cells"},
+    "losses": set(),
+    "optim": {"validate"},
+    "validate": set(),
+    "elman": {"core", "cells"},
+    "forms": set(),
+    "io": set(),
+    "backends": set(),
+    "backend": set(),
+    "simple": {"core", "cells", "elman", "forms", "io", "validate"},
+}
+
+
+@pytest.mark.parametrize("room", ALLOWED)
+def test_imports_point_one_way(room: str) -> None:
+    """A room of the house imports only the rooms below it."""
+    paths = (PACKAGE / room).glob("*.py") if (PACKAGE / room).is_dir() else [PACKAGE / f"{room}.py"]
+    for path in paths:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module == "rnnx":
+                rooms = {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("rnnx."):
+                rooms = {str(node.module).split(".")[1]}
+            else:
+                continue
+            assert rooms <= ALLOWED[room] | {"backend", room}, f"{path}:{node.lineno}: {rooms}"
+
+
+def test_importing_rnnx_imports_nothing_heavy() -> None:
+    """A fresh interpreter that imports rnnx has NumPy and array-api-compat, no other library."""
+    code = (
+        "import sys, rnnx; print(*(LIBRARIES & {name.split('.')[0] for name in sys.modules}))"
+    ).replace("LIBRARIES", repr((LIBRARIES - {"numpy"}) | {"matplotlib", "scipy", "tqdm"}))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
