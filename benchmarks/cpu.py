@@ -126,29 +126,33 @@ def make_problem(T: int, B: int, I: int, H: int) -> dict[str, Any]:
     return {"params": params, "x": x, "dy": dy, "h0": np.zeros((B, H), "float32")}
 
 
-def ours(problem: dict[str, Any]) -> tuple[Callable[[], object], Callable[[], object]]:
-    return ours_in("float32", problem)
-
-
-def ours_in(
-    dtype: str, problem: dict[str, Any]
-) -> tuple[Callable[[], object], Callable[[], dict[str, Any]]]:
+def ours(problem: dict[str, Any]) -> tuple[Callable[[], object], Callable[[], dict[str, Any]]]:
     from rnnx import get_backend
+
+    return ours_on(get_backend("numpy"), problem)
+
+
+def ours_on(
+    backend: Any, problem: dict[str, Any]
+) -> tuple[Callable[[], object], Callable[[], dict[str, Any]]]:
+    """Return our two runs on any backend."""
     from rnnx.cells.rnn import RNNCell
     from rnnx.core import layer
 
-    backend, cell = get_backend("numpy", dtype=dtype), RNNCell("tanh")
+    cell = RNNCell("tanh")
     params = {name: backend.asarray(W) for name, W in problem["params"].items()}
     x, dy, h0 = (backend.asarray(problem[name]) for name in ("x", "dy", "h0"))
 
     def forward() -> object:
-        return layer.forward(backend, cell, params, x, (h0,))
+        with backend.scope():
+            return layer.forward(backend, cell, params, x, (h0,))
 
     def training() -> dict[str, Any]:
-        states, saved = layer.forward(backend, cell, params, x, (h0,))
-        return layer.backward(
-            backend, cell, params, x, (h0,), states, saved, (dy,), (h0,)
-        )[2]  # fmt: skip
+        with backend.scope():
+            states, saved = layer.forward(backend, cell, params, x, (h0,))
+            return layer.backward(
+                backend, cell, params, x, (h0,), states, saved, (dy,), (h0,)
+            )[2]  # fmt: skip
 
     return forward, training
 
@@ -208,7 +212,9 @@ def compare(problem: dict[str, Any], training: Runs) -> dict[str, float]:
     """Return each gradient's largest error against ours in float64, relative to its largest."""
     import numpy as np
 
-    exact: Any = ours_in("float64", problem)[1]()
+    from rnnx import get_backend
+
+    exact: Any = ours_on(get_backend("numpy", dtype="float64"), problem)[1]()
     errors = {}
     for name, run in training.items():
         grads: Any = run()

@@ -25,7 +25,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from cpu import SHAPES as CPU_SHAPES
-from cpu import Runs, compare, make_problem, scaled
+from cpu import Runs, compare, make_problem, ours_on, scaled
 
 SHAPES = [*CPU_SHAPES, (256, 256, 512, 512), (1000, 32, 64, 64)]  # T, B, I, H
 PRECISIONS = ("fp32", "tf32")
@@ -209,24 +209,9 @@ def ours(problem: dict[str, Any]) -> Rival:
     import cupy
 
     from rnnx import get_backend
-    from rnnx.cells.rnn import RNNCell
-    from rnnx.core import layer
 
-    backend, cell = get_backend("cupy"), RNNCell("tanh")
-    params = {name: backend.asarray(W) for name, W in problem["params"].items()}
-    x, dy, h0 = (backend.asarray(problem[name]) for name in ("x", "dy", "h0"))
-
-    def forward() -> object:
-        with backend.scope():
-            return layer.forward(backend, cell, params, x, (h0,))
-
-    def training() -> dict[str, Any]:
-        with backend.scope():
-            states, saved = layer.forward(backend, cell, params, x, (h0,))
-            return layer.backward(
-                backend, cell, params, x, (h0,), states, saved, (dy,), (h0,)
-            )[2]  # fmt: skip
-
+    backend = get_backend("cupy")
+    forward, training = ours_on(backend, problem)
     start, end = cupy.cuda.Event(), cupy.cuda.Event()
     elapsed = partial(cupy.cuda.get_elapsed_time, start, end)
     clock = event_clock(start, end, elapsed, cupy.cuda.get_current_stream())
