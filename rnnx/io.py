@@ -77,8 +77,10 @@ def load(path: str | PathLike[str], model: str) -> tuple[dict[str, Any], dict[st
         For a file that is truncated, not ours, of another model or of another version.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        with zipfile.ZipFile(path) as archive:
+            arrays = {
+                name.removesuffix(".npy"): _read(archive, name) for name in archive.namelist()
+            }
         header = json.loads(arrays.pop(_HEADER).tobytes())
         found, version = header.pop("model"), header.pop("version")
     except FileNotFoundError:
@@ -98,6 +100,11 @@ def load(path: str | PathLike[str], model: str) -> tuple[dict[str, Any], dict[st
             "rnnx that wrote it"
         )
     return header, arrays
+
+
+def _read(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    with archive.open(name) as member:
+        return np.lib.format.read_array(member, allow_pickle=False)
 
 
 def _umask() -> int:
