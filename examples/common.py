@@ -1,0 +1,81 @@
+"""What the examples share: their options, the backend these name, pictures, the verdict."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from matplotlib.figure import Figure
+
+import rnnx
+
+
+def parser(description: str, *, epochs: int) -> argparse.ArgumentParser:
+    """Return a parser with the options of every example; `epochs` is the default of one."""
+    options = argparse.ArgumentParser(description=description.partition("\n")[0])
+    options.add_argument("--backend", default="numpy", help="numpy, cupy, torch, jax, ... or auto")
+    options.add_argument("--device", type=_device, help="index or name, as in cuda:0")
+    options.add_argument("--dtype", default="float32", choices=["float32", "float64"])
+    options.add_argument("--seed", type=int, default=0, help="of weights and data")
+    options.add_argument("--epochs", type=positive, default=epochs, help="default: %(default)s")
+    options.add_argument("--steps", type=positive, help="at most so many steps per epoch")
+    options.add_argument("--out", type=Path, default=Path("out"), help="folder for what is written")
+    return options
+
+
+def read(
+    options: argparse.ArgumentParser, arguments: Sequence[str] | None
+) -> tuple[argparse.Namespace, rnnx.Backend]:
+    """Return the options' values and the backend they name; make the output folder."""
+    values = options.parse_args(arguments)
+    try:
+        backend = rnnx.get_backend(values.backend, device=values.device, dtype=values.dtype)
+        values.out.mkdir(parents=True, exist_ok=True)
+    except (rnnx.BackendUnavailable, ValueError, OSError) as error:
+        fail(str(error))
+    return values, backend
+
+
+def fail(message: str) -> NoReturn:
+    """Exit with code 2 and one line: the example cannot be run as asked."""
+    print(f"{Path(sys.argv[0]).name}: error: {message}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def panels(*texts: tuple[str, str, str]) -> tuple[Figure, list[Any]]:
+    """Return a figure and its axes, side by side, one for each title, xlabel and ylabel."""
+    figure = Figure(figsize=(1 + 5 * len(texts), 4), layout="constrained")
+    columns = list(figure.subplots(1, len(texts), squeeze=False)[0])
+    for axes, (title, xlabel, ylabel) in zip(columns, texts, strict=True):
+        axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
+        axes.xaxis.get_major_locator().set_params(integer=True)  # epochs, steps
+        axes.grid(alpha=0.3)
+    return figure, columns
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a picture, drawn without a display, and say so."""
+    figure.savefig(path, dpi=150)
+    print(f"wrote {path}")
+
+
+def verdict(before: float, after: float) -> int:
+    """Return the exit code: 0 where the loss fell, else 1 (also for NaN), and say so."""
+    if after < before:
+        return 0
+    print(f"the loss did not fall: {before:.4g} before, {after:.4g} after", file=sys.stderr)
+    return 1
+
+
+def positive(text: str) -> int:
+    """Return an integer of at least 1: a type for argparse."""
+    if (value := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
+    return value
+
+
+def _device(text: str) -> int | str:
+    return int(text) if text.isdecimal() else text
