@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             loss, doutputs = mean_squared_error(rnn.forward(x), targets)
             rnn.backward(doutputs, learning_rate=0.5)
             losses.append(float(backend.to_numpy(loss)))
-            bar.set_postfix(loss=f"{losses[-1]:.4f}")
+            bar.set_postfix(loss=f"{losses[-1]:.4f}", refresh=False)
         loss, _ = mean_squared_error(rnn.forward(x), targets)
         losses.append(float(backend.to_numpy(loss)))
 
