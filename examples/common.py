@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
+
+# Read when NumPy is imported. The products in a loop over time are too small to share: a second
+# thread gains little, and on a busy machine every product would wait for that thread's turn.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from matplotlib.figure import Figure
 

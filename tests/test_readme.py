@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import shutil
 import subprocess
@@ -41,6 +42,12 @@ def test_the_python_blocks_run(
     learned = re.search(r"mean squared error ([\d.]+), ([\d.]+) without", out)
     assert learned is not None
     assert float(learned[1]) < 0.1 * float(learned[2])
+
+
+def test_the_measured_table_is_that_of_the_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    """README shows the numbers of the committed result files, no others."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    assert importlib.import_module("readme").section() in README
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="needs make")

@@ -54,7 +54,7 @@ def devices() -> list[str]:
 
 
 def make(device: Any, dtype: str) -> Backend:
-    """Return the backend; `device` is None, an index, ``"cuda:1"`` or a `cupy.cuda.Device`."""
+    """Return the backend; `device` is None, 1, ``"1"``, ``"cuda:1"`` or a `cupy.cuda.Device`."""
     count = cupy.cuda.runtime.getDeviceCount()
     index = _index(device)
     if index is None or not 0 <= index < count:
@@ -74,4 +74,6 @@ def _index(device: Any) -> int | None:
     if isinstance(device, int):
         return device
     kind, _, number = str(device).partition(":")
-    return int(number or 0) if kind in ("cuda", "gpu") and (number or "0").isdecimal() else None
+    index = kind if kind.isdecimal() else number or "0"
+    known = kind.isdecimal() or kind in ("cuda", "gpu")
+    return int(index) if known and index.isdecimal() else None

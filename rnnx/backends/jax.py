@@ -52,7 +52,7 @@ def make(device: Any, dtype: str) -> Backend:
     """Return the backend; `device` is None, ``"cpu"``, ``"gpu:1"``, an index or a `jax.Device`."""
     if dtype == "float64" and not jax.config.jax_enable_x64:
         raise BackendUnavailable(
-            "JAX has float64 only in its x64 mode, which is off: call "
+            "JAX has float64 only in its x64 mode, which is off: set JAX_ENABLE_X64=1 or call "
             "jax.config.update('jax_enable_x64', True) first, or use dtype='float32'"
         )
     return JaxBackend("jax", jnp, _device(device), getattr(jnp, dtype))
