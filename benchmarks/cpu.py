@@ -119,7 +119,7 @@ def make_problem(T: int, B: int, I: int, H: int) -> dict[str, Any]:
 
     rng = np.random.default_rng(0)
     bound = H**-0.5
-    shapes = {"weight_ih": (H, I), "weight_hh": (H, H), "bias": (H,)}
+    shapes = {"weight_ih": (H, I), "weight_hh": (H, H), "bias_ih": (H,)}
     params = {k: rng.uniform(-bound, bound, s).astype("float32") for k, s in shapes.items()}
     x = rng.standard_normal((T, B, I)).astype("float32")
     dy = rng.standard_normal((T, B, H)).astype("float32")
@@ -165,7 +165,7 @@ def torchs(problem: dict[str, Any]) -> tuple[Callable[[], object], Callable[[], 
     with torch.no_grad():
         for name in ("weight_ih", "weight_hh"):
             getattr(rnn, f"{name}_l0").copy_(torch.tensor(problem["params"][name]))
-        rnn.bias_ih_l0.copy_(torch.tensor(problem["params"]["bias"]))
+        rnn.bias_ih_l0.copy_(torch.tensor(problem["params"]["bias_ih"]))
         rnn.bias_hh_l0.zero_()
 
     def forward() -> object:
@@ -177,7 +177,7 @@ def torchs(problem: dict[str, Any]) -> tuple[Callable[[], object], Callable[[], 
         y, _ = rnn(x)
         y.backward(dy)
         grads = {name: getattr(rnn, f"{name}_l0").grad for name in ("weight_ih", "weight_hh")}
-        return grads | {"bias": rnn.bias_ih_l0.grad}
+        return grads | {"bias_ih": rnn.bias_ih_l0.grad}
 
     return forward, training
 
@@ -190,7 +190,7 @@ def jaxs(problem: dict[str, Any]) -> tuple[Callable[[], object], Callable[[], ob
     x, dy, h0 = (jnp.asarray(problem[name]) for name in ("x", "dy", "h0"))
 
     def run(params: Any, x: Any) -> Any:
-        z = x @ params["weight_ih"].T + params["bias"]
+        z = x @ params["weight_ih"].T + params["bias_ih"]
 
         def step(h: Any, z_t: Any) -> Any:
             h = jnp.tanh(z_t + h @ params["weight_hh"].T)

@@ -38,7 +38,7 @@ class Rival(NamedTuple):
     """A library's two runs, its clock, and its way to the host."""
 
     forward: Callable[[], object]
-    training: Callable[[], dict[str, Any]]  # the gradients by weight_ih, weight_hh and bias
+    training: Callable[[], dict[str, Any]]  # the gradients by weight_ih, weight_hh and bias_ih
     clock: Callable[[Callable[[], object]], tuple[float, float]]  # seconds: device, wall
     to_numpy: Callable[[Any], Any]
 
@@ -228,7 +228,7 @@ def torchs(problem: dict[str, Any]) -> Rival:
         with torch.no_grad():
             for name in ("weight_ih", "weight_hh"):
                 getattr(rnn, f"{name}_l0").copy_(torch.tensor(problem["params"][name]))
-            rnn.bias_ih_l0.copy_(torch.tensor(problem["params"]["bias"]))
+            rnn.bias_ih_l0.copy_(torch.tensor(problem["params"]["bias_ih"]))
             rnn.bias_hh_l0.zero_()
         return rnn
 
@@ -243,7 +243,7 @@ def torchs(problem: dict[str, Any]) -> Rival:
         y, _ = rnn(x)
         y.backward(dy)
         grads = {name: getattr(rnn, f"{name}_l0").grad for name in ("weight_ih", "weight_hh")}
-        return grads | {"bias": rnn.bias_ih_l0.grad}
+        return grads | {"bias_ih": rnn.bias_ih_l0.grad}
 
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     clock = event_clock(start, end, partial(start.elapsed_time, end), torch.cuda.current_stream())

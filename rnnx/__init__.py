@@ -7,9 +7,15 @@ are imported when a backend of theirs is asked for.
 from rnnx import losses, optim
 from rnnx._version import __version__
 from rnnx.backend import Backend, BackendUnavailable, available_backends, get_backend
+from rnnx.layers.gru import GRU
+from rnnx.layers.lstm import LSTM
+from rnnx.layers.rnn import RNN
 from rnnx.simple import SimpleRNN
 
 __all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
     "Backend",
     "BackendUnavailable",
     "SimpleRNN",

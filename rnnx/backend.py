@@ -96,7 +96,7 @@ class Backend:
         """
         dtype = dtype or self.dtype_name
         with self.scope():
-            if self._is_own(obj):
+            if self.is_own(obj):
                 return self._cast(obj, dtype)
             if isinstance(obj, list | tuple) and any(map(_is_device_array, obj)):
                 return self.xp.stack([self.asarray(item, dtype) for item in obj])
@@ -175,8 +175,8 @@ class Backend:
         """Return the context in which this backend's arrays are made and computed."""
         return nullcontext()
 
-    def _is_own(self, obj: object) -> bool:
-        """Whether `obj` is an array of this library; raise where it is on another device."""
+    def is_own(self, obj: object) -> bool:
+        """Return whether `obj` is an array of this library; raise where it is on another device."""
         if not (is_array_api_obj(obj) and array_namespace(obj) is self.xp):
             return False
         device = device_of(obj)
@@ -186,6 +186,10 @@ class Backend:
                 "move it there, or choose the backend's device to match"
             )
         return True
+
+    def is_traced(self, x: Array) -> bool:
+        """Return whether `x` stands for an array in a function that is being compiled."""
+        return False
 
     def _cast(self, x: Array, dtype: str) -> Array:
         """Return the own array `x` in the named dtype."""

@@ -93,11 +93,11 @@ def backward(
         "Wxh": grads["weight_ih"],
         "Whh": grads["weight_hh"],
         "Why": weight_gradient(xp, dy, h),
-        "bh": grads["bias"][:, None],
+        "bh": grads["bias_ih"][:, None],
         "by": bias_gradient(xp, dy)[:, None],
     }, da
 
 
 def _layer_params(params: Params) -> Params:
     """Return the hidden layer's parameters under the names of `rnnx.core.layer`."""
-    return {"weight_ih": params["Wxh"], "weight_hh": params["Whh"], "bias": params["bh"][:, 0]}
+    return {"weight_ih": params["Wxh"], "weight_hh": params["Whh"], "bias_ih": params["bh"][:, 0]}

@@ -18,6 +18,7 @@ from rnnx.backend import Array, Backend, get_backend
 from rnnx.cells.rnn import RNNCell
 from rnnx.core.products import product
 from rnnx.elman import Cache, Params
+from rnnx.parameters import replaced
 
 
 class SimpleRNN:
@@ -215,16 +216,7 @@ class SimpleRNN:
         ValueError, TypeError
             For an unknown name, a wrong shape, or numbers that are not real.
         """
-        shapes = self._shapes()
-        new = dict(self.params)
-        for name, value in params.items():
-            if name not in shapes:
-                raise ValueError(f"parameter must be one of {', '.join(shapes)}, got {name!r}")
-            array = self.backend.asarray(value)
-            if array.shape != shapes[name]:
-                raise ValueError(f"{name} must have shape {shapes[name]}, got {tuple(array.shape)}")
-            new[name] = array
-        self.params = new
+        self.params = replaced(self.backend, self.params, params)
         self._pass = None
 
     def to(

@@ -7,6 +7,7 @@ float64. A Python number never does.
 from __future__ import annotations
 
 import operator
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -29,6 +30,13 @@ def nonnegative(name: str, value: Any) -> float:
     if not 0 <= value < float("inf"):
         raise ValueError(f"{name} must be at least 0 and finite, got {value!r}")
     return float(value)
+
+
+def one_of(name: str, value: Any, known: Iterable[str]) -> str:
+    """Return a name that is among the known ones."""
+    if value not in list(known):
+        raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
+    return str(value)
 
 
 def fraction(name: str, value: Any) -> float:

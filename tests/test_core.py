@@ -26,7 +26,7 @@ def problem(shape: tuple[int, ...], seed: int = 0) -> dict[str, np.ndarray]:
     return {
         "weight_ih": rng.standard_normal((H, I)),
         "weight_hh": rng.standard_normal((H, H)) / np.sqrt(H),
-        "bias": 0.5 + np.abs(rng.standard_normal(H)),
+        "bias_ih": 0.5 + np.abs(rng.standard_normal(H)),
         "x": rng.standard_normal((T, B, I)),
         "h0": 0.5 + np.abs(rng.standard_normal((B, H))),
     }
@@ -94,24 +94,24 @@ def test_a_loss_at_the_first_step_reaches_what_comes_before_it() -> None:
 
 def drop_first_step(core_backward: Any) -> Any:
     def wrong(*arguments: Any) -> Any:
-        dz, _, dstate0 = core_backward(*arguments)
-        dz = np.concatenate([np.zeros_like(dz[:1]), dz[1:]])
-        return dz, dz, dstate0
+        d = core_backward(*arguments)
+        dz = np.concatenate([np.zeros_like(d.dz[:1]), d.dz[1:]])
+        return d._replace(dz=dz, dq=dz)
 
     return wrong
 
 
-def tanh_twice(self: RNNCell, xp: Any, states: Any, saved: Any) -> Any:
+def tanh_twice(self: RNNCell, xp: Any, before: Any, states: Any, saved: Any) -> Any:
     return (1 - np.tanh(states[0]) ** 2,)
 
 
-def state_after(xp: Any, dr: Any, h: Any, h0: Any) -> Any:
-    return weight_gradient(xp, dr, h)
+def state_after(xp: Any, state0: Any, states: Any, reset: Any = None) -> Any:
+    return states
 
 
 BUGS = {
     "the first step dropped": (portable, "backward", drop_first_step(portable.backward)),
-    "h_t in place of h_{t-1}": (layer, "_recurrent_gradient", state_after),
+    "h_t in place of h_{t-1}": (portable, "previous", state_after),
     "tanh applied twice": (RNNCell, "linearize", tanh_twice),
 }
 

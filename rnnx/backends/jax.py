@@ -31,6 +31,10 @@ class JaxBackend(Backend):
         """Return `function` under `jax.jit`."""
         return jax.jit(function)
 
+    def is_traced(self, x: Array) -> bool:
+        """Return whether `x` is one of `jax.jit`'s tracers."""
+        return isinstance(x, jax.core.Tracer)
+
     def synchronize(self) -> None:
         """Wait for every array that is alive."""
         for array in jax.live_arrays():

@@ -2,13 +2,13 @@
 
 Forward::
 
-    a_t = z_t + r_t                     z_t = x_t W_ihᵀ + b,  r_t = h_{t-1} W_hhᵀ
+    a_t = z_t + q_t                     z_t = x_t W_ihᵀ + b,  q_t = h_{t-1} W_hhᵀ
     h_t = φ(a_t)                        φ = tanh or max(0, ·)
 
 Backward, from dh_t::
 
     da_t = dh_t ⊙ φ'(a_t)               tanh: φ' = 1 - h_t²,  relu: φ' = [h_t > 0]
-    dz_t = dr_t = da_t                  h_{t-1} is read through r_t only
+    dz_t = dq_t = da_t                  h_{t-1} is read through q_t only
 
 References
 ----------
@@ -41,14 +41,16 @@ class RNNCell:
             raise ValueError(f"nonlinearity must be 'tanh' or 'relu', got {self.nonlinearity!r}")
 
     def step(
-        self, xp: ModuleType, z: Array, r: Array, state: tuple[Array]
+        self, xp: ModuleType, z: Array, q: Array, state: tuple[Array]
     ) -> tuple[tuple[Array], tuple[()]]:
-        """h_t = φ(z_t + r_t); h_t itself is all that the backward needs."""
-        a = z + r  # (B, H)
+        """h_t = φ(z_t + q_t); h_t itself is all that the backward needs."""
+        a = z + q  # (B, H)
         h = xp.tanh(a) if self.nonlinearity == "tanh" else xp.maximum(a, xp.zeros_like(a))
         return (h,), ()
 
-    def linearize(self, xp: ModuleType, states: tuple[Array], saved: tuple[()]) -> tuple[Array]:
+    def linearize(
+        self, xp: ModuleType, before: tuple[Array], states: tuple[Array], saved: tuple[()]
+    ) -> tuple[Array]:
         """φ'(a_t), a function of h_t alone."""
         (h,) = states  # (T, B, H)
         return (1 - h * h,) if self.nonlinearity == "tanh" else (xp.astype(h > 0, h.dtype),)
@@ -60,3 +62,7 @@ class RNNCell:
         (dh,), (slope,) = dstate, slopes
         da = dh * slope  # (B, H)
         return da, da, (None,)
+
+    def gradients(self, xp: ModuleType, da: Array) -> tuple[Array, Array]:
+        """Return dz and dq, one and the same."""
+        return da, da

@@ -1,0 +1,239 @@
+"""One layer in one direction over a batch with padding: the core between two permutations.
+
+What the core must not know is put around it here: the order in which rows are read, zeros beyond
+their ends, the final state at each row's last valid step, and recomputation.
+
+Checkpointing keeps, of every chunk of k steps, only the states before it; `backward` runs each
+chunk forward again before it goes back through it. The gradients are the same to rounding, and
+memory beside x and h falls from T steps to T/k + k.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from array_api_compat import device as device_of
+
+from rnnx.backend import Backend
+from rnnx.core import layer
+from rnnx.core.layer import Noise, Params
+from rnnx.core.portable import States
+from rnnx.layers.order import Order
+
+Array = Any
+
+
+class Setting(NamedTuple):
+    """What a pass of one direction runs with, beside its input."""
+
+    order: Order
+    noise: Noise
+    reset: Array | None  # (T, B) bool, in the order of reading
+
+
+class Kept(NamedTuple):
+    """What `backward` needs of one direction, in the order of reading."""
+
+    state0: States
+    states: States  # (T, B, ·), zero beyond each row's end; (h,) alone with checkpoints
+    saved: States
+    checkpoints: tuple[States, ...]  # the states before every chunk; empty without checkpoints
+
+
+def read(xp: ModuleType, order: Order, x: Array) -> Array:
+    """Return x (T, B, ·) in the order of reading, zero beyond each row's end."""
+    return _masked(xp, order.valid, x if order.steps is None else _take(xp, x, order.steps))
+
+
+def unread(xp: ModuleType, order: Order, x: Array) -> Array:
+    """Return what is in the order of reading, x (T, B, ·), in the order of time."""
+    return x if order.places is None else _take(xp, x, order.places)
+
+
+def forward(
+    backend: Backend,
+    cell: Any,
+    params: Params,
+    x: Array,
+    state0: States,
+    setting: Setting,
+    chunks: int,
+    keep: bool,
+) -> tuple[Array, States, Kept]:
+    """Return h (T, B, P) in the order of time, the final state, and what `backward` needs."""
+    xp = backend.xp
+    x = read(xp, setting.order, x)
+    if not chunks:
+        states, saved, final = _run(backend, cell, params, x, state0, setting, state0, keep)
+        return unread(xp, setting.order, states[0]), final, Kept(state0, states, saved, ())
+    before, final = state0, state0
+    checkpoints: list[States] = []
+    parts: list[Array] = []
+    for part in _parts(x.shape[0], chunks):
+        checkpoints.append(before)
+        piece = _piece(setting, part)
+        states, _, final = _run(backend, cell, params, x[part, ...], before, piece, final, False)
+        before = tuple([s[-1, ...] for s in states])
+        parts.append(states[0])
+    h = xp.concat(parts, axis=0)
+    return unread(xp, setting.order, h), final, Kept(state0, (h,), (), tuple(checkpoints))
+
+
+def backward(
+    backend: Backend,
+    cell: Any,
+    params: Params,
+    x: Array,
+    kept: Kept,
+    setting: Setting,
+    dh: Array | None,
+    dfinal: tuple[Array | None, ...],
+) -> tuple[Array, States, Params]:
+    """Return dx (T, B, I) in the order of time, dstate0 and the gradients of the parameters.
+
+    `dh` (T, B, P) is the gradient by h in the order of time, `dfinal` that by the final state; any
+    may be None.
+    """
+    xp = backend.xp
+    x = read(xp, setting.order, x)
+    dh = None if dh is None else read(xp, setting.order, dh)
+    ragged = setting.order.lengths is not None
+    dstate: States = tuple(
+        [
+            xp.zeros_like(s) if d is None or ragged else d
+            for s, d in zip(kept.state0, dfinal, strict=True)
+        ]
+    )
+    if not kept.checkpoints:
+        outer = _outer(xp, setting, dh, dfinal, x.shape[0])
+        dz, dstate, grads = layer.backward(
+            backend, cell, params, x, kept.state0, kept.states, kept.saved, outer, dstate,
+            noise=setting.noise, reset=setting.reset,
+        )  # fmt: skip
+    else:
+        dz, dstate, grads = _recompute(backend, cell, params, x, kept, setting, dh, dfinal, dstate)
+    if ragged:  # a row without a step ends in the state it starts from
+        empty = setting.order.lengths == 0  # (B, 1)
+        dstate = tuple(
+            [s if d is None else xp.where(empty, d, s) for s, d in zip(dstate, dfinal, strict=True)]
+        )
+    dx = layer.input_gradient(xp, dz, params["weight_ih"])
+    return unread(xp, setting.order, dx), dstate, grads
+
+
+def _recompute(
+    backend: Backend,
+    cell: Any,
+    params: Params,
+    x: Array,
+    kept: Kept,
+    setting: Setting,
+    dh: Array | None,
+    dfinal: tuple[Array | None, ...],
+    dstate: States,
+) -> tuple[Array, States, Params]:
+    """Go back chunk by chunk, running each forward again from the state before it."""
+    xp = backend.xp
+    total: Params = {}
+    dzs: list[Array] = []
+    parts = list(_parts(x.shape[0], len(kept.checkpoints)))
+    for part, before in reversed(list(zip(parts, kept.checkpoints, strict=True))):
+        piece, x_k = _piece(setting, part), x[part, ...]
+        states, saved, _ = _run(backend, cell, params, x_k, before, piece, before, True)
+        outer = _outer(xp, piece, None if dh is None else dh[part, ...], dfinal, x_k.shape[0])
+        dz, dstate, grads = layer.backward(
+            backend, cell, params, x_k, before, states, saved, outer, dstate,
+            noise=piece.noise, reset=piece.reset,
+        )  # fmt: skip
+        total = {k: total[k] + g for k, g in grads.items()} if total else grads
+        dzs.append(dz)
+    return xp.concat(dzs[::-1], axis=0), dstate, total
+
+
+def _run(
+    backend: Backend,
+    cell: Any,
+    params: Params,
+    x: Array,
+    state0: States,
+    setting: Setting,
+    final: States,
+    keep: bool,
+) -> tuple[States, States, States]:
+    """Return the states, zero beyond each row's end, the saved, and the state at that end.
+
+    `final` is what a row keeps that has no step here.
+    """
+    xp, (order, noise, reset) = backend.xp, setting
+    states, saved = layer.forward(
+        backend, cell, params, x, state0, noise=noise, reset=reset, keep=keep
+    )
+    if order.lengths is None:
+        return states, saved, tuple([s[-1, ...] for s in states])
+    states = tuple([_masked(xp, order.valid, s) for s in states])
+    last = order.lengths - 1  # (B, 1), below zero for a row without a step here
+    at = xp.clip(last, 0, x.shape[0] - 1)[:, 0][None, :]  # (1, B)
+    final = tuple(
+        [
+            xp.where(last < 0, old, _take(xp, s, at)[0, ...])
+            for s, old in zip(states, final, strict=True)
+        ]
+    )
+    return states, saved, final
+
+
+def _outer(
+    xp: ModuleType,
+    setting: Setting,
+    dh: Array | None,
+    dfinal: tuple[Array | None, ...],
+    T: int,
+) -> tuple[Array | None, ...]:
+    """Return the gradients by all states: dh, and at each row's last step that by the final state.
+
+    Without padding the latter enters the loop over time as the gradient by the last state.
+    """
+    none: tuple[Array | None, ...] = (None,) * (len(dfinal) - 1)
+    if setting.order.lengths is None:
+        return (dh, *none)
+    lengths = setting.order.lengths  # (B, 1)
+    t = xp.arange(T, dtype=lengths.dtype, device=device_of(lengths))[:, None, None]  # (T, 1, 1)
+    ends = t == lengths - 1  # (T, B, 1)
+    placed = [
+        None if d is None else xp.where(ends, d[None, ...], xp.zeros_like(d)[None, ...])
+        for d in dfinal
+    ]
+    if dh is not None:
+        placed[0] = dh if placed[0] is None else dh + placed[0]
+    return tuple(placed)
+
+
+def _parts(T: int, chunks: int) -> Iterator[slice]:
+    """Yield `chunks` slices of T steps, all of one length but perhaps the last."""
+    length = -(-T // chunks)
+    return (slice(start, min(start + length, T)) for start in range(0, T, length))
+
+
+def _piece(setting: Setting, part: slice) -> Setting:
+    """Return the setting of a chunk, whose input is already in the order of reading."""
+    order, noise, reset = setting
+    reset = None if reset is None else reset[part, ...]
+    if order.lengths is None:
+        return Setting(Order(None, None, None, None), noise, reset)
+    left = order.lengths - part.start  # beyond the chunk where the row goes on
+    valid = None if order.valid is None else order.valid[part, ...]
+    return Setting(Order(None, None, valid, left), noise, reset)
+
+
+def _masked(xp: ModuleType, valid: Array | None, x: Array) -> Array:
+    return x if valid is None else xp.where(valid, x, xp.zeros_like(x))
+
+
+def _take(xp: ModuleType, x: Array, index: Array) -> Array:
+    """Return x[index[s, b], b] of x (T, B, F), for an index (S, B)."""
+    T, B, F = x.shape
+    columns = xp.arange(B, dtype=index.dtype, device=device_of(index))
+    flat = xp.reshape(index * B + columns, (-1,))
+    return xp.reshape(xp.take(xp.reshape(x, (T * B, F)), flat, axis=0), (*index.shape, F))

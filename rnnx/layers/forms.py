@@ -1,0 +1,156 @@
+"""The forms in which batches come to the layers and go back, read to (T, B, features).
+
+A form is a marker, an empty tuple type or one of lengths, which travels in a cache as structure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rnnx.backend import Array, Backend
+from rnnx.forms import read_floating
+
+
+class TimeMajor(NamedTuple):
+    """(T, B, F)."""
+
+
+class BatchFirst(NamedTuple):
+    """(B, T, F)."""
+
+
+class Unbatched(NamedTuple):
+    """(T, F)."""
+
+
+class Listed(NamedTuple):
+    """A list of B arrays (T_b, F)."""
+
+    lengths: tuple[int, ...]
+
+
+def read(backend: Backend, x: Any, size: int, batch_first: bool) -> tuple[Array, Any]:
+    """Return x as (T, B, size) and its form."""
+    if isinstance(x, list | tuple):
+        return _read_list(backend, "x", x, size)
+    x = read_floating(backend, "x", x)
+    shape = "(B, T, {})" if batch_first else "(T, B, {})"
+    if x.ndim not in (2, 3) or x.shape[-1] != size or 0 in x.shape:
+        raise ValueError(
+            f"x must have shape {shape.format(size)} or (T, {size}) to match the layer's input, "
+            f"with T and B at least 1, got {tuple(x.shape)}"
+        )
+    if x.ndim == 2:
+        return x[:, None, :], Unbatched()
+    return (_swap(backend, x), BatchFirst()) if batch_first else (x, TimeMajor())
+
+
+def read_like(backend: Backend, name: str, x: Any, shape: tuple[int, ...], form: Any) -> Array:
+    """Return a gradient of `shape` (T, B, F) that comes in `form`."""
+    _, B, size = shape
+    if isinstance(form, Listed):
+        if not isinstance(x, list | tuple) or len(x) != B:
+            raise ValueError(f"{name} must be a list of {B} arrays, like the outputs")
+        padded, found = _read_list(backend, name, x, size)
+        if found != form:
+            raise ValueError(
+                f"{name} must have the outputs' lengths {list(form.lengths)}, "
+                f"got {list(found.lengths)}"
+            )
+        return padded
+    x = read_floating(backend, name, x)
+    expected = write_shape(shape, form)
+    if tuple(x.shape) != expected:
+        raise ValueError(f"{name} must have shape {expected}, got {tuple(x.shape)}")
+    if isinstance(form, Unbatched):
+        return x[:, None, :]
+    return _swap(backend, x) if isinstance(form, BatchFirst) else x
+
+
+def write(backend: Backend, y: Array, form: Any) -> Any:
+    """Return y (T, B, F) in `form`."""
+    if isinstance(form, Listed):
+        return [y[:length, b, :] for b, length in enumerate(form.lengths)]
+    if isinstance(form, Unbatched):
+        return y[:, 0, :]
+    return _swap(backend, y) if isinstance(form, BatchFirst) else y
+
+
+def write_shape(shape: tuple[int, ...], form: Any) -> tuple[int, ...]:
+    """Return the shape that (T, B, F) has in `form`."""
+    T, B, size = shape
+    if isinstance(form, Unbatched):
+        return T, size
+    return (B, T, size) if isinstance(form, BatchFirst) else (T, B, size)
+
+
+def read_flags(
+    backend: Backend, name: str, flags: Any, shape: tuple[int, ...], form: Any
+) -> Array | None:
+    """Return a boolean array (T, B) from one in the layout of the input, (B, T) batch first."""
+    if flags is None:
+        return None
+    kind = str(getattr(flags, "dtype", np.asarray(flags).dtype)).rpartition(".")[2]
+    if kind != "bool":
+        raise TypeError(f"{name} must be a boolean array, got dtype {kind}")
+    array = backend.asarray(flags, dtype="bool")
+    expected = write_shape((*shape[:2], 1), form)[:-1]
+    if tuple(array.shape) != expected:
+        raise ValueError(f"{name} must have shape {expected}, got {tuple(array.shape)}")
+    if isinstance(form, Unbatched):
+        return array[:, None]
+    return backend.xp.matrix_transpose(array) if isinstance(form, BatchFirst) else array
+
+
+def read_lengths(backend: Backend, lengths: Any, shape: tuple[int, ...]) -> Array | None:
+    """Return the lengths (B,) as integers on the device.
+
+    Those of a list or a NumPy array are checked against T; those that are on a device already are
+    not read back, and taken as they are.
+    """
+    if lengths is None:
+        return None
+    T, B = shape[:2]
+    on_device = backend.is_own(lengths) and not isinstance(lengths, np.ndarray)
+    host = lengths if on_device else np.asarray(lengths)
+    if tuple(host.shape) != (B,):
+        raise ValueError(f"lengths must have shape {(B,)}, got {tuple(host.shape)}")
+    if on_device:
+        if not backend.xp.isdtype(host.dtype, "integral"):
+            raise TypeError(f"lengths must be integers, got dtype {host.dtype}")
+    elif host.dtype.kind not in "iu":
+        raise TypeError(f"lengths must be integers, got dtype {host.dtype}")
+    elif host.min() < 0 or host.max() > T:
+        wrong = host[(host < 0) | (host > T)][0]
+        raise ValueError(f"lengths must be between 0 and T = {T}, got {wrong}")
+    return backend.asarray(host, dtype="int32")
+
+
+def _read_list(backend: Backend, name: str, rows: Sequence[Any], size: int) -> tuple[Array, Listed]:
+    """Return B arrays (T_b, size) as one (T, B, size), padded with zeros, and their lengths."""
+    if len(rows) == 0:
+        raise ValueError(f"{name} must hold at least one sequence, got an empty list")
+    arrays = []
+    for b, row in enumerate(rows):
+        array = read_floating(backend, f"{name}[{b}]", row)
+        if array.ndim != 2 or array.shape[-1] != size:
+            raise ValueError(
+                f"{name}[{b}] must have shape (T, {size}), got {tuple(array.shape)}: an array of "
+                "all sequences is not a list"
+            )
+        arrays.append(array)
+    lengths = tuple(array.shape[0] for array in arrays)
+    xp, T = backend.xp, max(lengths)
+    if T == 0:
+        raise ValueError(f"{name} must hold at least one step, got only empty sequences")
+    padded = [
+        xp.concat([array, backend.zeros((T - array.shape[0], size))], axis=0) for array in arrays
+    ]
+    return xp.stack(padded, axis=1), Listed(lengths)
+
+
+def _swap(backend: Backend, x: Array) -> Array:
+    return backend.xp.permute_dims(x, (1, 0, 2))

@@ -1,0 +1,475 @@
+"""What RNN, GRU and LSTM share: parameters, checks, and the verbs of every layer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, Self
+
+import numpy as np
+
+from rnnx import validate
+from rnnx.backend import Array, Backend, get_backend
+from rnnx.core.layer import Params
+from rnnx.core.portable import States
+from rnnx.forms import read_floating
+from rnnx.layers import forms, parameters, stack
+from rnnx.layers.direction import unread
+from rnnx.layers.parameters import Sizes, suffixes
+from rnnx.layers.stack import Cache
+from rnnx.layers.stepper import Stepper
+from rnnx.parameters import replaced
+
+Seed = int | np.random.Generator | None
+
+
+class Recurrent:
+    """The common part of `rnnx.RNN`, `rnnx.GRU` and `rnnx.LSTM`; made through these.
+
+    A call changes nothing on a layer, so one layer may serve several threads.
+    """
+
+    def __init__(
+        self,
+        cell: Any,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int,
+        *,
+        proj_size: int = 0,
+        bias: bool,
+        batch_first: bool,
+        dropout: float,
+        recurrent_dropout: float,
+        weight_drop: float,
+        bidirectional: bool,
+        weight_init: str,
+        recurrent_init: str,
+        forget_bias: float | None = None,
+        backend: str | Backend,
+        device: Any,
+        dtype: str,
+        seed: Seed,
+    ) -> None:
+        self.cell = cell
+        self.sizes = Sizes(
+            cell.gates,
+            validate.size("input_size", input_size),
+            validate.size("hidden_size", hidden_size),
+            _proj_size(proj_size, hidden_size),
+            validate.size("num_layers", num_layers),
+            2 if bidirectional else 1,
+            bool(bias),
+        )
+        self.batch_first = bool(batch_first)
+        self.dropout = validate.fraction("dropout", dropout)
+        self.recurrent_dropout = validate.fraction("recurrent_dropout", recurrent_dropout)
+        self.weight_drop = validate.fraction("weight_drop", weight_drop)
+        for name, value in (("weight_init", weight_init), ("recurrent_init", recurrent_init)):
+            validate.one_of(name, value, parameters.INITIALIZERS)
+        self.backend = get_backend(backend, device=device, dtype=dtype)
+        rng = np.random.default_rng(seed)
+        drawn = parameters.draw(self.sizes, rng, weight_init, recurrent_init, forget_bias)
+        self.params: Params = {name: self.backend.asarray(W) for name, W in drawn.items()}
+        self._stepper: Stepper | None = None
+
+    def __repr__(self) -> str:
+        s = self.sizes
+        extra = [f"proj_size={s.proj_size}"] * bool(s.proj_size)
+        extra += ["bidirectional=True"] * (s.directions == 2)
+        options = "".join(f", {text}" for text in extra)
+        name = type(self).__name__
+        return f"{name}({s.input_size}, {s.hidden_size}, {s.num_layers}{options}, {self.backend})"
+
+    def __call__(
+        self,
+        x: Any,
+        state: Any = None,
+        *,
+        params: Params | None = None,
+        lengths: Any = None,
+        mask: Any = None,
+        reset: Any = None,
+    ) -> tuple[Any, Any]:
+        """Return the outputs and the final state, for inference: no dropout, nothing kept.
+
+        Arguments and errors are those of `forward`.
+        """
+        y, state, _ = self._forward(x, state, params, {}, lengths, mask, reset, None, keep=False)
+        return y, state
+
+    def forward(
+        self,
+        x: Any,
+        state: Any = None,
+        *,
+        params: Params | None = None,
+        masks: Params | None = None,
+        lengths: Any = None,
+        mask: Any = None,
+        reset: Any = None,
+        checkpoint: int | str | None = None,
+    ) -> tuple[Any, Any, Cache]:
+        """Return the outputs, the final state, and a cache for `backward`.
+
+        Parameters
+        ----------
+        x : array or list of arrays
+            Shape (T, B, I), with `batch_first` (B, T, I), or (T, I) for one sequence; or a list of
+            B arrays (T_b, I) of any lengths, for which the outputs come as a list too.
+        state : array, or for an LSTM a pair of arrays, optional
+            The initial states, (L·D, B, P) and for the LSTM's c (L·D, B, H), with L layers, D
+            directions, layers first; without B for one sequence. Default is zero.
+        params : dict of arrays, optional
+            Parameters to run with in place of the layer's own.
+        masks : dict of arrays, optional
+            What `draw_masks` returned. By default drawn anew; ``{}`` is without dropout.
+        lengths : array of integers, shape (B,), optional
+            The number of valid steps of each row, 0 included; what follows them is padding, of any
+            value, and has no effect. On a device they are not checked, as that would wait for it.
+        mask : array of bool, shape (T, B) or (B, T) as x, optional
+            The valid steps of each row, in any pattern: as if the others were not there.
+        reset : array of bool, shape (T, B) or (B, T) as x, optional
+            The steps at which a new episode begins: before it the state restarts at zero.
+        checkpoint : int or "sqrt", optional
+            Keep the states of every so many steps only, ``"sqrt"`` for about √T, and compute what
+            lies between again in `backward`.
+
+        Returns
+        -------
+        y : array or list of arrays
+            h of the last layer, (T, B, D·P) in the form of x; zero at padded steps.
+        state : array or pair of arrays
+            The states after each row's last valid step, in the form of `state`.
+        cache : Cache
+            For `backward`, `states`; arrays only, and a pytree under JAX.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Where a shape, a dtype, a length, or a combination does not fit.
+        """
+        return self._forward(x, state, params, masks, lengths, mask, reset, checkpoint, keep=True)
+
+    def _forward(
+        self,
+        x: Any,
+        state: Any,
+        params: Params | None,
+        masks: Params | None,
+        lengths: Any,
+        mask: Any,
+        reset: Any,
+        checkpoint: int | str | None,
+        *,
+        keep: bool,
+    ) -> tuple[Any, Any, Cache]:
+        bk = self.backend
+        params = self.params if params is None else self._checked("params", params, self.params)
+        with bk.scope():
+            x, form = forms.read(bk, x, self.sizes.input_size, self.batch_first)
+            if lengths is not None and mask is not None:
+                raise ValueError("expected lengths or mask, got both: a mask says all")
+            if isinstance(form, forms.Listed):
+                if lengths is not None or mask is not None:
+                    raise ValueError("a list of sequences has its lengths: give neither")
+                lengths = np.asarray(form.lengths)
+            lengths = forms.read_lengths(bk, lengths, x.shape)
+            mask = forms.read_flags(bk, "mask", mask, x.shape, form)
+            reset = forms.read_flags(bk, "reset", reset, x.shape, form)
+            state0 = self._read_state("state", state, x.shape[1], form)
+            masks = self._masks(masks, x)
+            directions = self.sizes.directions
+            ways = stack.settings(bk.xp, x, directions, lengths, mask, reset)
+            chunks = _chunks(checkpoint, x.shape[0])
+            run, _ = _compiled(bk, self.cell, self.sizes, chunks, keep)
+            y, final, kept = run(params, x, state0, ways, masks)
+            cache = Cache(params, x, masks, ways, kept, form)
+            return forms.write(bk, y, form), self._write_state(final, form), cache
+
+    def backward(self, dy: Any, cache: Cache, dstate: Any = None) -> tuple[Any, Any, Params]:
+        """Return the gradients of a loss, from those by the outputs and by the final state.
+
+        Parameters
+        ----------
+        dy : array, list of arrays or None
+            The gradient by y, in its form; None where the loss does not read it.
+        cache : Cache
+            What `forward` returned.
+        dstate : array, pair of arrays or None
+            The gradient by the final state; for an LSTM a pair, each of which may be None.
+
+        Returns
+        -------
+        dx : array or list of arrays
+            The gradient by x, in its form; zero at padded steps.
+        dstate0 : array or pair of arrays
+            The gradient by the initial state.
+        grads : dict of arrays
+            The gradients by the parameters, by name.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Where a gradient's shape does not fit, the cache is not of such a layer, or both
+            gradients are None.
+        """
+        bk = self.backend
+        self._check_cache(cache)
+        T, B, _ = cache.x.shape
+        with bk.scope():
+            if dy is not None:
+                shape = (T, B, self.sizes.directions * self.sizes.output_size)
+                dy = forms.read_like(bk, "dy", dy, shape, cache.form)
+            dstates = self._read_dstate(dstate, B, cache.form)
+            if dy is None and all(d is None for d in dstates):
+                raise ValueError(
+                    "expected a gradient by y or by the final state, got None for both"
+                )
+            _, run = _compiled(bk, self.cell, self.sizes, 0, True)
+            dx, dstate0, grads = run(cache._replace(form=()), dy, dstates)
+            return forms.write(bk, dx, cache.form), self._write_state(dstate0, cache.form), grads
+
+    def step(self, x: Any, state: Any = None) -> tuple[Array, Any]:
+        """Take one step of a stream: return y_t and the state after it, without dropout.
+
+        Parameters
+        ----------
+        x : array, shape (I,) or (B, I)
+            The input of this step.
+        state : array or pair of arrays, optional
+            What the last step returned, (L, P) or (L, B, P), and (L, H) or (L, B, H) for an LSTM's
+            c; zero by default. `forward` takes it too, and gives it.
+
+        Returns
+        -------
+        y : array, shape (P,) or (B, P)
+            h of the last layer.
+        state : array or pair of arrays
+            The new state.
+
+        Raises
+        ------
+        ValueError
+            For a wrong shape, or a layer that reads its input backward, too. Shapes and dtypes that
+            a step has had before are not checked again.
+        """
+        stepper = self._stepper
+        if stepper is None or stepper.params is not self.params:
+            stepper = self._stepper = Stepper(self.backend, self.cell, self.sizes, self.params)
+        return stepper(x, state)
+
+    def states(self, cache: Cache) -> dict[str, Array]:
+        """Return every state of every layer and direction at every step, by name.
+
+        Parameters
+        ----------
+        cache : Cache
+            What `forward` returned, without checkpoints.
+
+        Returns
+        -------
+        dict of arrays
+            ``h_l0``, ``h_l0_reverse``, ``h_l1``, ... (T, B, P), for an LSTM ``c_l0``, ... (T, B, H)
+            too, in the form of x but never as lists; aligned with time, zero at padded steps.
+        """
+        self._check_cache(cache)
+        form = forms.TimeMajor() if isinstance(cache.form, forms.Listed) else cache.form
+        found = {}
+        with self.backend.scope():
+            for i, suffix in enumerate(suffixes(self.sizes)):
+                layer, d = divmod(i, self.sizes.directions)
+                kept = cache.kept[layer][d]
+                if kept.checkpoints:
+                    raise ValueError("expected a cache with all states, got one with checkpoints")
+                for letter, s in zip("hc", kept.states, strict=False):
+                    aligned = unread(self.backend.xp, cache.settings[d].order, s)
+                    found[f"{letter}_{suffix}"] = forms.write(self.backend, aligned, form)
+        return found
+
+    def draw_masks(self, shape: Sequence[int], seed: Seed = None) -> Params:
+        """Return dropout masks for an input of this shape, for `forward` to use.
+
+        Drawn on the host, so that the same seed gives the same masks on every backend. Entries are
+        zero with the layer's probability p and 1/(1 - p) else.
+
+        Parameters
+        ----------
+        shape : sequence of int
+            The shape of x; for a list of sequences, (T, B, I) of the longest.
+        seed : None, int or numpy.random.Generator
+
+        Returns
+        -------
+        dict of arrays
+            ``dropout_l{k}`` (T, B, D·P) between layers, anew at every step; ``recurrent_*`` (B, P)
+            on h in the recurrent product, one for the whole sequence; ``weight_*`` (G·H, P) on
+            weight_hh.
+        """
+        T, B = (shape[0], 1) if len(shape) == 2 else (shape[0], shape[1])
+        if self.batch_first and len(shape) == 3:
+            T, B = B, T
+        rng = np.random.default_rng(seed)
+        return {
+            name: self.backend.asarray((rng.random(s) >= p) / (1 - p))
+            for name, (s, p) in self._mask_shapes(T, B).items()
+        }
+
+    def set_params(self, params: Mapping[str, Any]) -> None:
+        """Replace some or all parameters, by name; on an error, none.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For an unknown name, a wrong shape, or numbers that are not real.
+        """
+        self.params = replaced(self.backend, self.params, params)
+
+    def to(self, backend: str | Backend, *, device: Any = None, dtype: str | None = None) -> Self:
+        """Return a copy on another backend, with the same parameters."""
+        target = get_backend(backend, device=device, dtype=dtype or self.backend.dtype_name)
+        copy = object.__new__(type(self))
+        copy.__dict__.update(self.__dict__)
+        copy.backend, copy._stepper = target, None
+        copy.params = {
+            name: target.asarray(self.backend.to_numpy(W).copy()) for name, W in self.params.items()
+        }
+        return copy
+
+    def _mask_shapes(self, T: int, B: int) -> dict[str, tuple[tuple[int, ...], float]]:
+        """Return the shape and the probability of every dropout mask."""
+        s, P = self.sizes, self.sizes.output_size
+        found: dict[str, tuple[tuple[int, ...], float]] = {}
+        if self.dropout:
+            between = range(s.num_layers - 1)
+            found |= {f"dropout_l{k}": ((T, B, s.directions * P), self.dropout) for k in between}
+        for suffix in suffixes(s):
+            if self.recurrent_dropout:
+                found[f"recurrent_{suffix}"] = ((B, P), self.recurrent_dropout)
+            if self.weight_drop:
+                found[f"weight_{suffix}"] = ((s.gates * s.hidden_size, P), self.weight_drop)
+        return found
+
+    def _masks(self, masks: Params | None, x: Array) -> Params:
+        """Return the masks to use: those given, checked, or new ones."""
+        shapes = self._mask_shapes(x.shape[0], x.shape[1])
+        if masks is None and shapes:
+            if self.backend.is_traced(x):
+                raise ValueError(
+                    "a compiled function would use one dropout mask for ever: draw them outside "
+                    "with draw_masks and give them as masks="
+                )
+            plain = (x.shape[1], x.shape[0]) if self.batch_first else x.shape[:2]
+            return self.draw_masks((*plain, x.shape[2]))
+        masks = masks or {}
+        for name, mask in masks.items():
+            if name not in shapes:
+                raise ValueError(f"masks must be of {list(shapes)}, got {name!r}: use draw_masks")
+            if tuple(mask.shape) != shapes[name][0]:
+                raise ValueError(
+                    f"masks[{name!r}] must have shape {shapes[name][0]}, got {tuple(mask.shape)}"
+                )
+        return masks
+
+    def _checked(self, what: str, params: Params, like: Params) -> Params:
+        """Return params, which must have the names and the shapes of `like`."""
+        if params.keys() != like.keys():
+            raise ValueError(f"{what} must have the names {list(like)}, got {list(params)}")
+        for name, W in params.items():
+            if W.shape != like[name].shape:
+                raise ValueError(
+                    f"{what}[{name!r}] must have shape {tuple(like[name].shape)}, "
+                    f"got {tuple(W.shape)}"
+                )
+        return params
+
+    def _check_cache(self, cache: Any) -> None:
+        if not isinstance(cache, Cache):
+            raise TypeError(f"expected the cache that forward returned, got {type(cache).__name__}")
+        self._checked("the cache of another layer: its params", cache.params, self.params)
+        if not self.backend.is_own(cache.x):
+            raise TypeError(
+                f"expected a cache of {self.backend}, got one of another library: run forward of "
+                "this copy of the layer"
+            )
+
+    def _state_shapes(self, batch: int, form: Any) -> list[tuple[int, ...]]:
+        rows = self.sizes.num_layers * self.sizes.directions
+        widths = [self.sizes.output_size, self.sizes.hidden_size][: self.cell.state_size]
+        single = isinstance(form, forms.Unbatched)
+        return [(rows, width) if single else (rows, batch, width) for width in widths]
+
+    def _read_arrays(self, name: str, state: Any, batch: int, form: Any) -> list[Array | None]:
+        """Return the arrays of a state, (L·D, B, ·) each; None where it is None."""
+        shapes = self._state_shapes(batch, form)
+        if len(shapes) == 1:
+            arrays = [state]
+        elif state is None:
+            arrays = [None] * len(shapes)
+        elif isinstance(state, list | tuple) and len(state) == len(shapes):
+            arrays = list(state)
+        else:
+            raise ValueError(f"{name} must be a pair (h, c), got {type(state).__name__}")
+        found: list[Array | None] = []
+        for letter, array, shape in zip("hc", arrays, shapes, strict=False):
+            if array is None:
+                found.append(None)
+                continue
+            array = read_floating(self.backend, f"{name}, {letter}", array)
+            if tuple(array.shape) != shape:
+                raise ValueError(
+                    f"{name}, {letter}, must have shape {shape}, got {tuple(array.shape)}"
+                )
+            found.append(array if len(shape) == 3 else array[:, None, :])
+        return found
+
+    def _read_state(self, name: str, state: Any, batch: int, form: Any) -> States:
+        """Return the state's arrays, (L·D, B, ·) each; zeros for None."""
+        wide = self._state_shapes(batch, forms.TimeMajor())
+        arrays = self._read_arrays(name, state, batch, form)
+        return tuple(
+            self.backend.zeros(shape) if array is None else array
+            for shape, array in zip(wide, arrays, strict=True)
+        )
+
+    def _read_dstate(self, dstate: Any, batch: int, form: Any) -> tuple[Array | None, ...]:
+        return tuple(self._read_arrays("dstate", dstate, batch, form))
+
+    def _write_state(self, state: States, form: Any) -> Any:
+        if isinstance(form, forms.Unbatched):
+            state = tuple(s[:, 0, :] for s in state)
+        return state[0] if len(state) == 1 else state
+
+
+@lru_cache(maxsize=64)
+def _compiled(
+    backend: Backend, cell: Any, sizes: Sizes, chunks: int, keep: bool
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Return a stack's forward and backward on a backend, compiled once where it compiles."""
+
+    def forward(params: Params, x: Array, state0: States, ways: Any, masks: Params) -> Any:
+        return stack.forward(backend, cell, sizes, params, x, state0, ways, masks, chunks, keep)
+
+    def backward(cache: Cache, dy: Array | None, dstate: tuple[Array | None, ...]) -> Any:
+        return stack.backward(backend, cell, sizes, cache, dy, dstate)
+
+    return backend.compile(forward), backend.compile(backward)
+
+
+def _chunks(checkpoint: int | str | None, T: int) -> int:
+    """Return the number of chunks, 0 for none."""
+    if checkpoint is None:
+        return 0
+    length = math.isqrt(T - 1) + 1 if checkpoint == "sqrt" else checkpoint
+    if isinstance(length, str):
+        raise ValueError(f"checkpoint must be a number of steps or 'sqrt', got {checkpoint!r}")
+    return -(-T // validate.size("checkpoint", length))
+
+
+def _proj_size(proj_size: int, hidden_size: int) -> int:
+    if proj_size != 0 and not 0 < validate.size("proj_size", proj_size) < hidden_size:
+        raise ValueError(
+            f"proj_size must be below hidden_size = {hidden_size}, or 0 for none, got {proj_size}"
+        )
+    return int(proj_size)

@@ -1,0 +1,156 @@
+"""A stack of recurrent layers in one or two directions, as pure functions.
+
+Layer l reads, at every step, the h of layer l - 1, both directions side by side, times its dropout
+mask. `backward` goes back through all of it, and makes each layer's input again from the states
+below it, so that nothing is kept twice.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from rnnx.backend import Backend
+from rnnx.core.layer import Noise, Params
+from rnnx.core.portable import States
+from rnnx.layers import direction, order
+from rnnx.layers.direction import Kept, Setting
+from rnnx.layers.parameters import Sizes, select, suffixes
+
+Array = Any
+
+
+class Cache(NamedTuple):
+    """All that the backward of a stack needs: arrays, in nested tuples and dicts."""
+
+    params: Params  # those it ran with
+    x: Array  # (T, B, I)
+    masks: Params  # dropout, by name
+    settings: tuple[Setting, ...]  # one per direction
+    kept: tuple[tuple[Kept, ...], ...]  # per layer and direction
+    form: Any  # a marker of rnnx.layers.forms
+
+
+def settings(
+    xp: ModuleType,
+    x: Array,
+    directions: int,
+    lengths: Array | None,
+    mask: Array | None,
+    reset: Array | None,
+) -> tuple[Setting, ...]:
+    """Return, for each direction, how it reads a batch x (T, B, I)."""
+    T = x.shape[0]
+    found = []
+    for reverse in (False, True)[:directions]:
+        if mask is not None:
+            how = order.from_mask(xp, mask, reverse)
+        elif lengths is not None:
+            how = order.from_lengths(xp, lengths, T, reverse)
+        else:
+            how = order.full(xp, x, T, reverse)
+        restart = None if reset is None else order.restarts(xp, reset, how, reverse)
+        found.append(Setting(how, Noise(), restart))
+    return tuple(found)
+
+
+def forward(
+    backend: Backend,
+    cell: Any,
+    sizes: Sizes,
+    params: Params,
+    x: Array,
+    state0: States,
+    ways: tuple[Setting, ...],
+    masks: Params,
+    chunks: int,
+    keep: bool,
+) -> tuple[Array, States, tuple[tuple[Kept, ...], ...]]:
+    """Return y (T, B, D·P), the final states (L·D, B, ·), and what is kept of every layer."""
+    xp = backend.xp
+    finals: list[States] = []
+    kept: list[tuple[Kept, ...]] = []
+    for layer, names in enumerate(_layers(sizes)):
+        x = _dropped(x, masks.get(f"dropout_l{layer - 1}"))
+        hs, keeps = [], []
+        for way, name in zip(ways, names, strict=True):
+            start = tuple([s[len(finals), ...] for s in state0])
+            noisy = _noisy(way, masks, name)
+            h, final, rest = direction.forward(
+                backend, cell, select(params, name), x, start, noisy, chunks, keep
+            )
+            hs.append(h)
+            keeps.append(rest)
+            finals.append(final)
+        x = hs[0] if len(hs) == 1 else xp.concat(hs, axis=-1)
+        if keep:
+            kept.append(tuple(keeps))
+    state = tuple([xp.stack(list(arrays), axis=0) for arrays in zip(*finals, strict=True)])
+    return x, state, tuple(kept)
+
+
+def backward(
+    backend: Backend,
+    cell: Any,
+    sizes: Sizes,
+    cache: Cache,
+    dy: Array | None,
+    dstate: tuple[Array | None, ...],
+) -> tuple[Array, States, Params]:
+    """Return dx (T, B, I), the gradients by the initial states (L·D, B, ·) and by params."""
+    xp, P = backend.xp, sizes.output_size
+    grads: Params = {}
+    starts: list[States] = []
+    for layer, names in reversed(list(enumerate(_layers(sizes)))):
+        x = _input(xp, cache, layer)
+        dxs, below = [], []
+        for d, (way, name) in enumerate(zip(cache.settings, names, strict=True)):
+            dh = None if dy is None else dy[..., d * P : (d + 1) * P]
+            row = layer * len(names) + d
+            dfinal = tuple([None if s is None else s[row, ...] for s in dstate])
+            dx, dstart, dparams = direction.backward(
+                backend,
+                cell,
+                select(cache.params, name),
+                x,
+                cache.kept[layer][d],
+                _noisy(way, cache.masks, name),
+                dh,
+                dfinal,
+            )
+            dxs.append(dx)
+            below.append(dstart)
+            grads = grads | {f"{key}_{name}": g for key, g in dparams.items()}
+        starts = below + starts
+        dy = _dropped(
+            dxs[0] if len(dxs) == 1 else dxs[0] + dxs[1], cache.masks.get(f"dropout_l{layer - 1}")
+        )
+    dstate0 = tuple([xp.stack(list(arrays), axis=0) for arrays in zip(*starts, strict=True)])
+    return dy, dstate0, {name: grads[name] for name in cache.params}
+
+
+def _layers(sizes: Sizes) -> list[list[str]]:
+    """Return the suffixes of the directions of every layer."""
+    names, D = suffixes(sizes), sizes.directions
+    return [names[i : i + D] for i in range(0, len(names), D)]
+
+
+def _input(xp: ModuleType, cache: Cache, layer: int) -> Array:
+    """Return the input of a layer: x, or the states below, in the order of time, with dropout."""
+    if layer == 0:
+        return cache.x
+    hs = [
+        direction.unread(xp, way.order, keep.states[0])
+        for way, keep in zip(cache.settings, cache.kept[layer - 1], strict=True)
+    ]
+    x = hs[0] if len(hs) == 1 else xp.concat(hs, axis=-1)
+    return _dropped(x, cache.masks.get(f"dropout_l{layer - 1}"))
+
+
+def _dropped(x: Array, mask: Array | None) -> Array:
+    return x if mask is None else x * mask
+
+
+def _noisy(way: Setting, masks: Params, name: str) -> Setting:
+    """Return a direction's setting with the masks of one layer."""
+    return way._replace(noise=Noise(masks.get(f"recurrent_{name}"), masks.get(f"weight_{name}")))
