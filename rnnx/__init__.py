@@ -7,9 +7,15 @@ are imported when a backend of theirs is asked for.
 from rnnx import losses, optim
 from rnnx._version import __version__
 from rnnx.backend import Backend, BackendUnavailable, available_backends, get_backend
+from rnnx.bptt import chunked_bptt, tbptt
+from rnnx.checks import gradcheck
+from rnnx.layers.dropout import Dropout
+from rnnx.layers.embedding import Embedding
 from rnnx.layers.gru import GRU
+from rnnx.layers.linear import Linear
 from rnnx.layers.lstm import LSTM
 from rnnx.layers.rnn import RNN
+from rnnx.layers.sequential import Sequential
 from rnnx.simple import SimpleRNN
 
 __all__ = [
@@ -18,10 +24,17 @@ __all__ = [
     "RNN",
     "Backend",
     "BackendUnavailable",
+    "Dropout",
+    "Embedding",
+    "Linear",
+    "Sequential",
     "SimpleRNN",
     "__version__",
     "available_backends",
+    "chunked_bptt",
     "get_backend",
+    "gradcheck",
     "losses",
     "optim",
+    "tbptt",
 ]

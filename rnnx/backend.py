@@ -187,9 +187,15 @@ class Backend:
             )
         return True
 
-    def is_traced(self, x: Array) -> bool:
-        """Return whether `x` stands for an array in a function that is being compiled."""
-        return False
+    def computes_with(self, dtype: str) -> bool:
+        """Return whether arrays of the dtype of this name are input for computing."""
+        return dtype.startswith(("float", "bfloat"))
+
+    def refuse_traced(self, x: Array) -> None:
+        """Raise where `x` stands for an array in a function that is being compiled.
+
+        What is drawn while it is compiled would be drawn once for ever.
+        """
 
     def _cast(self, x: Array, dtype: str) -> Array:
         """Return the own array `x` in the named dtype."""

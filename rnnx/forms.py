@@ -82,7 +82,7 @@ def _read_columns(backend: Backend, name: str, vectors: Sequence[Any], size: int
 def read_floating(backend: Backend, name: str, obj: Any) -> Array:
     """Return `obj`, which must not be an array of other than floating numbers, on the backend."""
     dtype = str(getattr(obj, "dtype", "")).rpartition(".")[2]  # torch writes torch.float32
-    if dtype and not dtype.startswith(("float", "bfloat")):
+    if dtype and not backend.computes_with(dtype):
         raise TypeError(
             f"{name} must be a real floating array, got dtype {dtype}: "
             "convert it, as in astype('float32')"

@@ -31,9 +31,13 @@ class JaxBackend(Backend):
         """Return `function` under `jax.jit`."""
         return jax.jit(function)
 
-    def is_traced(self, x: Array) -> bool:
-        """Return whether `x` is one of `jax.jit`'s tracers."""
-        return isinstance(x, jax.core.Tracer)
+    def refuse_traced(self, x: Array) -> None:
+        """Raise where `x` is one of `jax.jit`'s tracers."""
+        if isinstance(x, jax.core.Tracer):
+            raise ValueError(
+                "a compiled function would use one dropout mask for ever: draw masks outside, with "
+                "draw_masks, and give them as masks="
+            )
 
     def synchronize(self) -> None:
         """Wait for every array that is alive."""

@@ -50,16 +50,11 @@ def read(backend: Backend, x: Any, size: int, batch_first: bool) -> tuple[Array,
 
 def read_like(backend: Backend, name: str, x: Any, shape: tuple[int, ...], form: Any) -> Array:
     """Return a gradient of `shape` (T, B, F) that comes in `form`."""
-    _, B, size = shape
+    size = shape[-1]
     if isinstance(form, Listed):
-        if not isinstance(x, list | tuple) or len(x) != B:
-            raise ValueError(f"{name} must be a list of {B} arrays, like the outputs")
-        padded, found = _read_list(backend, name, x, size)
-        if found != form:
-            raise ValueError(
-                f"{name} must have the outputs' lengths {list(form.lengths)}, "
-                f"got {list(found.lengths)}"
-            )
+        padded = pad_like(backend, name, x, form)
+        if tuple(padded.shape) != shape:
+            raise ValueError(f"{name} must hold arrays (T_b, {size}), got {padded.shape[-1]} wide")
         return padded
     x = read_floating(backend, name, x)
     expected = write_shape(shape, form)
@@ -154,3 +149,15 @@ def _read_list(backend: Backend, name: str, rows: Sequence[Any], size: int) -> t
 
 def _swap(backend: Backend, x: Array) -> Array:
     return backend.xp.permute_dims(x, (1, 0, 2))
+
+
+def pad_like(backend: Backend, name: str, rows: Any, form: Listed) -> Array:
+    """Return a list of gradients as one array (T, B, F), padded; their lengths must be `form`'s."""
+    if not isinstance(rows, list | tuple) or len(rows) != len(form.lengths):
+        raise ValueError(f"{name} must be a list of {len(form.lengths)} arrays, like the outputs")
+    padded, found = _read_list(backend, name, rows, rows[0].shape[-1])
+    if found != form:
+        raise ValueError(
+            f"{name} must have the outputs' lengths {list(form.lengths)}, got {list(found.lengths)}"
+        )
+    return padded

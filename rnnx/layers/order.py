@@ -5,7 +5,8 @@ left of the row after them. To the core that is a dense sequence; its states bey
 are zeroed here, and so is all that would flow back from them. One rule makes every order::
 
     key[t, b] = t or T - 1 - t where step t of row b is valid, else T + t
-    index[:, b] = argsort(key[:, b])    x'[s, b] = x[index[s, b], b]
+
+Sorted, the keys say by themselves which step is read s-th; so nothing but a plain sort is needed.
 
 With lengths and no gaps, the forward order is the identity, and the backward order its own inverse.
 """
@@ -44,10 +45,12 @@ def from_mask(xp: ModuleType, mask: Array, reverse: bool) -> Order:
     """Return the order for rows valid where the mask (T, B) is True."""
     T = mask.shape[0]
     t = _steps(xp, T, mask)  # (T, 1)
-    key = xp.where(mask, T - 1 - t if reverse else t, T + t)
-    index = xp.argsort(key, axis=0)
-    lengths = xp.sum(xp.astype(mask, xp.int32), axis=0, dtype=xp.int32)  # (B,)
-    return Order(index, xp.argsort(index, axis=0), (t < lengths)[..., None], lengths[:, None])
+    seen = xp.cumulative_sum(xp.astype(mask, xp.int32), axis=0, dtype=xp.int32)  # (T, B)
+    lengths = seen[-1, ...]  # (B,)
+    key = xp.sort(xp.where(mask, T - 1 - t if reverse else t, T + t), axis=0)
+    steps = xp.where(key >= T, key - T, T - 1 - key if reverse else key)
+    places = xp.where(mask, lengths - seen if reverse else seen - 1, lengths + t - seen)
+    return Order(steps, places, (t < lengths)[..., None], lengths[:, None])
 
 
 def full(xp: ModuleType, like: Array, T: int, reverse: bool) -> Order:

@@ -18,6 +18,7 @@ import numpy as np
 
 Initializer = Callable[[np.random.Generator, tuple[int, ...], int], np.ndarray]
 Shapes = dict[str, tuple[int, ...]]
+Seed = int | np.random.Generator | None  # what numpy.random.default_rng takes
 
 
 class Sizes(NamedTuple):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -15,16 +15,14 @@ from rnnx.core.layer import Params
 from rnnx.core.portable import States
 from rnnx.forms import read_floating
 from rnnx.layers import forms, parameters, stack
+from rnnx.layers.base import Layer
 from rnnx.layers.direction import unread
-from rnnx.layers.parameters import Sizes, suffixes
+from rnnx.layers.parameters import Seed, Sizes, suffixes
 from rnnx.layers.stack import Cache
 from rnnx.layers.stepper import Stepper
-from rnnx.parameters import replaced
-
-Seed = int | np.random.Generator | None
 
 
-class Recurrent:
+class Recurrent(Layer):
     """The common part of `rnnx.RNN`, `rnnx.GRU` and `rnnx.LSTM`; made through these.
 
     A call changes nothing on a layer, so one layer may serve several threads.
@@ -166,7 +164,7 @@ class Recurrent:
         keep: bool,
     ) -> tuple[Any, Any, Cache]:
         bk = self.backend
-        params = self.params if params is None else self._checked("params", params, self.params)
+        params = self._chosen(params)
         with bk.scope():
             x, form = forms.read(bk, x, self.sizes.input_size, self.batch_first)
             if lengths is not None and mask is not None:
@@ -316,27 +314,6 @@ class Recurrent:
             for name, (s, p) in self._mask_shapes(T, B).items()
         }
 
-    def set_params(self, params: Mapping[str, Any]) -> None:
-        """Replace some or all parameters, by name; on an error, none.
-
-        Raises
-        ------
-        ValueError, TypeError
-            For an unknown name, a wrong shape, or numbers that are not real.
-        """
-        self.params = replaced(self.backend, self.params, params)
-
-    def to(self, backend: str | Backend, *, device: Any = None, dtype: str | None = None) -> Self:
-        """Return a copy on another backend, with the same parameters."""
-        target = get_backend(backend, device=device, dtype=dtype or self.backend.dtype_name)
-        copy = object.__new__(type(self))
-        copy.__dict__.update(self.__dict__)
-        copy.backend, copy._stepper = target, None
-        copy.params = {
-            name: target.asarray(self.backend.to_numpy(W).copy()) for name, W in self.params.items()
-        }
-        return copy
-
     def _mask_shapes(self, T: int, B: int) -> dict[str, tuple[tuple[int, ...], float]]:
         """Return the shape and the probability of every dropout mask."""
         s, P = self.sizes, self.sizes.output_size
@@ -355,11 +332,7 @@ class Recurrent:
         """Return the masks to use: those given, checked, or new ones."""
         shapes = self._mask_shapes(x.shape[0], x.shape[1])
         if masks is None and shapes:
-            if self.backend.is_traced(x):
-                raise ValueError(
-                    "a compiled function would use one dropout mask for ever: draw them outside "
-                    "with draw_masks and give them as masks="
-                )
+            self.backend.refuse_traced(x)
             plain = (x.shape[1], x.shape[0]) if self.batch_first else x.shape[:2]
             return self.draw_masks((*plain, x.shape[2]))
         masks = masks or {}
@@ -372,22 +345,13 @@ class Recurrent:
                 )
         return masks
 
-    def _checked(self, what: str, params: Params, like: Params) -> Params:
-        """Return params, which must have the names and the shapes of `like`."""
-        if params.keys() != like.keys():
-            raise ValueError(f"{what} must have the names {list(like)}, got {list(params)}")
-        for name, W in params.items():
-            if W.shape != like[name].shape:
-                raise ValueError(
-                    f"{what}[{name!r}] must have shape {tuple(like[name].shape)}, "
-                    f"got {tuple(W.shape)}"
-                )
-        return params
-
     def _check_cache(self, cache: Any) -> None:
         if not isinstance(cache, Cache):
             raise TypeError(f"expected the cache that forward returned, got {type(cache).__name__}")
-        self._checked("the cache of another layer: its params", cache.params, self.params)
+        try:
+            self._chosen(cache.params)
+        except ValueError as error:
+            raise ValueError(f"expected a cache of this layer, got another's: {error}") from None
         if not self.backend.is_own(cache.x):
             raise TypeError(
                 f"expected a cache of {self.backend}, got one of another library: run forward of "

@@ -6,7 +6,8 @@ from typing import Any
 
 from rnnx.backend import Backend
 from rnnx.cells.rnn import RNNCell
-from rnnx.layers.recurrent import Recurrent, Seed
+from rnnx.layers.parameters import Seed
+from rnnx.layers.recurrent import Recurrent
 
 
 class RNN(Recurrent):

@@ -1,0 +1,67 @@
+"""What every layer shares: parameters, and a copy on another backend."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+from rnnx.backend import Array, Backend, get_backend
+from rnnx.parameters import replaced
+
+
+class Layer:
+    """A layer: a backend and a dict of parameters. `forward` and `backward` change neither.
+
+    Attributes
+    ----------
+    backend : Backend
+        Where the parameters live.
+    params : dict of arrays
+        The parameters by name; empty for some layers. Change them with `set_params`.
+    """
+
+    backend: Backend
+    params: dict[str, Array]
+
+    def set_params(self, params: Mapping[str, Any]) -> None:
+        """Replace some or all parameters, by name; on an error, none.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For an unknown name, a wrong shape, or numbers that are not real.
+        """
+        self.params = replaced(self.backend, self.params, params)
+
+    def to(self, backend: str | Backend, *, device: Any = None, dtype: str | None = None) -> Self:
+        """Return a copy on another backend, with the same parameters.
+
+        Parameters
+        ----------
+        backend, device
+            As for `rnnx.get_backend`.
+        dtype : {"float32", "float64"}, optional
+            Default is the layer's own, or that of the `Backend` given.
+        """
+        target = get_backend(backend, device=device, dtype=dtype or self.backend.dtype_name)
+        copy = object.__new__(type(self))
+        copy.__dict__.update(self.__dict__)
+        copy.backend = target
+        copy.params = {
+            name: target.asarray(self.backend.to_numpy(W).copy()) for name, W in self.params.items()
+        }
+        return copy
+
+    def _chosen(self, params: Mapping[str, Array] | None) -> dict[str, Array]:
+        """Return the parameters to run with: those given, of the layer's names and shapes."""
+        if params is None:
+            return self.params
+        if params.keys() != self.params.keys():
+            raise ValueError(f"params must have the names {list(self.params)}, got {list(params)}")
+        for name, W in params.items():
+            expected = tuple(self.params[name].shape)
+            if tuple(W.shape) != expected:
+                raise ValueError(
+                    f"params[{name!r}] must have shape {expected}, got {tuple(W.shape)}"
+                )
+        return dict(params)

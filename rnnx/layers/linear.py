@@ -1,0 +1,111 @@
+"""The linear layer: y = x Wᵀ + b, at every step alike."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rnnx import validate
+from rnnx.backend import Array, Backend, get_backend
+from rnnx.core.products import affine, bias_gradient, product, weight_gradient
+from rnnx.forms import read_floating
+from rnnx.layers.base import Layer
+from rnnx.layers.parameters import Seed
+
+
+class Cache(NamedTuple):
+    """What `Linear.backward` needs."""
+
+    params: dict[str, Array]
+    x: Array
+
+
+class Linear(Layer):
+    """``y = x Wᵀ + b``, as torch.nn.Linear.
+
+    Backward: ``dx = dy W``, ``dW = Σ dyᵀ x``, ``db = Σ dy``, with sums over all rows.
+
+    Parameters
+    ----------
+    input_size, output_size : int
+        I and O.
+    bias : bool
+        Whether there is b.
+    backend, device, dtype
+        As for `rnnx.get_backend`.
+    seed : None, int or numpy.random.Generator
+        Of `weight` (O, I) and `bias` (O,), both U(±1/√I), drawn on the host.
+
+    Raises
+    ------
+    ValueError, BackendUnavailable
+        For sizes below one, and as `rnnx.get_backend` does.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import rnnx
+    >>> linear = rnnx.Linear(3, 2, seed=0)
+    >>> y, _, cache = linear.forward(np.ones((7, 4, 3)))
+    >>> dx, _, grads = linear.backward(y, cache)
+    >>> y.shape, dx.shape, grads["weight"].shape
+    ((7, 4, 2), (7, 4, 3), (2, 3))
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        output_size: int,
+        *,
+        bias: bool = True,
+        backend: str | Backend = "numpy",
+        device: Any = None,
+        dtype: str = "float32",
+        seed: Seed = None,
+    ) -> None:
+        self.input_size = validate.size("input_size", input_size)
+        self.output_size = validate.size("output_size", output_size)
+        self.backend = get_backend(backend, device=device, dtype=dtype)
+        rng, bound = np.random.default_rng(seed), self.input_size**-0.5
+        shapes: dict[str, tuple[int, ...]] = {"weight": (self.output_size, self.input_size)}
+        shapes |= {"bias": (self.output_size,)} if bias else {}
+        self.params = {
+            k: self.backend.asarray(rng.uniform(-bound, bound, s)) for k, s in shapes.items()
+        }
+
+    def __call__(
+        self, x: Any, state: None = None, *, params: dict[str, Array] | None = None
+    ) -> tuple[Array, None]:
+        """Return y and None."""
+        y, state, _ = self.forward(x, state, params=params)
+        return y, state
+
+    def forward(
+        self, x: Any, state: None = None, *, params: dict[str, Array] | None = None
+    ) -> tuple[Array, None, Cache]:
+        """Return y (..., O), None for a state, and a cache, from x (..., I)."""
+        params = self._chosen(params)
+        with self.backend.scope():
+            x = read_floating(self.backend, "x", x)
+            if x.ndim == 0 or x.shape[-1] != self.input_size:
+                raise ValueError(
+                    f"x must have shape (..., {self.input_size}), got {tuple(x.shape)}"
+                )
+            y = affine(self.backend.xp, x, params["weight"], params.get("bias"))
+            return y, None, Cache(params, x)
+
+    def backward(
+        self, dy: Any, cache: Cache, dstate: None = None
+    ) -> tuple[Array, None, dict[str, Array]]:
+        """Return dx (..., I), None, and the gradients by the parameters, from dy (..., O)."""
+        with self.backend.scope():
+            dy = read_floating(self.backend, "dy", dy)
+            expected = (*cache.x.shape[:-1], self.output_size)
+            if tuple(dy.shape) != expected:
+                raise ValueError(f"dy must have shape {expected}, got {tuple(dy.shape)}")
+            xp = self.backend.xp
+            grads = {"weight": weight_gradient(xp, dy, cache.x)}
+            if "bias" in cache.params:
+                grads = grads | {"bias": bias_gradient(xp, dy)}
+            return product(xp, dy, cache.params["weight"]), None, grads
