@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 import numpy as np
-from array_api_compat import array_namespace, is_array_api_obj
+from array_api_compat import array_namespace, is_array_api_obj, is_cupy_array
 from array_api_compat import device as device_of
 
 Array = Any  # an array of any conforming library
@@ -60,10 +60,18 @@ class Backend:
     dtype: Any
 
     def __hash__(self) -> int:
-        return hash((self.name, str(self.device), str(self.dtype)))  # CuPy's Device has no hash
+        return hash((self.name, self.device_name, self.dtype_name))  # CuPy's Device has no hash
 
     def __repr__(self) -> str:
-        return f"Backend({self.name!r}, device={str(self.device)!r}, dtype={self.dtype_name!r})"
+        return f"Backend({self.name!r}, device={self.device_name!r}, dtype={self.dtype_name!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (self.name, self.device_name, self.dtype_name)
+
+    @property
+    def device_name(self) -> str:
+        """The device's name, by which `get_backend` finds it again."""
+        return str(self.device)
 
     @property
     def dtype_name(self) -> str:
@@ -99,17 +107,29 @@ class Backend:
             if self.is_own(obj):
                 return self._cast(obj, dtype)
             if isinstance(obj, list | tuple) and any(map(_is_device_array, obj)):
-                return self.xp.stack([self.asarray(item, dtype) for item in obj])
+                items = [self.asarray(item, dtype) for item in obj]
+                if len({tuple(item.shape) for item in items}) > 1:
+                    raise ValueError(
+                        "expected a rectangular array of numbers: a list of arrays of one shape, "
+                        f"got shapes {[tuple(item.shape) for item in items]}"
+                    )
+                return self.xp.stack(items)
             if _is_device_array(obj):
                 raise TypeError(
-                    f"expected an array of {self.name} or NumPy, got one of "
+                    f"expected an array of {self._accepted}, got one of "
                     f"{type(obj).__module__.partition('.')[0]}: convert it with the to_numpy "
                     "method of its own backend first"
                 )
+            if isinstance(obj, np.ma.MaskedArray):
+                raise TypeError(
+                    "expected an array, got a masked one, whose mask would be lost: use filled(), "
+                    "and give the mask apart"
+                )
             try:
                 host = np.asarray(obj)
-            except ValueError as error:
-                raise ValueError(f"expected a rectangular array of numbers: {error}") from None
+            except (ValueError, TypeError, RuntimeError) as error:
+                reason = str(error).partition("\n")[0]
+                raise ValueError(f"expected a rectangular array of numbers: {reason}") from None
             if host.dtype.kind not in "fiub":
                 raise TypeError(f"expected an array of real numbers, got dtype {host.dtype}")
             return self._upload(host.astype(dtype, copy=False))
@@ -175,6 +195,10 @@ class Backend:
         """Return the context in which this backend's arrays are made and computed."""
         return nullcontext()
 
+    @property
+    def _accepted(self) -> str:
+        return "NumPy" if self.name == "numpy" else f"{self.name} or NumPy"
+
     def is_own(self, obj: object) -> bool:
         """Return whether `obj` is an array of this library; raise where it is on another device."""
         if not (is_array_api_obj(obj) and array_namespace(obj) is self.xp):
@@ -210,7 +234,7 @@ class Backend:
 
 
 def get_backend(
-    name: str | Backend = "numpy", *, device: Any = None, dtype: str = "float32"
+    name: str | Backend = "numpy", *, device: Any = None, dtype: str | None = None
 ) -> Backend:
     """Return the backend called `name`.
 
@@ -220,10 +244,10 @@ def get_backend(
         ``"numpy"``, ``"cupy"``, ``"torch"``, ``"jax"``, ``"array_api_strict"``, or ``"auto"``: CuPy
         where it has a usable device, else NumPy. A `Backend` passes through unchanged.
     device : optional
-        An index or name of a device, or the library's own device object; default is the library's
-        current device.
-    dtype : {"float32", "float64"}
-        The dtype of every parameter and activation.
+        An index or name of a device, or the library's own device object. Default is CuPy's current
+        GPU, JAX's first device, the CPU elsewhere.
+    dtype : {"float32", "float64"}, optional
+        The dtype of every parameter and activation: float32 by default, or that of the `Backend`.
 
     Returns
     -------
@@ -232,7 +256,7 @@ def get_backend(
     Raises
     ------
     ValueError
-        For an unknown name, device or dtype.
+        For an unknown name, device or dtype, or a `Backend` beside options that contradict it.
     BackendUnavailable
         Where the library is missing, or has no usable device, or not this dtype; the message says
         what to do.
@@ -243,20 +267,39 @@ def get_backend(
     >>> rnnx.get_backend("numpy", dtype="float64")
     Backend('numpy', device='cpu', dtype='float64')
     """
+    dtype = None if dtype is None else _dtype_name(dtype)
     if isinstance(name, Backend):
+        if dtype not in (None, name.dtype_name) or device not in (None, name.device):
+            raise ValueError(
+                f"expected a Backend or the options of one, got {name!r} and device={device!r}, "
+                f"dtype={dtype!r} that contradict it: give one of them"
+            )
         return name
     if name == "auto":
         name = "numpy" if _why_not("cupy") else "cupy"
-    if name not in _LIBRARIES:
+    if not isinstance(name, str) or name not in _LIBRARIES:
         known = ", ".join(["auto", *_LIBRARIES])
         raise ValueError(f"backend must be one of {known}, got {name!r}")
-    if dtype not in _DTYPES:
-        raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
     reason = _why_not(name)
     if reason:
         raise BackendUnavailable(reason)
-    backend: Backend = _module(name).make(device, dtype)
+    backend: Backend = _module(name).make(device, dtype or "float32")
     return backend
+
+
+def _rebuild(name: str, device: str, dtype: str) -> Backend:
+    return get_backend(name, device=device, dtype=dtype)
+
+
+def _dtype_name(dtype: Any) -> str:
+    """Return the name of a dtype, given by name or as NumPy's."""
+    try:
+        name = np.dtype(dtype).name
+    except TypeError:
+        name = ""
+    if name not in _DTYPES:
+        raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
+    return name
 
 
 def available_backends() -> dict[str, str]:
@@ -276,6 +319,14 @@ def devices(name: str) -> list[str]:
     """Return the names of the devices of a usable backend."""
     found: list[str] = _module(name).devices()
     return found
+
+
+def scope_of(x: Array) -> AbstractContextManager[Any]:
+    """Return the context in which what is computed from `x` stays on its device.
+
+    CuPy's creation functions put their result on the current device, not on that of `x`.
+    """
+    return type(x.device)(x.device.id) if is_cupy_array(x) else nullcontext()
 
 
 def _module(name: str) -> ModuleType:

@@ -58,8 +58,9 @@ def forward(
     cache : Cache
         For `backward`; ``cache.h[-1]`` is the final state.
     """
-    (h,), _ = layer.forward(backend, cell, _layer_params(params), x, (h0,))
-    return affine(backend.xp, h, params["Why"], params["by"][:, 0]), Cache(x, h0, h)
+    with backend.scope():
+        (h,), _ = layer.forward(backend, cell, _layer_params(params), x, (h0,))
+        return affine(backend.xp, h, params["Why"], params["by"][:, 0]), Cache(x, h0, h)
 
 
 def backward(
@@ -83,19 +84,20 @@ def backward(
     da : array, shape (T, B, H)
         The gradient by every pre-activation.
     """
-    xp = backend.xp
-    x, h0, h = cache
-    dh = product(xp, dy, params["Why"])  # (T, B, H), what y_t sends to h_t
-    da, _, grads = layer.backward(
-        backend, cell, _layer_params(params), x, (h0,), (h,), (), (dh,), (xp.zeros_like(h0),)
-    )
-    return {
-        "Wxh": grads["weight_ih"],
-        "Whh": grads["weight_hh"],
-        "Why": weight_gradient(xp, dy, h),
-        "bh": grads["bias_ih"][:, None],
-        "by": bias_gradient(xp, dy)[:, None],
-    }, da
+    with backend.scope():
+        xp = backend.xp
+        x, h0, h = cache
+        dh = product(xp, dy, params["Why"])  # (T, B, H), what y_t sends to h_t
+        da, _, grads = layer.backward(
+            backend, cell, _layer_params(params), x, (h0,), (h,), (), (dh,), (xp.zeros_like(h0),)
+        )
+        return {
+            "Wxh": grads["weight_ih"],
+            "Whh": grads["weight_hh"],
+            "Why": weight_gradient(xp, dy, h),
+            "bh": grads["bias_ih"][:, None],
+            "by": bias_gradient(xp, dy)[:, None],
+        }, da
 
 
 def _layer_params(params: Params) -> Params:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
+import secrets
 import zipfile
+import zlib
 from collections.abc import Mapping
+from io import BytesIO
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -43,19 +45,18 @@ def save(
     OSError
         Where the folder is missing, not writable or full; an older file stays as it was.
     """
-    target = Path(path)
+    target = Path(path).resolve()
     text = json.dumps({"model": model, "version": VERSION, **header})
-    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=target.name, suffix=".part")
+    members = {_HEADER: np.frombuffer(text.encode(), dtype=np.uint8), **arrays}
+    part = target.with_name(f"{target.name}.{secrets.token_hex(8)}.part")
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            members = {_HEADER: np.frombuffer(text.encode(), dtype=np.uint8), **arrays}
+        with open(part, "xb") as file:
             np.savez(file, allow_pickle=False, **members)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, target)
+        os.replace(part, target)
     except BaseException:
-        os.unlink(temporary)
+        part.unlink(missing_ok=True)
         raise
 
 
@@ -71,27 +72,21 @@ def load(path: str | PathLike[str], model: str) -> tuple[dict[str, Any], dict[st
 
     Raises
     ------
-    FileNotFoundError
-        Where there is no such file.
+    OSError
+        Where there is no such file, or it cannot be read.
     ValueError
         For a file that is truncated, not ours, of another model or of another version.
     """
+    content = Path(path).read_bytes()
     try:
-        with zipfile.ZipFile(path) as archive:
-            arrays = {
-                name.removesuffix(".npy"): _read(archive, name) for name in archive.namelist()
-            }
+        with zipfile.ZipFile(BytesIO(content)) as archive:
+            names = archive.namelist()
+            arrays = {name.removesuffix(".npy"): _read(archive, name) for name in names}
         header = json.loads(arrays.pop(_HEADER).tobytes())
         found, version = header.pop("model"), header.pop("version")
-    except FileNotFoundError:
-        raise
-    except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError,
-            zipfile.BadZipFile) as error:  # fmt: skip
-        reason = str(error).partition("\n")[0]
-        raise ValueError(
-            f"expected a model file of rnnx, got {os.fspath(path)!r}, which is truncated or of "
-            f"another kind ({reason}): save the model again"
-        ) from None
+    except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, RuntimeError,
+            zipfile.BadZipFile, zlib.error) as error:  # fmt: skip
+        raise damaged(path, error) from None
     if found != model:
         raise ValueError(f"expected the file of a {model}, got that of a {found}: {path}")
     if version != VERSION:
@@ -102,12 +97,15 @@ def load(path: str | PathLike[str], model: str) -> tuple[dict[str, Any], dict[st
     return header, arrays
 
 
+def damaged(path: str | PathLike[str], reason: object) -> ValueError:
+    """Return the error of a file that is not, or no longer, a model of rnnx."""
+    text = str(reason).partition("\n")[0]
+    return ValueError(
+        f"expected a model file of rnnx, got {os.fspath(path)!r}, which is truncated or of another "
+        f"kind ({text}): save the model again"
+    )
+
+
 def _read(archive: zipfile.ZipFile, name: str) -> np.ndarray:
     with archive.open(name) as member:
         return np.lib.format.read_array(member, allow_pickle=False)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

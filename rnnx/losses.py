@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import math
 from types import ModuleType
-from typing import Any
 
-from array_api_compat import array_namespace
+from array_api_compat import array_namespace, is_array_api_obj
 from array_api_compat import device as device_of
 
-Array = Any
+from rnnx.backend import Array, scope_of
 
 
 def softmax_cross_entropy(
@@ -57,11 +56,19 @@ def softmax_cross_entropy(
     >>> round(float(loss), 4), dlogits.tolist()
     (0.6931, [[-0.5, 0.5]])
     """
-    xp = array_namespace(logits)
+    xp = _namespace("logits", logits)
     _check(xp, "targets", targets, logits.shape[:-1], "integral")
     _check(xp, "mask", mask, logits.shape[:-1], "bool")
-    classes = xp.arange(logits.shape[-1], dtype=targets.dtype, device=device_of(logits))
-    hit = targets[..., None] == classes  # (..., K)
+    with scope_of(logits):
+        return _cross_entropy(xp, logits, targets, mask)
+
+
+def _cross_entropy(
+    xp: ModuleType, logits: Array, targets: Array, mask: Array | None
+) -> tuple[Array, Array]:
+    k = xp.astype(targets, xp.int32)  # a narrower type may not hold all classes
+    classes = xp.arange(logits.shape[-1], dtype=xp.int32, device=device_of(logits))
+    hit = k[..., None] == classes  # (..., K)
     inside = xp.any(hit, axis=-1)  # (...)
     shifted = logits - xp.max(logits, axis=-1, keepdims=True)
     log_p = shifted - xp.log(xp.sum(xp.exp(shifted), axis=-1, keepdims=True))
@@ -112,11 +119,13 @@ def mean_squared_error(
     >>> float(loss), dy.tolist()
     (5.0, [1.0, 3.0])
     """
-    xp = array_namespace(outputs)
+    xp = _namespace("outputs", outputs)
     _check(xp, "targets", targets, outputs.shape, "real floating")
     _check(xp, "mask", mask, outputs.shape, "bool")
-    error = outputs - targets
-    return _mean(xp, error * error, mask), _per_count(xp, 2 * error, mask, math.prod(error.shape))
+    with scope_of(outputs):
+        error = outputs - targets
+        size = math.prod(error.shape)
+        return _mean(xp, error * error, mask), _per_count(xp, 2 * error, mask, size)
 
 
 def _mean(xp: ModuleType, loss: Array, mask: Array | None) -> Array:
@@ -133,10 +142,24 @@ def _per_count(xp: ModuleType, x: Array, mask: Array | None, size: int) -> Array
     return xp.where(mask, x, xp.zeros_like(x)) / xp.maximum(count, xp.ones_like(count))
 
 
+def _namespace(name: str, x: Array) -> ModuleType:
+    """Return the namespace of an array of real floating numbers."""
+    if not is_array_api_obj(x):
+        raise TypeError(f"{name} must be an array, got {type(x).__name__}: use xp.stack on a list")
+    xp = array_namespace(x)
+    _check(xp, name, x, x.shape, "real floating")
+    return xp
+
+
 def _check(xp: ModuleType, name: str, x: Array | None, shape: tuple[int, ...], kind: str) -> None:
     """Raise where `x` does not have this shape and kind of dtype."""
     if x is None:
         return
+    if not is_array_api_obj(x) or array_namespace(x) is not xp:
+        raise TypeError(
+            f"{name} must be an array of {xp.__name__.rpartition('.')[2]}, got one of "
+            f"{type(x).__module__.partition('.')[0]}: convert it with backend.asarray"
+        )
     if tuple(x.shape) != tuple(shape):
         raise ValueError(f"{name} must have shape {tuple(shape)}, got {tuple(x.shape)}")
     if not xp.isdtype(x.dtype, kind):

@@ -7,15 +7,14 @@ is read back to the host, so a whole training step can be compiled.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from array_api_compat import array_namespace
 
+from rnnx.backend import Array, scope_of
 from rnnx.validate import fraction, positive
 
-Array = Any
 Params = dict[str, Array]
 State = dict[str, Any]
 
@@ -68,11 +67,12 @@ class SGD:
 
     def update(self, params: Params, grads: Params, state: State) -> tuple[Params, State]:
         """Return the parameters and the state after one step."""
-        _check_keys(params, grads)
+        _check(self, params, grads, state, {"velocity"} if self.momentum else set())
         v = grads
-        if self.momentum:
-            v = {k: self.momentum * state["velocity"][k] + g for k, g in grads.items()}
-        params = {k: w - self.learning_rate * v[k] for k, w in params.items()}
+        with _scope(params):
+            if self.momentum:
+                v = {k: self.momentum * state["velocity"][k] + g for k, g in grads.items()}
+            params = {k: w - self.learning_rate * v[k] for k, w in params.items()}
         return params, {"velocity": v} if self.momentum else {}
 
 
@@ -125,29 +125,33 @@ class Adam:
         _set(self, epsilon=positive("epsilon", self.epsilon))
 
     def init(self, params: Params) -> State:
-        """Return the state before the first step: m = v = 0, and the powers β₁⁰ = β₂⁰ = 1."""
-        one = _one_like(params)
+        """Return the state before the first step: m = v = 0, and 1 - β₁⁰ = 1 - β₂⁰ = 0."""
+        zero = _zero_like(params)
         return {
             "mean": _zeros_like(params),
             "square": _zeros_like(params),
-            "beta1_power": one,
-            "beta2_power": one,
+            "mean_weight": zero,
+            "square_weight": zero,
         }
 
     def update(self, params: Params, grads: Params, state: State) -> tuple[Params, State]:
         """Return the parameters and the state after one step."""
-        _check_keys(params, grads)
-        xp = array_namespace(*params.values())
-        b1, b2 = self.beta1, self.beta2
-        m = {k: b1 * state["mean"][k] + (1 - b1) * g for k, g in grads.items()}
-        v = {k: b2 * state["square"][k] + (1 - b2) * (g * g) for k, g in grads.items()}
-        p1, p2 = b1 * state["beta1_power"], b2 * state["beta2_power"]  # β₁ᵗ, β₂ᵗ
-        rate = self.learning_rate / (1 - p1)
-        params = {
-            k: w - rate * m[k] / (xp.sqrt(v[k] / (1 - p2)) + self.epsilon)
-            for k, w in params.items()
-        }
-        return params, {"mean": m, "square": v, "beta1_power": p1, "beta2_power": p2}
+        _check(self, params, grads, state, {"mean", "square", "mean_weight", "square_weight"})
+        xp, b1, b2 = _namespace(params), self.beta1, self.beta2
+        with _scope(params):
+            m = {k: b1 * state["mean"][k] + (1 - b1) * g for k, g in grads.items()}
+            v = {k: b2 * state["square"][k] + (1 - b2) * (g * g) for k, g in grads.items()}
+            # 1 - βᵗ as the same running mean of ones: the difference itself would lose digits
+            m_weight = b1 * state["mean_weight"] + (1 - b1)
+            v_weight = b2 * state["square_weight"] + (1 - b2)
+            rate = self.learning_rate / m_weight
+            params = {
+                k: w - rate * m[k] / (xp.sqrt(v[k] / v_weight) + self.epsilon)
+                for k, w in params.items()
+            }
+        return params, {
+            "mean": m, "square": v, "mean_weight": m_weight, "square_weight": v_weight,
+        }  # fmt: skip
 
 
 def clip_by_global_norm(grads: Params, max_norm: float) -> tuple[Params, Array]:
@@ -187,28 +191,54 @@ def clip_by_global_norm(grads: Params, max_norm: float) -> tuple[Params, Array]:
     >>> float(norm), clipped["w"].round(3).tolist()
     (5.0, [0.6, 0.8])
     """
-    xp = array_namespace(*grads.values())
-    norm = xp.sqrt(sum(xp.sum(g * g) for g in grads.values()))
-    bound = xp.full_like(norm, positive("max_norm", max_norm))
-    scale = bound / xp.maximum(norm, bound)  # 1 exactly where the norm is within the bound
-    return {k: g * scale for k, g in grads.items()}, norm
+    limit = positive("max_norm", max_norm)
+    xp = _namespace(grads)
+    with _scope(grads):
+        largest = xp.max(xp.stack([xp.max(xp.abs(g)) for g in grads.values()]))
+        unit = xp.where(largest > 0, largest, xp.ones_like(largest))  # no square overflows
+        norm = unit * xp.sqrt(sum(xp.sum((g / unit) ** 2) for g in grads.values()))
+        bound = xp.full_like(norm, limit)
+        scale = bound / xp.maximum(norm, bound)  # 1 exactly where the norm is within the bound
+        return {k: g * scale for k, g in grads.items()}, norm
+
+
+def _namespace(params: Params) -> Any:
+    if not params:
+        raise ValueError("expected parameters or gradients by name, got an empty dict")
+    return array_namespace(*params.values())
+
+
+def _scope(params: Params) -> Any:
+    return scope_of(next(iter(params.values())))
 
 
 def _zeros_like(params: Params) -> Params:
-    xp = array_namespace(*params.values())
-    return {k: xp.zeros_like(w) for k, w in params.items()}
+    xp = _namespace(params)
+    with _scope(params):
+        return {k: xp.zeros_like(w) for k, w in params.items()}
 
 
-def _one_like(params: Params) -> Array:
-    """Return 1 with no axes, in the dtype and on the device of the parameters."""
-    xp = array_namespace(*params.values())
-    first = next(iter(params.values()))
-    return xp.ones_like(xp.sum(first))
+def _zero_like(params: Params) -> Array:
+    """Return 0 with no axes, in the dtype and on the device of the parameters."""
+    xp = _namespace(params)
+    with _scope(params):
+        return xp.zeros_like(xp.sum(next(iter(params.values()))))
 
 
-def _check_keys(params: Mapping[str, Array], grads: Mapping[str, Array]) -> None:
+def _check(optimizer: Any, params: Params, grads: Params, state: State, entries: set[str]) -> None:
+    """Raise where the gradients do not fit the parameters, or the state another optimizer."""
     if params.keys() != grads.keys():
         raise ValueError(f"grads must have the parameters' names {list(params)}, got {list(grads)}")
+    for name, w in params.items():
+        if w.shape != grads[name].shape:
+            raise ValueError(
+                f"grads[{name!r}] must have shape {tuple(w.shape)}, got {tuple(grads[name].shape)}"
+            )
+    if state.keys() != entries:
+        raise ValueError(
+            f"state must be of {type(optimizer).__name__}, with {sorted(entries)}, got "
+            f"{sorted(state)}: make it with init(params)"
+        )
 
 
 def _set(frozen: Any, **values: float) -> None:

@@ -22,7 +22,9 @@ def replaced(
     for name, value in new.items():
         if name not in params:
             raise ValueError(f"parameter must be one of {', '.join(params)}, got {name!r}")
-        array, shape = backend.asarray(value), tuple(params[name].shape)
+        with backend.scope():  # a copy: what the caller writes into its array later is its own
+            array = backend.xp.asarray(backend.asarray(value), copy=True)
+        shape = tuple(params[name].shape)
         if tuple(array.shape) != shape:
             raise ValueError(f"{name} must have shape {shape}, got {tuple(array.shape)}")
         result[name] = array

@@ -79,7 +79,7 @@ class SimpleRNN:
         nonlinearity: str = "tanh",
         backend: str | Backend = "numpy",
         device: Any = None,
-        dtype: str = "float32",
+        dtype: str | None = None,
         seed: int | np.random.Generator | None = None,
     ) -> None:
         self.input_size = validate.size("input_size", input_size)
@@ -87,7 +87,7 @@ class SimpleRNN:
         self.output_size = validate.size("output_size", output_size)
         self.cell = RNNCell(nonlinearity)
         self.backend = get_backend(backend, device=device, dtype=dtype)
-        rng = np.random.default_rng(seed)
+        rng = validate.generator(seed)
         self.params: Params = {
             name: self.backend.asarray(
                 0.01 * rng.standard_normal(shape) if name.startswith("W") else np.zeros(shape)
@@ -95,6 +95,7 @@ class SimpleRNN:
             for name, shape in self._shapes().items()
         }
         self._pass: _Pass | None = None
+        self._final_state: Array | None = None
 
     def __repr__(self) -> str:
         return (
@@ -121,8 +122,9 @@ class SimpleRNN:
         ----------
         inputs : list or array
             A list of T vectors of shape (I,) or (I, 1), of any real numbers; or a floating array of
-            shape (T, I) or (T, B, I). NaN is allowed, and stays in what follows it. An array is not
-            copied where it need not be: leave it as it is until the backward pass.
+            shape (T, I) or (T, B, I). NaN is allowed: it reaches the later outputs of its own row,
+            and every gradient. An array is not copied where it need not be: leave it, and `state`,
+            as they are until the backward pass.
         state : array, shape (B, H), (H,) or (H, 1), optional
             The initial state, such as another call's `final_state`; default is zero.
 
@@ -142,6 +144,7 @@ class SimpleRNN:
             run, _ = _compiled(self.backend, self.cell)
             y, cache = run(self.params, x, h0)
             self._pass = _Pass(cache, dict(self.params), form)
+            self._final_state = cache.h[-1, ...]
             return forms.write_outputs(y, form)
 
     def backward(self, doutputs: Any, learning_rate: float = 0.01) -> Params:
@@ -206,7 +209,9 @@ class SimpleRNN:
     @property
     def final_state(self) -> Array:
         """The state after the last forward pass, (B, H); give it to the next as its `state`."""
-        return self._last_pass().cache.h[-1, ...]
+        if self._final_state is None:
+            raise RuntimeError("expected a forward pass first, got none: call forward(inputs)")
+        return self._final_state
 
     def set_params(self, params: Mapping[str, Any]) -> None:
         """Replace some or all parameters, by name; on an error, none.
@@ -231,8 +236,10 @@ class SimpleRNN:
         dtype : {"float32", "float64"}, optional
             Default is this network's own, or that of the `Backend` given.
         """
-        target = get_backend(backend, device=device, dtype=dtype or self.backend.dtype_name)
-        copy = SimpleRNN(
+        if dtype is None and not isinstance(backend, Backend):
+            dtype = self.backend.dtype_name
+        target = get_backend(backend, device=device, dtype=dtype)
+        copy = type(self)(
             self.input_size, self.hidden_size, self.output_size,
             nonlinearity=self.cell.nonlinearity, backend=target, seed=0,
         )  # fmt: skip
@@ -261,7 +268,9 @@ class SimpleRNN:
         device: Any = None,
         dtype: str | None = None,
     ) -> SimpleRNN:
-        """Read a network that `save` wrote, onto any backend; `dtype` is the file's by default.
+        """Read a network that `save` wrote, onto any backend.
+
+        `dtype` is by default the file's, or that of the `Backend` given.
 
         Raises
         ------
@@ -269,10 +278,18 @@ class SimpleRNN:
             For a file that is truncated, of another version, or not of a SimpleRNN.
         """
         header, arrays = io.load(path, "SimpleRNN")
+        try:
+            (features, hidden, out), phi = header["sizes"], header["nonlinearity"]
+            if dtype is None and not isinstance(backend, Backend):
+                dtype = header["dtype"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise io.damaged(path, f"its header lacks {error}") from None
         rnn = cls(
-            *header["sizes"], nonlinearity=header["nonlinearity"], backend=backend, device=device,
-            dtype=dtype or header["dtype"], seed=0,
+            features, hidden, out, nonlinearity=phi, backend=backend, device=device, dtype=dtype,
+            seed=0,
         )  # fmt: skip
+        if arrays.keys() != rnn.params.keys():
+            raise io.damaged(path, f"expected {list(rnn.params)}, got {list(arrays)}")
         rnn.set_params(arrays)
         return rnn
 

@@ -7,29 +7,37 @@ float64. A Python number never does.
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from numbers import Real
 from typing import Any
+
+import numpy as np
 
 
 def size(name: str, value: Any) -> int:
     """Return an integer of at least 1."""
-    if isinstance(value, bool) or not hasattr(value, "__index__") or operator.index(value) < 1:
+    try:
+        number = 0 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = 0
+    if number < 1:
         raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
-    return operator.index(value)
+    return number
 
 
 def positive(name: str, value: Any) -> float:
     """Return a finite number above 0."""
-    if not 0 < value < float("inf"):
-        raise ValueError(f"{name} must be above 0 and finite, got {value!r}")
-    return float(value)
+    return _between(name, value, "above 0 and finite", lambda v: 0 < v < float("inf"))
 
 
 def nonnegative(name: str, value: Any) -> float:
     """Return a finite number of at least 0."""
-    if not 0 <= value < float("inf"):
-        raise ValueError(f"{name} must be at least 0 and finite, got {value!r}")
-    return float(value)
+    return _between(name, value, "at least 0 and finite", lambda v: 0 <= v < float("inf"))
+
+
+def fraction(name: str, value: Any) -> float:
+    """Return a number in [0, 1)."""
+    return _between(name, value, "in [0, 1)", lambda v: 0 <= v < 1)
 
 
 def one_of(name: str, value: Any, known: Iterable[str]) -> str:
@@ -39,8 +47,17 @@ def one_of(name: str, value: Any, known: Iterable[str]) -> str:
     return str(value)
 
 
-def fraction(name: str, value: Any) -> float:
-    """Return a number in [0, 1)."""
-    if not 0 <= value < 1:
-        raise ValueError(f"{name} must be in [0, 1), got {value!r}")
+def generator(seed: Any) -> np.random.Generator:
+    """Return the generator that a seed stands for: None, an integer of at least 0, or itself."""
+    try:
+        return np.random.default_rng(seed)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"seed must be None, an integer of at least 0 or a numpy Generator, got {seed!r}"
+        ) from None
+
+
+def _between(name: str, value: Any, range_: str, fits: Callable[[Any], bool]) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real) or not fits(value):
+        raise ValueError(f"{name} must be {range_}, got {value!r}")
     return float(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import zipfile
 from pathlib import Path
@@ -32,7 +33,7 @@ def test_a_file_holds_plain_arrays_and_no_pickle(saved: Path) -> None:
 def test_every_truncation_is_found(saved: Path) -> None:
     """Cut at any length, the file is refused, never half read."""
     whole = saved.read_bytes()
-    for length in range(0, len(whole), 37):
+    for length in range(len(whole)):
         saved.write_bytes(whole[:length])
         with pytest.raises(ValueError, match=r"expected a model file of rnnx, got .*truncated"):
             SimpleRNN.load(saved)
@@ -47,6 +48,44 @@ def test_a_damaged_byte_is_found(saved: Path) -> None:
     saved.write_bytes(whole)
     with pytest.raises(ValueError, match="expected a model file of rnnx"):
         SimpleRNN.load(saved)
+
+
+def test_no_flipped_bit_passes(saved: Path) -> None:
+    """Whatever bit is wrong, the file is refused in one way, or holds what was written."""
+    whole, rnn = saved.read_bytes(), SimpleRNN.load(saved)
+    rng = np.random.default_rng(0)
+    for place in rng.choice(8 * len(whole), 1500, replace=False):
+        wrong = bytearray(whole)
+        wrong[place // 8] ^= 1 << place % 8
+        saved.write_bytes(wrong)
+        with contextlib.suppress(ValueError):  # any other error fails the test
+            for name, W in SimpleRNN.load(saved).params.items():
+                np.testing.assert_array_equal(W, rnn.params[name])
+
+
+@pytest.mark.parametrize(
+    "header", [{}, {"sizes": [3, 4]}, {"sizes": [3, 4, 2, 1]}, {"sizes": [3, 4, 2]}], ids=str
+)
+def test_a_header_that_lacks_something_is_refused(saved: Path, header: dict[str, Any]) -> None:
+    """Sizes, nonlinearity and dtype must be there."""
+    io.save(saved, "SimpleRNN", header, {})
+    with pytest.raises(ValueError, match="expected a model file of rnnx"):
+        SimpleRNN.load(saved)
+
+
+def test_missing_parameters_are_found(saved: Path) -> None:
+    """A file without a parameter is refused, and not completed at random."""
+    header, arrays = io.load(saved, "SimpleRNN")
+    del arrays["Whh"]
+    io.save(saved, "SimpleRNN", header, arrays)
+    with pytest.raises(ValueError, match="expected a model file of rnnx"):
+        SimpleRNN.load(saved)
+
+
+def test_a_folder_is_not_a_damaged_file(tmp_path: Path) -> None:
+    """What the system refuses is the system's error, not advice to save again."""
+    with pytest.raises(IsADirectoryError):
+        SimpleRNN.load(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"hello", b"\x80\x04N.", b"PK\x03\x04 not a zip"])

@@ -26,7 +26,11 @@ def make(kind: str, backend: Any = REFERENCE, **options: Any) -> Any:
     layer = getattr(rnnx, name)(I, 3, **special, **options, backend=backend, seed=2)
     if extra == "relu":  # keep units alive, so that every gradient is felt
         layer.set_params(
-            {k: 0.7 + np.abs(layer.backend.to_numpy(W)) for k, W in layer.params.items() if "bias" in k}
+            {
+                k: 0.7 + np.abs(layer.backend.to_numpy(W))
+                for k, W in layer.params.items()
+                if "bias" in k
+            }
         )
     return layer
 

@@ -96,6 +96,29 @@ def test_a_target_outside_the_classes_is_not_silent(bk: Backend) -> None:
         assert not np.isnan(bk.to_numpy(gradient)[0]).any()
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "int16", "int32"])
+def test_narrow_integers_may_name_many_classes(bk: Backend, dtype: str) -> None:
+    """Targets of 8 bits and 300 classes: no class is taken for another."""
+    logits = np.random.default_rng(2).standard_normal((3, 300))
+    targets = np.asarray([4, 20, 43])
+    loss, gradient = softmax_cross_entropy(bk.asarray(logits), bk.asarray(targets, dtype=dtype))
+    exact = cross_entropy(logits, targets, np.ones(3, dtype=bool))
+    assert_close(bk, bk.xp.asarray(loss), np.asarray(exact), "loss")
+    assert np.abs(bk.to_numpy(gradient).sum(axis=-1)).max() < 1e-6
+
+
+def test_what_is_no_array_of_the_library_is_refused() -> None:
+    """A list, an array of another library, complex numbers: one line each."""
+    strict = pytest.importorskip("array_api_strict")
+    z = np.zeros((2, 3))
+    with pytest.raises(TypeError, match="outputs must be an array, got list"):
+        mean_squared_error([z], [z])
+    with pytest.raises(TypeError, match="targets must be an array of numpy, got one of array_api_"):
+        mean_squared_error(z, strict.zeros((2, 3)))
+    with pytest.raises(TypeError, match="outputs must have a dtype of kind 'real floating'"):
+        mean_squared_error(z * 1j, z)
+
+
 def test_wrong_arguments_are_refused(bk: Backend) -> None:
     """Shapes and kinds of dtype are checked: expected and got."""
     z, k = bk.zeros((4, 2, 3)), bk.asarray(np.zeros((4, 2)), dtype="int32")

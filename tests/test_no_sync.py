@@ -76,4 +76,4 @@ def test_a_training_step_is_the_same_on_every_backend(bk: Backend) -> None:
     assert_near(bk.to_numpy(loss), expected_loss, tolerance, "loss")
     assert_near(bk.to_numpy(h), expected_h, tolerance, "h")
     for name, W in params.items():
-        assert_near(bk.to_numpy(W), expected[name], 10 * tolerance, name)
+        assert_near(bk.to_numpy(W), expected[name], tolerance, name)

@@ -91,6 +91,30 @@ def test_optimizers_equal_torch(ours: Any, theirs: tuple[str, dict[str, float]])
         np.testing.assert_allclose(params[name], tensor.detach().numpy(), rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("beta2", [0.9, 0.999, 0.99999])
+def test_adam_keeps_its_digits_in_float32(beta2: float) -> None:
+    """1 - βᵗ is not lost to cancellation: steps in float32 are right to a few roundings."""
+    grads = {k: np.abs(g) for k, g in arrays(1).items()}
+    adam, steps = Adam(0.1, beta2=beta2), {}
+    for dtype in ("float64", "float32"):
+        params = {k: np.zeros(w.shape, dtype) for k, w in arrays(0).items()}
+        state = adam.init(params)
+        for _ in range(3):
+            params, state = adam.update(
+                params, {k: g.astype(dtype) for k, g in grads.items()}, state
+            )
+        steps[dtype] = params
+    for name, w in steps["float64"].items():
+        np.testing.assert_allclose(steps["float32"][name], w, rtol=2e-6)
+
+
+def test_clipping_survives_huge_gradients() -> None:
+    """Squares that overflow in float32 do not: the direction is kept."""
+    clipped, norm = clip_by_global_norm({"w": np.full(4, 1e20, dtype="float32")}, 1.0)
+    assert norm == np.float32(2e20)
+    np.testing.assert_allclose(clipped["w"], 0.5, rtol=1e-6)
+
+
 @pytest.mark.parametrize("optimizer", [SGD(0.1), SGD(0.1, 0.9), Adam(0.1)], ids=str)
 def test_nothing_is_changed_in_place(optimizer: Any) -> None:
     """Parameters, gradients and state that went in are as they were."""
@@ -129,6 +153,9 @@ def test_clipping_bounds_the_joint_norm(bk: Backend) -> None:
         (lambda: Adam(epsilon=0.0), "epsilon must be above 0"),
         (lambda: clip_by_global_norm(arrays(0), 0.0), "max_norm must be above 0"),
         (lambda: SGD().update(arrays(0), {"W": 1}, {}), "names .*'W', 'b'.*, got .*'W'"),
+        (lambda: SGD().update({"b": np.ones((4, 1))}, {"b": np.ones(4)}, {}), "grads.'b'. must"),
+        (lambda: Adam().update(arrays(0), arrays(1), {}), "state must be of Adam, with .*init"),
+        (lambda: clip_by_global_norm({}, 1.0), "got an empty dict"),
     ],
 )
 def test_wrong_values_are_refused(make: Any, message: str) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 from cases import assert_near
 from test_simple import lively
 
 from rnnx import elman, get_backend
+from rnnx.core import layer
+from rnnx.core.products import affine
 from rnnx.losses import mean_squared_error, softmax_cross_entropy
 
 torch = pytest.importorskip("torch", reason="torch is the oracle here")
@@ -61,9 +61,10 @@ def test_autograd_through_our_forward_equals_our_backward() -> None:
     ours = lively(bk)
     params = {k: W.clone().requires_grad_() for k, W in ours.params.items()}
     x, dy = (bk.asarray(rng.standard_normal(s)) for s in [(5, 2, 3), (5, 2, 2)])
-    y, cache = elman.forward(bk, ours.cell, params, x, bk.zeros((2, 4)))
-    y.backward(dy)
-    detached: Any = elman.Cache(*(array.detach() for array in cache))
-    grads, _ = elman.backward(bk, ours.cell, ours.params, detached, dy)
+    h0 = bk.zeros((2, 4))
+    hidden = {"weight_ih": params["Wxh"], "weight_hh": params["Whh"], "bias_ih": params["bh"][:, 0]}
+    (h,), _ = layer.forward(bk, ours.cell, hidden, x, (h0,))
+    affine(bk.xp, h, params["Why"], params["by"][:, 0]).backward(dy)
+    grads, _ = elman.backward(bk, ours.cell, ours.params, elman.Cache(x, h0, h.detach()), dy)
     for name, gradient in grads.items():
         assert_near(gradient.numpy(), params[name].grad.numpy(), 1e-12, f"d{name}")

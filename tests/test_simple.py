@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -316,10 +318,45 @@ def test_backward_needs_a_forward_pass() -> None:
     rnn.forward(np.ones((2, 3)))
     rnn.set_params({"bh": np.zeros((4, 1))})
     with pytest.raises(RuntimeError, match=message):
-        _ = rnn.final_state
+        rnn.gradients(np.ones((2, 2)))
+    with pytest.raises(RuntimeError, match="expected a forward pass first"):
+        _ = lively().final_state
 
 
-@pytest.mark.parametrize("rate", [-0.1, float("nan"), float("inf")])
+def test_the_final_state_outlives_the_update() -> None:
+    """Truncated BPTT as one writes it: forward, backward, and on with the state."""
+    rnn, x = lively(), np.ones((4, 2, 3))
+    y = rnn.forward(x)
+    state = rnn.final_state
+    rnn.backward(y)
+    assert rnn.final_state is state
+    rnn.forward(x, state=rnn.final_state)
+
+
+def test_parameters_are_copied_in(bk: Backend) -> None:
+    """What the caller writes into its array later is its own."""
+    rnn, W = lively(bk), np.zeros((4, 1), dtype=bk.dtype_name)
+    rnn.set_params({"bh": W})
+    W[:] = 7
+    assert not np.any(bk.to_numpy(rnn.bh))
+
+
+def test_a_network_survives_copy_and_pickle(bk: Backend) -> None:
+    """A deep copy has the weights and shares none; a pickle goes to another process."""
+    rnn = lively(bk)
+    for twin in (copy.deepcopy(rnn), pickle.loads(pickle.dumps(rnn))):
+        np.testing.assert_array_equal(bk.to_numpy(twin.Whh), bk.to_numpy(rnn.Whh))
+        assert twin.backend == bk
+
+
+@pytest.mark.parametrize("seed", [-1, "a", 1.5])
+def test_wrong_seeds_are_refused(seed: Any) -> None:
+    """A seed is None, an integer of at least 0, or a Generator."""
+    with pytest.raises(ValueError, match="seed must be None, an integer of at least 0"):
+        SimpleRNN(**SIZES, seed=seed)
+
+
+@pytest.mark.parametrize("rate", [-0.1, float("nan"), float("inf"), "0.1", None, True, np.ones(2)])
 def test_wrong_learning_rates_are_refused(rate: float) -> None:
     """A rate is finite and not negative; no parameter moves."""
     rnn = lively()
@@ -352,7 +389,7 @@ def test_wrong_states_are_refused() -> None:
     np.testing.assert_array_equal(one[0], one[2])
 
 
-@pytest.mark.parametrize("size", [0, -1, 2.0, True, "3"])
+@pytest.mark.parametrize("size", [0, -1, 2.0, True, "3", None, np.asarray([4])])
 def test_wrong_sizes_are_refused(size: Any) -> None:
     """A size is an integer of at least one."""
     for name in SIZES:

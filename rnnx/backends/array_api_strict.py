@@ -15,6 +15,11 @@ class StrictBackend(Backend):
 
     __slots__ = ()
 
+    @property
+    def device_name(self) -> str:
+        """The device's name."""
+        return str(self.device._device)
+
     def to_numpy(self, x: Array) -> np.ndarray:
         """Return `x` on the host."""
         return np.asarray(x.to_device(xp.Device("CPU_DEVICE")))

@@ -8,6 +8,7 @@ entered once around each public call, by `scope`.
 
 from __future__ import annotations
 
+import re
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -22,6 +23,11 @@ class CupyBackend(Backend):
     """CuPy arrays on one GPU."""
 
     __slots__ = ()
+
+    @property
+    def device_name(self) -> str:
+        """The device's index."""
+        return str(self.device.id)
 
     def to_numpy(self, x: Array) -> np.ndarray:
         """Return `x` copied to the host."""
@@ -71,9 +77,5 @@ def _index(device: Any) -> int | None:
         return cupy.cuda.Device().id
     if isinstance(device, cupy.cuda.Device):
         return device.id
-    if isinstance(device, int):
-        return device
-    kind, _, number = str(device).partition(":")
-    index = kind if kind.isdecimal() else number or "0"
-    known = kind.isdecimal() or kind in ("cuda", "gpu")
-    return int(index) if known and index.isdecimal() else None
+    found = re.fullmatch(r"(?:(?:cuda|gpu):)?(\d+)|cuda|gpu", str(device))
+    return None if found is None else int(found[1] or 0)

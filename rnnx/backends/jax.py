@@ -16,6 +16,11 @@ class JaxBackend(Backend):
 
     __slots__ = ()
 
+    @property
+    def device_name(self) -> str:
+        """The device's platform and index."""
+        return f"{self.device.platform}:{self.device.id}"
+
     def scan(
         self,
         step: Callable[[Carry, tuple[Array, ...]], tuple[Carry, tuple[Array, ...]]],
@@ -74,8 +79,9 @@ def _device(device: Any) -> jax.Device:
         ("", "", str(device)) if isinstance(device, int) else str(device or "").partition(":")
     )
     try:
-        return jax.devices(platform or None)[int(index or 0)]
-    except (RuntimeError, IndexError, ValueError):
+        known = jax.devices(platform or None)
+        return dict(enumerate(known))[int(index or 0)]
+    except (RuntimeError, KeyError, ValueError):
         raise ValueError(
             f"device of backend 'jax' must be None or one of {', '.join(devices())}, "
             f"as in 'cpu' or 'cpu:0', got {device!r}"

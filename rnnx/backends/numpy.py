@@ -16,6 +16,10 @@ class NumpyBackend(Backend):
 
     __slots__ = ()
 
+    def is_own(self, obj: object) -> bool:
+        """Return whether `obj` is a plain array of real numbers; all else is converted first."""
+        return type(obj) is np.ndarray and obj.dtype.kind in "fiub"
+
     def scan(
         self,
         step: Callable[[Carry, tuple[Array, ...]], tuple[Carry, tuple[Array, ...]]],

@@ -9,7 +9,7 @@ import array_api_compat.torch as xp
 import numpy as np
 import torch
 
-from rnnx.backend import Array, Backend
+from rnnx.backend import Array, Backend, BackendUnavailable
 
 
 class TorchBackend(Backend):
@@ -24,7 +24,8 @@ class TorchBackend(Backend):
     def synchronize(self) -> None:
         """Wait for the device's queue, where it has one."""
         if self.device.type in ("cuda", "mps", "xpu"):
-            getattr(torch, self.device.type).synchronize()
+            module = getattr(torch, self.device.type)
+            module.synchronize(*[self.device] * (self.device.type != "mps"))
 
     def scope(self) -> AbstractContextManager[Any]:
         """Turn autograd's recording off."""
@@ -51,11 +52,19 @@ def devices() -> list[str]:
 def make(device: Any, dtype: str) -> Backend:
     """Return the backend; `device` is all that `torch.device` takes."""
     try:
-        place = torch.empty(0, device="cpu" if device is None else device).device
-    except (RuntimeError, TypeError, AssertionError) as error:
+        asked = torch.device("cpu" if device is None else device)
+    except (RuntimeError, TypeError) as error:
         reason = str(error).partition("\n")[0]
         raise ValueError(
             f"device of backend 'torch' must be one of {', '.join(devices())}, got {device!r}: "
             f"{reason}"
+        ) from None
+    try:
+        place = torch.empty(0, device=asked, dtype=getattr(torch, dtype)).device
+    except (RuntimeError, TypeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise BackendUnavailable(
+            f"torch {torch.__version__} has no {dtype} on device {device!r} ({reason}): use one of "
+            f"{', '.join(devices())}"
         ) from None
     return TorchBackend("torch", xp, place, getattr(xp, dtype))

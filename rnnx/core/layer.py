@@ -16,12 +16,11 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from rnnx.backend import Backend
+from rnnx.backend import Array, Backend
 from rnnx.core import portable
 from rnnx.core.portable import Extras, States
 from rnnx.core.products import affine, bias_gradient, product, weight_gradient
 
-Array = Any
 Params = dict[str, Array]
 
 

@@ -26,7 +26,7 @@ def rnn(cell: Any, params: Mapping[str, Array]) -> Step:
     def step(x: Array, h: Array) -> tuple[Array]:
         a = np.concatenate((x, h), -1).dot(W)
         a += b
-        return (np.tanh(a, a) if tanh else np.maximum(a, 0, a),)
+        return (np.tanh(a, a) if tanh else np.maximum(a, 0, out=a),)
 
     return step
 

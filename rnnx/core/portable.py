@@ -21,9 +21,8 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from rnnx.backend import Backend
+from rnnx.backend import Array, Backend
 
-Array = Any
 States = tuple[Array, ...]
 
 

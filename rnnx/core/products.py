@@ -12,9 +12,8 @@ Backward, from dy, with sums over all rows::
 from __future__ import annotations
 
 from types import ModuleType
-from typing import Any
 
-Array = Any
+from rnnx.backend import Array
 
 
 def affine(xp: ModuleType, x: Array, W: Array, b: Array | None = None) -> Array:

@@ -43,7 +43,9 @@ class Layer:
         dtype : {"float32", "float64"}, optional
             Default is the layer's own, or that of the `Backend` given.
         """
-        target = get_backend(backend, device=device, dtype=dtype or self.backend.dtype_name)
+        if dtype is None and not isinstance(backend, Backend):
+            dtype = self.backend.dtype_name
+        target = get_backend(backend, device=device, dtype=dtype)
         copy = object.__new__(type(self))
         copy.__dict__.update(self.__dict__)
         copy.backend = target

@@ -16,13 +16,11 @@ from typing import Any, NamedTuple
 
 from array_api_compat import device as device_of
 
-from rnnx.backend import Backend
+from rnnx.backend import Array, Backend
 from rnnx.core import layer
 from rnnx.core.layer import Noise, Params
 from rnnx.core.portable import States
 from rnnx.layers.order import Order
-
-Array = Any
 
 
 class Setting(NamedTuple):
@@ -201,13 +199,13 @@ def _outer(
     lengths = setting.order.lengths  # (B, 1)
     t = xp.arange(T, dtype=lengths.dtype, device=device_of(lengths))[:, None, None]  # (T, 1, 1)
     ends = t == lengths - 1  # (T, B, 1)
-    placed = [
+    first, *others = [
         None if d is None else xp.where(ends, d[None, ...], xp.zeros_like(d)[None, ...])
         for d in dfinal
     ]
     if dh is not None:
-        placed[0] = dh if placed[0] is None else dh + placed[0]
-    return tuple(placed)
+        first = dh if first is None else dh + first
+    return (first, *others)
 
 
 def _parts(T: int, chunks: int) -> Iterator[slice]:

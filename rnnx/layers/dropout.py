@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from rnnx import validate
 from rnnx.backend import Array, Backend, get_backend
 from rnnx.forms import read_floating
@@ -56,7 +54,7 @@ class Dropout(Layer):
         *,
         backend: str | Backend = "numpy",
         device: Any = None,
-        dtype: str = "float32",
+        dtype: str | None = None,
     ) -> None:
         self.p = validate.fraction("p", p)
         self.backend = get_backend(backend, device=device, dtype=dtype)
@@ -106,5 +104,5 @@ class Dropout(Layer):
 
     def draw_masks(self, shape: Sequence[int], seed: Seed = None) -> dict[str, Array]:
         """Return ``{"mask": m}`` for an input of this shape, drawn on the host."""
-        kept = np.random.default_rng(seed).random(tuple(shape)) >= self.p
+        kept = validate.generator(seed).random(tuple(shape)) >= self.p
         return {"mask": self.backend.asarray(kept / (1 - self.p))} if self.p else {}

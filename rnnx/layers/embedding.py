@@ -61,13 +61,13 @@ class Embedding(Layer):
         *,
         backend: str | Backend = "numpy",
         device: Any = None,
-        dtype: str = "float32",
+        dtype: str | None = None,
         seed: Seed = None,
     ) -> None:
         self.output_size = validate.size("size", size)
         shape = (validate.size("num_embeddings", num_embeddings), self.output_size)
         self.backend = get_backend(backend, device=device, dtype=dtype)
-        drawn = np.random.default_rng(seed).standard_normal(shape)
+        drawn = validate.generator(seed).standard_normal(shape)
         self.params = {"weight": self.backend.asarray(drawn)}
 
     def __call__(

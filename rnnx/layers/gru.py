@@ -95,7 +95,7 @@ class GRU(Recurrent):
         recurrent_init: str = "uniform",
         backend: str | Backend = "numpy",
         device: Any = None,
-        dtype: str = "float32",
+        dtype: str | None = None,
         seed: Seed = None,
     ) -> None:
         super().__init__(

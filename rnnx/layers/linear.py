@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from rnnx import validate
 from rnnx.backend import Array, Backend, get_backend
 from rnnx.core.products import affine, bias_gradient, product, weight_gradient
@@ -61,13 +59,13 @@ class Linear(Layer):
         bias: bool = True,
         backend: str | Backend = "numpy",
         device: Any = None,
-        dtype: str = "float32",
+        dtype: str | None = None,
         seed: Seed = None,
     ) -> None:
         self.input_size = validate.size("input_size", input_size)
         self.output_size = validate.size("output_size", output_size)
         self.backend = get_backend(backend, device=device, dtype=dtype)
-        rng, bound = np.random.default_rng(seed), self.input_size**-0.5
+        rng, bound = validate.generator(seed), self.input_size**-0.5
         shapes: dict[str, tuple[int, ...]] = {"weight": (self.output_size, self.input_size)}
         shapes |= {"bias": (self.output_size,)} if bias else {}
         self.params = {

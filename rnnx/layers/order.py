@@ -14,11 +14,11 @@ With lengths and no gaps, the forward order is the identity, and the backward or
 from __future__ import annotations
 
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from array_api_compat import device as device_of
 
-Array = Any
+from rnnx.backend import Array
 
 
 class Order(NamedTuple):
@@ -53,7 +53,7 @@ def from_mask(xp: ModuleType, mask: Array, reverse: bool) -> Order:
     return Order(steps, places, (t < lengths)[..., None], lengths[:, None])
 
 
-def full(xp: ModuleType, like: Array, T: int, reverse: bool) -> Order:
+def dense(xp: ModuleType, like: Array, T: int, reverse: bool) -> Order:
     """Return the order for a batch (T, B, ·) without padding."""
     if not reverse:
         return DENSE

@@ -47,7 +47,7 @@ class Recurrent(Layer):
         forget_bias: float | None = None,
         backend: str | Backend,
         device: Any,
-        dtype: str,
+        dtype: str | None,
         seed: Seed,
     ) -> None:
         self.cell = cell
@@ -67,7 +67,7 @@ class Recurrent(Layer):
         for name, value in (("weight_init", weight_init), ("recurrent_init", recurrent_init)):
             validate.one_of(name, value, parameters.INITIALIZERS)
         self.backend = get_backend(backend, device=device, dtype=dtype)
-        rng = np.random.default_rng(seed)
+        rng = validate.generator(seed)
         drawn = parameters.draw(self.sizes, rng, weight_init, recurrent_init, forget_bias)
         self.params: Params = {name: self.backend.asarray(W) for name, W in drawn.items()}
         self._stepper: Stepper | None = None
@@ -308,7 +308,7 @@ class Recurrent(Layer):
         T, B = (shape[0], 1) if len(shape) == 2 else (shape[0], shape[1])
         if self.batch_first and len(shape) == 3:
             T, B = B, T
-        rng = np.random.default_rng(seed)
+        rng = validate.generator(seed)
         return {
             name: self.backend.asarray((rng.random(s) >= p) / (1 - p))
             for name, (s, p) in self._mask_shapes(T, B).items()

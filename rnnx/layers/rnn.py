@@ -94,7 +94,7 @@ class RNN(Recurrent):
         recurrent_init: str = "uniform",
         backend: str | Backend = "numpy",
         device: Any = None,
-        dtype: str = "float32",
+        dtype: str | None = None,
         seed: Seed = None,
     ) -> None:
         super().__init__(

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnnx.backend import Array, Backend, get_backend
+from rnnx import validate
+from rnnx.backend import Array, Backend
 from rnnx.layers import forms
 from rnnx.layers.base import Layer
 from rnnx.layers.dropout import Dropout
@@ -152,7 +153,7 @@ class Sequential(Layer):
 
     def draw_masks(self, shape: Sequence[int], seed: Seed = None) -> dict[str, Array]:
         """Return dropout masks for an input whose first two axes are those of `shape`."""
-        rng = np.random.default_rng(seed)
+        rng = validate.generator(seed)
         masks: dict[str, Array] = {}
         width: tuple[int, ...] = (shape[-1],)
         for i, layer in enumerate(self.layers):
@@ -172,8 +173,8 @@ class Sequential(Layer):
         self, backend: str | Backend, *, device: Any = None, dtype: str | None = None
     ) -> Sequential:
         """Return a copy on another backend, with the same parameters."""
-        target = get_backend(backend, device=device, dtype=dtype or self.backend.dtype_name)
-        return Sequential(*(layer.to(target) for layer in self.layers))
+        layers = (layer.to(backend, device=device, dtype=dtype) for layer in self.layers)
+        return Sequential(*layers)
 
     def _states(self, state: Sequence[Any] | None) -> Sequence[Any]:
         if state is None:

@@ -10,14 +10,12 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from rnnx.backend import Backend
+from rnnx.backend import Array, Backend
 from rnnx.core.layer import Noise, Params
 from rnnx.core.portable import States
 from rnnx.layers import direction, order
 from rnnx.layers.direction import Kept, Setting
 from rnnx.layers.parameters import Sizes, select, suffixes
-
-Array = Any
 
 
 class Cache(NamedTuple):
@@ -48,7 +46,7 @@ def settings(
         elif lengths is not None:
             how = order.from_lengths(xp, lengths, T, reverse)
         else:
-            how = order.full(xp, x, T, reverse)
+            how = order.dense(xp, x, T, reverse)
         restart = None if reset is None else order.restarts(xp, reset, how, reverse)
         found.append(Setting(how, Noise(), restart))
     return tuple(found)
