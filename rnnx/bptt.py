@@ -103,19 +103,20 @@ def _updates(
     state: Any,
     masks: Callable[[Any], dict[str, Array]] | None,
 ) -> Iterator[Update]:
-    held: deque[tuple[int, Any]] = deque()  # steps and cache of each piece in reach
+    held: deque[tuple[tuple[int, ...], Any]] = deque()  # shape of y and cache, of pieces in reach
     for x, target in _pieces(layer.backend, chunks, k1):
         options = {} if masks is None else {"masks": masks(x)}
         y, state, cache = layer.forward(x, state, **options)
         value, dy = loss(y, target)
-        held.append((x.shape[0], cache))
+        held.append((tuple(y.shape), cache))
         reach = x.shape[0] if k2 is None else k2
-        while sum(steps for steps, _ in held) - held[0][0] >= reach:
+        while sum(shape[0] for shape, _ in held) - held[0][0][0] >= reach:
             held.popleft()
         total: dict[str, Array] = {}
         dstate = None
-        for i, (_, piece) in enumerate(reversed(held)):
-            _, dstate, grads = layer.backward(dy if i == 0 else _zero(layer, dy), piece, dstate)
+        for i, (shape, piece) in enumerate(reversed(held)):
+            felt = dy if i == 0 else layer.backend.zeros(shape)  # its loss has counted before
+            _, dstate, grads = layer.backward(felt, piece, dstate)
             total = {k: total[k] + g for k, g in grads.items()} if total else grads
         yield Update(value, total, state)
 
@@ -214,12 +215,6 @@ def _joined(backend: Any, first: Any, second: Any) -> Array:
     kind = str(second.dtype).rpartition(".")[2]
     asarray, dtype = backend.asarray, None if backend.computes_with(kind) else kind
     return backend.xp.concat([asarray(first, dtype), asarray(second, dtype)], axis=0)
-
-
-def _zero(layer: Any, dy: Any) -> Any:
-    """Return the gradient by outputs whose loss has been counted before."""
-    with layer.backend.scope():
-        return layer.backend.xp.zeros_like(dy)
 
 
 def _no_dropout(layer: Any) -> dict[str, Any]:

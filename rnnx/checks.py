@@ -276,7 +276,7 @@ def _dot(backend: Backend, tree: Any, weights: Any) -> Any:
 
 def _host(backend: Backend, x: Any) -> Any:
     """Return an array of the backend on the host, and anything else as it is."""
-    return backend.to_numpy(x) if hasattr(x, "__array_namespace__") or hasattr(x, "dtype") else x
+    return x if isinstance(x, np.ndarray) or not hasattr(x, "dtype") else backend.to_numpy(x)
 
 
 def _outline(x: Any) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ from cases import TOLERANCE, assert_near
 
 import rnnx
 from rnnx import Backend, get_backend
+from rnnx.layers.states import shapes
 
 KINDS = ["RNN", "RNN-relu", "GRU", "LSTM", "LSTM-proj"]
 REFERENCE = get_backend("numpy", dtype="float64")
@@ -38,7 +39,9 @@ def make(kind: str, backend: Any = REFERENCE, **options: Any) -> Any:
 def draw(layer: Any, T: int = T, B: int = B, seed: int = 0) -> tuple[np.ndarray, Any]:
     """Return an input (T, B, I) and an initial state."""
     rng = np.random.default_rng(seed)
-    state = tuple(0.5 + rng.random(shape) for shape in layer._state_shapes(B, ()))
+    state = tuple(
+        0.5 + rng.random(shape) for shape in shapes(layer.sizes, layer.cell.state_size, B)
+    )
     return rng.standard_normal((T, B, I)), state[0] if len(state) == 1 else state
 
 
@@ -310,8 +313,8 @@ def test_masks_are_drawn_as_said() -> None:
     """Zero with probability p, 1/(1 - p) else; anew between layers, one for all steps inside."""
     layer = make("GRU", num_layers=2, **NOISE)
     masks = layer.draw_masks((200, 40, I), 0)
-    shapes = {name: mask.shape for name, mask in masks.items()}
-    assert shapes == {
+    drawn = {name: mask.shape for name, mask in masks.items()}
+    assert drawn == {
         "dropout_l0": (200, 40, 3), "recurrent_l0": (40, 3), "weight_l0": (9, 3),
         "recurrent_l1": (40, 3), "weight_l1": (9, 3),
     }  # fmt: skip

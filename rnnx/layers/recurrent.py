@@ -13,10 +13,10 @@ from rnnx import validate
 from rnnx.backend import Array, Backend, get_backend
 from rnnx.core.layer import Params
 from rnnx.core.portable import States
-from rnnx.forms import read_floating
-from rnnx.layers import forms, parameters, stack
+from rnnx.layers import forms, parameters, stack, states
 from rnnx.layers.base import Layer
 from rnnx.layers.direction import unread
+from rnnx.layers.noise import Rates
 from rnnx.layers.parameters import Seed, Sizes, suffixes
 from rnnx.layers.stack import Cache
 from rnnx.layers.stepper import Stepper
@@ -61,9 +61,11 @@ class Recurrent(Layer):
             bool(bias),
         )
         self.batch_first = bool(batch_first)
-        self.dropout = validate.fraction("dropout", dropout)
-        self.recurrent_dropout = validate.fraction("recurrent_dropout", recurrent_dropout)
-        self.weight_drop = validate.fraction("weight_drop", weight_drop)
+        self.rates = Rates(
+            validate.fraction("dropout", dropout),
+            validate.fraction("recurrent_dropout", recurrent_dropout),
+            validate.fraction("weight_drop", weight_drop),
+        )
         for name, value in (("weight_init", weight_init), ("recurrent_init", recurrent_init)):
             validate.one_of(name, value, parameters.INITIALIZERS)
         self.backend = get_backend(backend, device=device, dtype=dtype)
@@ -176,15 +178,19 @@ class Recurrent(Layer):
             lengths = forms.read_lengths(bk, lengths, x.shape)
             mask = forms.read_flags(bk, "mask", mask, x.shape, form)
             reset = forms.read_flags(bk, "reset", reset, x.shape, form)
-            state0 = self._read_state("state", state, x.shape[1], form)
-            masks = self._masks(masks, x)
+            T, B, _ = x.shape
+            state0 = self._state0(state, B, form)
+            if masks is None and any(self.rates):
+                bk.refuse_traced(x)
+                masks = self.rates.draw(bk, self.sizes, T, B, None)
+            masks = self.rates.check(self.sizes, T, B, masks or {})
             directions = self.sizes.directions
             ways = stack.settings(bk.xp, x, directions, lengths, mask, reset)
-            chunks = _chunks(checkpoint, x.shape[0])
+            chunks = _chunks(checkpoint, T)
             run, _ = _compiled(bk, self.cell, self.sizes, chunks, keep)
             y, final, kept = run(params, x, state0, ways, masks)
             cache = Cache(params, x, masks, ways, kept, form)
-            return forms.write(bk, y, form), self._write_state(final, form), cache
+            return forms.write(bk, y, form), states.write(final, form), cache
 
     def backward(self, dy: Any, cache: Cache, dstate: Any = None) -> tuple[Any, Any, Params]:
         """Return the gradients of a loss, from those by the outputs and by the final state.
@@ -220,14 +226,15 @@ class Recurrent(Layer):
             if dy is not None:
                 shape = (T, B, self.sizes.directions * self.sizes.output_size)
                 dy = forms.read_like(bk, "dy", dy, shape, cache.form)
-            dstates = self._read_dstate(dstate, B, cache.form)
+            expected = states.shapes(self.sizes, self.cell.state_size, B, cache.form)
+            dstates = states.read(bk, "dstate", dstate, expected)
             if dy is None and all(d is None for d in dstates):
                 raise ValueError(
                     "expected a gradient by y or by the final state, got None for both"
                 )
             _, run = _compiled(bk, self.cell, self.sizes, 0, True)
             dx, dstate0, grads = run(cache._replace(form=()), dy, dstates)
-            return forms.write(bk, dx, cache.form), self._write_state(dstate0, cache.form), grads
+            return forms.write(bk, dx, cache.form), states.write(dstate0, cache.form), grads
 
     def step(self, x: Any, state: Any = None) -> tuple[Array, Any]:
         """Take one step of a stream: return y_t and the state after it, without dropout.
@@ -301,49 +308,24 @@ class Recurrent(Layer):
         Returns
         -------
         dict of arrays
-            ``dropout_l{k}`` (T, B, D·P) between layers, anew at every step; ``recurrent_*`` (B, P)
-            on h in the recurrent product, one for the whole sequence; ``weight_*`` (G·H, P) on
-            weight_hh.
+            By the names and of the shapes that `rnnx.layers.noise` lists.
         """
         T, B = (shape[0], 1) if len(shape) == 2 else (shape[0], shape[1])
         if self.batch_first and len(shape) == 3:
             T, B = B, T
-        rng = validate.generator(seed)
-        return {
-            name: self.backend.asarray((rng.random(s) >= p) / (1 - p))
-            for name, (s, p) in self._mask_shapes(T, B).items()
-        }
+        return self.rates.draw(self.backend, self.sizes, T, B, seed)
 
-    def _mask_shapes(self, T: int, B: int) -> dict[str, tuple[tuple[int, ...], float]]:
-        """Return the shape and the probability of every dropout mask."""
-        s, P = self.sizes, self.sizes.output_size
-        found: dict[str, tuple[tuple[int, ...], float]] = {}
-        if self.dropout:
-            between = range(s.num_layers - 1)
-            found |= {f"dropout_l{k}": ((T, B, s.directions * P), self.dropout) for k in between}
-        for suffix in suffixes(s):
-            if self.recurrent_dropout:
-                found[f"recurrent_{suffix}"] = ((B, P), self.recurrent_dropout)
-            if self.weight_drop:
-                found[f"weight_{suffix}"] = ((s.gates * s.hidden_size, P), self.weight_drop)
-        return found
-
-    def _masks(self, masks: Params | None, x: Array) -> Params:
-        """Return the masks to use: those given, checked, or new ones."""
-        shapes = self._mask_shapes(x.shape[0], x.shape[1])
-        if masks is None and shapes:
-            self.backend.refuse_traced(x)
-            plain = (x.shape[1], x.shape[0]) if self.batch_first else x.shape[:2]
-            return self.draw_masks((*plain, x.shape[2]))
-        masks = masks or {}
-        for name, mask in masks.items():
-            if name not in shapes:
-                raise ValueError(f"masks must be of {list(shapes)}, got {name!r}: use draw_masks")
-            if tuple(mask.shape) != shapes[name][0]:
-                raise ValueError(
-                    f"masks[{name!r}] must have shape {shapes[name][0]}, got {tuple(mask.shape)}"
-                )
-        return masks
+    def _state0(self, state: Any, batch: int, form: Any) -> States:
+        """Return the initial state's arrays, (L·D, B, ·) each; zeros for None."""
+        count = self.cell.state_size
+        given = states.read(
+            self.backend, "state", state, states.shapes(self.sizes, count, batch, form)
+        )
+        wide = states.shapes(self.sizes, count, batch)
+        return tuple(
+            self.backend.zeros(shape) if array is None else array
+            for shape, array in zip(wide, given, strict=True)
+        )
 
     def _check_cache(self, cache: Any) -> None:
         if not isinstance(cache, Cache):
@@ -357,53 +339,6 @@ class Recurrent(Layer):
                 f"expected a cache of {self.backend}, got one of another library: run forward of "
                 "this copy of the layer"
             )
-
-    def _state_shapes(self, batch: int, form: Any) -> list[tuple[int, ...]]:
-        rows = self.sizes.num_layers * self.sizes.directions
-        widths = [self.sizes.output_size, self.sizes.hidden_size][: self.cell.state_size]
-        single = isinstance(form, forms.Unbatched)
-        return [(rows, width) if single else (rows, batch, width) for width in widths]
-
-    def _read_arrays(self, name: str, state: Any, batch: int, form: Any) -> list[Array | None]:
-        """Return the arrays of a state, (L·D, B, ·) each; None where it is None."""
-        shapes = self._state_shapes(batch, form)
-        if len(shapes) == 1:
-            arrays = [state]
-        elif state is None:
-            arrays = [None] * len(shapes)
-        elif isinstance(state, list | tuple) and len(state) == len(shapes):
-            arrays = list(state)
-        else:
-            raise ValueError(f"{name} must be a pair (h, c), got {type(state).__name__}")
-        found: list[Array | None] = []
-        for letter, array, shape in zip("hc", arrays, shapes, strict=False):
-            if array is None:
-                found.append(None)
-                continue
-            array = read_floating(self.backend, f"{name}, {letter}", array)
-            if tuple(array.shape) != shape:
-                raise ValueError(
-                    f"{name}, {letter}, must have shape {shape}, got {tuple(array.shape)}"
-                )
-            found.append(array if len(shape) == 3 else array[:, None, :])
-        return found
-
-    def _read_state(self, name: str, state: Any, batch: int, form: Any) -> States:
-        """Return the state's arrays, (L·D, B, ·) each; zeros for None."""
-        wide = self._state_shapes(batch, forms.TimeMajor())
-        arrays = self._read_arrays(name, state, batch, form)
-        return tuple(
-            self.backend.zeros(shape) if array is None else array
-            for shape, array in zip(wide, arrays, strict=True)
-        )
-
-    def _read_dstate(self, dstate: Any, batch: int, form: Any) -> tuple[Array | None, ...]:
-        return tuple(self._read_arrays("dstate", dstate, batch, form))
-
-    def _write_state(self, state: States, form: Any) -> Any:
-        if isinstance(form, forms.Unbatched):
-            state = tuple(s[:, 0, :] for s in state)
-        return state[0] if len(state) == 1 else state
 
 
 @lru_cache(maxsize=64)
