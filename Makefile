@@ -48,6 +48,7 @@ lint: $(VENV)/base
 bench: $(VENV)/base
 	$(PIP) -e . $(TORCH) jax
 	$(BIN)/python benchmarks/cpu.py
+	$(BIN)/python benchmarks/layers.py
 	$(BIN)/python benchmarks/footprint.py
 
 # pip of 25.1 or later knows dependency groups

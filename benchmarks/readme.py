@@ -1,4 +1,4 @@
-"""Write README's measured section from `results/cpu.json` and `results/footprint.json`.
+"""Write README's measured section from the CPU's result files.
 
 python benchmarks/readme.py
 """
@@ -21,9 +21,9 @@ def main() -> None:
 
 def section() -> str:
     """Return the section in Markdown."""
-    cpu, footprint = (
+    cpu, footprint, layers = (
         json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())
-        for name in ("cpu", "footprint")
+        for name in ("cpu", "footprint", "layers")
     )
     machine, versions = cpu["environment"], cpu["environment"]["versions"]
     lines = [
@@ -41,6 +41,18 @@ def section() -> str:
         "A step at B = 1, I = H = 32 costs",
         f"{lengths(cpu)}.",
         "",
+        "The layers, float32 on one thread: training a ragged batch (T = 1000, B = 32, H = 64,",
+        "lengths between T/2 and T) as a multiple of the padded one's time; what is kept for BPTT,",
+        "in units of T·B·H numbers; one step of a stream (B = 1, I = 8, H = 64) in microseconds.",
+        "",
+        "| | ragged / padded | torch packed / padded | kept | torch | step | torch's cell |",
+        "|---|---|---|---|---|---|---|",
+        *map(layer_row, layers["cache"], layers["step"], short(layers["ragged"])),
+        "",
+        "Dense training steps of the GRU and the LSTM, torch's time over ours, at (T, B, I, H):",
+        f"{dense(layers)}.",
+        "torch's LSTM is oneDNN's, compiled; ours on NumPy is not.",
+        "",
         f"`import rnnx` takes {added(footprint):.0f} ms more than `import numpy`. "
         "`make bench` prints all of it for your machine.",
     ]
@@ -52,6 +64,24 @@ def row(result: dict[str, Any]) -> str:
     return (
         f"| {', '.join(map(str, result['shape']))} | {result['threads']} "
         f"| {ours:.1f} | {torch:.1f} | {jax:.1f} | {torch / ours:.1f} | {jax / ours:.1f} |"
+    )
+
+
+def short(ragged: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [row for row in ragged if row["T"] == 1000]
+
+
+def layer_row(cache: dict[str, Any], step: dict[str, Any], ragged: dict[str, Any]) -> str:
+    ours = f"{ragged['rnnx ratio']:.2f} | {ragged['torch ratio']:.1f}"
+    kept = f"{cache['rnnx']:.1f} | {cache['torch']:.1f}"
+    steps = f"{step['rnnx (I,)']:.1f} | {step['torch cell']:.1f}"
+    return f"| {cache['cell']} | {ours} | {kept} | {steps} |"
+
+
+def dense(layers: dict[str, Any]) -> str:
+    return "; ".join(
+        f"{row['cell']} {tuple(row['T, B, I, H'])} {row['torch / rnnx']:.1f}"
+        for row in layers["dense"]
     )
 
 

@@ -184,6 +184,13 @@ class Backend:
             outputs.reverse()
         return carry, tuple(self.xp.stack(ys, axis=0) for ys in zip(*outputs, strict=True))
 
+    def blocks(self, steps: int, width: int) -> int:
+        """Return in how many blocks of time to go back over `steps` steps of `width` numbers each.
+
+        One, where the library runs or compiles a whole sequence at once.
+        """
+        return 1
+
     def compile(self, function: Function) -> Function:
         """Return `function` compiled where the library has a compiler, else `function` itself."""
         return function

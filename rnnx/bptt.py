@@ -11,8 +11,8 @@ doi:10.48550/arXiv.1604.06174.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple, Protocol
 
 from rnnx import validate
 from rnnx.backend import Array
@@ -121,8 +121,16 @@ def _updates(
         yield Update(value, total, state)
 
 
+class Chunks(Protocol):
+    """Pieces of a sequence in order: a list of (x, target), or what makes them on demand."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, k: int, /) -> tuple[Any, Any]: ...
+
+
 def chunked_bptt(
-    layer: Any, chunks: Sequence[tuple[Any, Any]], loss: Loss, *, state: Any = None
+    layer: Any, chunks: Chunks, loss: Loss, *, state: Any = None
 ) -> tuple[Array, dict[str, Array], Any]:
     """Return the exact gradients of a loss over a sequence that is never held whole.
 

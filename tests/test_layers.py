@@ -10,6 +10,7 @@ import pytest
 from cases import TOLERANCE, assert_near
 
 import rnnx
+import rnnx.backends.numpy
 from rnnx import Backend, get_backend
 from rnnx.layers.states import shapes
 
@@ -252,6 +253,30 @@ def test_checkpoints_change_nothing_but_memory(kind: str) -> None:
         np.testing.assert_array_equal(y_k, y)
         for a, b in zip(flat(layer.backward(y_k, cache_k, final_k)), expected, strict=True):
             assert_near(a, b, 1e-12)
+
+
+@pytest.mark.parametrize("option", ["plain", "lengths", "mask", "reset"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_blocks_of_time_change_nothing(
+    kind: str, option: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Going back in blocks, as long sequences do on NumPy, gives the same gradients."""
+    T, rng = 70, np.random.default_rng(6)
+    options: dict[str, Any] = {
+        "lengths": {"lengths": [70, 33, 0]},
+        "mask": {"mask": rng.random((T, B)) < 0.6},
+        "reset": {"reset": rng.random((T, B)) < 0.1},
+    }.get(option, {})
+    layer = make(kind, num_layers=2, bidirectional=True, recurrent_dropout=0.3)
+    x, state = draw(layer, T)
+    masks = layer.draw_masks(x.shape, 0)
+    results = []
+    for block in (1, 2**40):
+        monkeypatch.setattr(rnnx.backends.numpy, "BLOCK", block)
+        assert (layer.backend.blocks(T, 9) > 1) == (block == 1)
+        results.append(outcome(layer, x, state, masks, options))
+    for name, value in results[0].items():
+        assert_near(value, results[1][name], 1e-12, name)
 
 
 @pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM-proj"])

@@ -93,7 +93,8 @@ def test_a_wrong_call_is_one_line(
 ) -> None:
     """Of forward and of the inference call alike."""
     layer = make(kind)
-    x = call.pop("x", X) if "x" in call else X
+    call = dict(call)  # shared by the parametrized runs
+    x = call.pop("x", X)
     for verb in (layer.forward, layer):
         options = {
             k: v for k, v in call.items() if verb is not layer or k not in ("checkpoint", "masks")

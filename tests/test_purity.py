@@ -123,3 +123,12 @@ def test_importing_rnnx_imports_nothing_heavy() -> None:
     ).replace("LIBRARIES", repr((LIBRARIES - {"numpy"}) | {"matplotlib", "scipy", "tqdm"}))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+def test_importing_rnnx_imports_no_more_of_numpy() -> None:
+    """array_api_compat.numpy, which imports all of NumPy, waits until a backend is asked for."""
+    code = (
+        "import sys, rnnx; print({'numpy.f2py', 'numpy.testing', 'numpy.random'} & {*sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

@@ -10,6 +10,8 @@ import numpy as np
 
 from rnnx.backend import Array, Backend, Carry
 
+BLOCK = 2**18  # numbers; whole sequences leave the cache, and from 32 MiB on cost page faults
+
 
 class NumpyBackend(Backend):
     """NumPy arrays on the CPU."""
@@ -19,6 +21,10 @@ class NumpyBackend(Backend):
     def is_own(self, obj: object) -> bool:
         """Return whether `obj` is a plain array of real numbers; all else is converted first."""
         return type(obj) is np.ndarray and obj.dtype.kind in "fiub"
+
+    def blocks(self, steps: int, width: int) -> int:
+        """Return so many that a block is of about `BLOCK` numbers, and of 16 steps at least."""
+        return max(1, min(steps * width // BLOCK, steps // 16))
 
     def scan(
         self,

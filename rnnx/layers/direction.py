@@ -3,6 +3,9 @@
 What the core must not know is put around it here: the order in which rows are read, zeros beyond
 their ends, the final state at each row's last valid step, and recomputation.
 
+`backward` goes through time in blocks, so that what it computes of all steps of a block at once
+stays in the processor's cache; how many is the backend's to say.
+
 Checkpointing keeps, of every chunk of k steps, only the states before it; `backward` runs each
 chunk forward again before it goes back through it. The gradients are the same to rounding, and
 memory beside x and h falls from T steps to T/k + k.
@@ -42,7 +45,7 @@ class Kept(NamedTuple):
 
 def read(xp: ModuleType, order: Order, x: Array) -> Array:
     """Return x (T, B, ·) in the order of reading, zero beyond each row's end."""
-    return _masked(xp, order.valid, x if order.steps is None else _take(xp, x, order.steps))
+    return _masked(xp, order.valid, _ordered(xp, order, x))
 
 
 def unread(xp: ModuleType, order: Order, x: Array) -> Array:
@@ -94,60 +97,60 @@ def backward(
     `dh` (T, B, P) is the gradient by h in the order of time, `dfinal` that by the final state; any
     may be None.
     """
-    xp = backend.xp
-    x = read(xp, setting.order, x)
-    dh = None if dh is None else read(xp, setting.order, dh)
-    ragged = setting.order.lengths is not None
+    xp, order = backend.xp, setting.order
+    x, dh = _ordered(xp, order, x), None if dh is None else _ordered(xp, order, dh)
+    ragged = order.lengths is not None
     dstate: States = tuple(
         [
             xp.zeros_like(s) if d is None or ragged else d
             for s, d in zip(kept.state0, dfinal, strict=True)
         ]
     )
-    if not kept.checkpoints:
-        outer = _outer(xp, setting, dh, dfinal, x.shape[0])
-        dz, dstate, grads = layer.backward(
-            backend, cell, params, x, kept.state0, kept.states, kept.saved, outer, dstate,
-            noise=setting.noise, reset=setting.reset,
-        )  # fmt: skip
-    else:
-        dz, dstate, grads = _recompute(backend, cell, params, x, kept, setting, dh, dfinal, dstate)
-    if ragged:  # a row without a step ends in the state it starts from
-        empty = setting.order.lengths == 0  # (B, 1)
-        dstate = tuple(
-            [s if d is None else xp.where(empty, d, s) for s, d in zip(dstate, dfinal, strict=True)]
-        )
-    dx = layer.input_gradient(xp, dz, params["weight_ih"])
-    return unread(xp, setting.order, dx), dstate, grads
-
-
-def _recompute(
-    backend: Backend,
-    cell: Any,
-    params: Params,
-    x: Array,
-    kept: Kept,
-    setting: Setting,
-    dh: Array | None,
-    dfinal: tuple[Array | None, ...],
-    dstate: States,
-) -> tuple[Array, States, Params]:
-    """Go back chunk by chunk, running each forward again from the state before it."""
-    xp = backend.xp
+    T, B = x.shape[:2]
+    blocks = len(kept.checkpoints) or backend.blocks(T, B * params["weight_hh"].shape[0])
     total: Params = {}
-    dzs: list[Array] = []
-    parts = list(_parts(x.shape[0], len(kept.checkpoints)))
-    for part, before in reversed(list(zip(parts, kept.checkpoints, strict=True))):
-        piece, x_k = _piece(setting, part), x[part, ...]
-        states, saved, _ = _run(backend, cell, params, x_k, before, piece, before, True)
-        outer = _outer(xp, piece, None if dh is None else dh[part, ...], dfinal, x_k.shape[0])
+    dxs: list[Array] = []
+    for i, part in reversed(list(enumerate(_parts(T, blocks)))):
+        piece = _piece(setting, part)
+        x_k = _masked(xp, piece.order.valid, x[part, ...])
+        dh_k = None if dh is None else _masked(xp, piece.order.valid, dh[part, ...])
+        before, states, saved = _kept_of(backend, cell, params, x_k, kept, piece, part, i)
+        outer = _outer(xp, piece, dh_k, dfinal, x_k.shape[0])
         dz, dstate, grads = layer.backward(
             backend, cell, params, x_k, before, states, saved, outer, dstate,
             noise=piece.noise, reset=piece.reset,
         )  # fmt: skip
         total = {k: total[k] + g for k, g in grads.items()} if total else grads
-        dzs.append(dz)
-    return xp.concat(dzs[::-1], axis=0), dstate, total
+        dxs.append(layer.input_gradient(xp, dz, params["weight_ih"]))
+    if ragged:  # a row without a step ends in the state it starts from
+        empty = order.lengths == 0  # (B, 1)
+        dstate = tuple(
+            [s if d is None else xp.where(empty, d, s) for s, d in zip(dstate, dfinal, strict=True)]
+        )
+    dx = dxs[0] if len(dxs) == 1 else xp.concat(dxs[::-1], axis=0)
+    return unread(xp, order, dx), dstate, total
+
+
+def _kept_of(
+    backend: Backend,
+    cell: Any,
+    params: Params,
+    x: Array,
+    kept: Kept,
+    piece: Setting,
+    part: slice,
+    i: int,
+) -> tuple[States, States, States]:
+    """Return the state before the i-th part, its states and saved: kept, or computed again."""
+    if kept.checkpoints:
+        before = kept.checkpoints[i]
+        states, saved, _ = _run(backend, cell, params, x, before, piece, before, True)
+        return before, states, saved
+    before = kept.state0
+    if part.start:
+        before = tuple([s[part.start - 1, ...] for s in kept.states])
+    states, saved = (tuple([s[part, ...] for s in a]) for a in (kept.states, kept.saved))
+    return before, states, saved
 
 
 def _run(
@@ -200,7 +203,7 @@ def _outer(
     t = xp.arange(T, dtype=lengths.dtype, device=device_of(lengths))[:, None, None]  # (T, 1, 1)
     ends = t == lengths - 1  # (T, B, 1)
     first, *others = [
-        None if d is None else xp.where(ends, d[None, ...], xp.zeros_like(d)[None, ...])
+        None if d is None else xp.where(ends, d[None, ...], xp.zeros_like(d[:1, :1])[None, ...])
         for d in dfinal
     ]
     if dh is not None:
@@ -225,8 +228,13 @@ def _piece(setting: Setting, part: slice) -> Setting:
     return Setting(Order(None, None, valid, left), noise, reset)
 
 
+def _ordered(xp: ModuleType, order: Order, x: Array) -> Array:
+    return x if order.steps is None else _take(xp, x, order.steps)
+
+
 def _masked(xp: ModuleType, valid: Array | None, x: Array) -> Array:
-    return x if valid is None else xp.where(valid, x, xp.zeros_like(x))
+    zero = xp.zeros_like(x[:1, :1, :1])  # one number, which broadcasts
+    return x if valid is None else xp.where(valid, x, zero)
 
 
 def _take(xp: ModuleType, x: Array, index: Array) -> Array:

@@ -12,13 +12,13 @@ the layer, ``_reverse`` the second direction, D directions and P the size of h::
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-Initializer = Callable[[np.random.Generator, tuple[int, ...], int], np.ndarray]
+Initializer: TypeAlias = "Callable[[np.random.Generator, tuple[int, ...], int], np.ndarray]"
 Shapes = dict[str, tuple[int, ...]]
-Seed = int | np.random.Generator | None  # what numpy.random.default_rng takes
+Seed: TypeAlias = "int | np.random.Generator | None"  # what numpy.random.default_rng takes
 
 
 class Sizes(NamedTuple):
