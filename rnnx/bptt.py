@@ -117,7 +117,7 @@ def _updates(
         for i, (shape, piece) in enumerate(reversed(held)):
             felt = dy if i == 0 else layer.backend.zeros(shape)  # its loss has counted before
             _, dstate, grads = layer.backward(felt, piece, dstate)
-            total = {k: total[k] + g for k, g in grads.items()} if total else grads
+            total = _added(layer.backend, total, grads)
         yield Update(value, total, state)
 
 
@@ -187,9 +187,10 @@ def chunked_bptt(
         x, target = chunks[k]
         y, _, cache = layer.forward(x, before.pop(), **_no_dropout(layer))
         value, dy = loss(y, target)
-        total = value if total is None else total + value
         _, dstate, part = layer.backward(dy, cache, dstate)
-        grads = {name: grads[name] + g for name, g in part.items()} if grads else part
+        with layer.backend.scope():
+            total = value if total is None else total + value
+        grads = _added(layer.backend, grads, part)
     return total, grads, dstate
 
 
@@ -216,6 +217,12 @@ def _pieces(
         rest = (x[whole:, ...], target[whole:, ...]) if whole < x.shape[0] else None
     if rest is not None:
         yield rest
+
+
+def _added(backend: Any, total: dict[str, Array], grads: dict[str, Array]) -> dict[str, Array]:
+    """Return the sums of two dicts of gradients, the first of which may be empty."""
+    with backend.scope():
+        return {k: total[k] + g for k, g in grads.items()} if total else grads
 
 
 def _joined(backend: Any, first: Any, second: Any) -> Array:

@@ -175,7 +175,8 @@ def _run(
         return states, saved, tuple([s[-1, ...] for s in states])
     states = tuple([_masked(xp, order.valid, s) for s in states])
     last = order.lengths - 1  # (B, 1), below zero for a row without a step here
-    at = xp.clip(last, 0, x.shape[0] - 1)[:, 0][None, :]  # (1, B)
+    end = xp.full_like(last, x.shape[0] - 1)
+    at = xp.maximum(xp.minimum(last, end), xp.zeros_like(last))[:, 0][None, :]  # (1, B)
     final = tuple(
         [
             xp.where(last < 0, old, _take(xp, s, at)[0, ...])

@@ -1,0 +1,196 @@
+"""An imitation of CuPy on NumPy, with two GPUs: as much of it as rnnx and array-api-compat touch.
+
+It proves, where there is no GPU, what does not depend on one: that every result is made on the
+asked device and not on the current one, that no operand comes from another device, and that nothing
+is read back to the host. `EVENTS` lists what a GPU program should not do: "peer" for an operand of
+another device than the current one, "read" for a copy to the host, "sync" for a value looked at.
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
+
+__version__ = "14.0.0+imitation"
+EVENTS: list[str] = []
+_current = [0]
+_VIEWS = {"reshape", "moveaxis", "transpose", "swapaxes", "expand_dims", "squeeze"}
+_ABSENT = {"unstack", "isdtype", "vecdot", "matrix_transpose", "concat", "permute_dims", "astype"}
+_TYPES = {"finfo", "iinfo", "issubdtype", "result_type", "can_cast", "promote_types"}
+
+
+class Device:
+    """A GPU; entered, it is the current one."""
+
+    __hash__ = None  # type: ignore[assignment]  # as CuPy's
+
+    def __init__(self, device: Any = None) -> None:
+        self.id = _current[-1] if device is None else int(device)
+
+    def __int__(self) -> int:
+        return self.id
+
+    def __enter__(self) -> Device:
+        _current.append(self.id)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        _current.pop()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Device) and self.id == other.id
+
+    def synchronize(self) -> None:
+        """Wait for nothing."""
+
+
+class ndarray(NDArrayOperatorsMixin):  # noqa: N801
+    """An array on a device."""
+
+    def __init__(self, host: Any, device: int | None = None) -> None:
+        self._host = np.asarray(host)
+        self.device = Device(device)
+
+    shape = property(lambda self: self._host.shape)
+    ndim = property(lambda self: self._host.ndim)
+    dtype = property(lambda self: self._host.dtype)
+    size = property(lambda self: self._host.size)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *arguments: Any, **options: Any) -> Any:
+        return NotImplemented if method != "__call__" else _call(ufunc, *arguments, **options)
+
+    def __array__(self, *arguments: Any, **options: Any) -> Any:
+        raise TypeError("Implicit conversion to a NumPy array is not allowed.")
+
+    def __getitem__(self, index: Any) -> ndarray:
+        return ndarray(self._host[index], self.device.id)
+
+    def __len__(self) -> int:
+        return len(self._host)
+
+    def astype(self, dtype: Any, copy: bool = True) -> Any:
+        """Return a copy in another dtype, on the current device."""
+        return _call(np.ndarray.astype, self, dtype, copy=copy)
+
+    def copy(self) -> Any:
+        """Return a copy on the current device."""
+        return _call(np.copy, self)
+
+    def get(self) -> np.ndarray:
+        """Return a copy on the host."""
+        EVENTS.append("read")
+        return self._host.copy()
+
+    def _value(self, kind: Callable[[Any], Any]) -> Any:
+        EVENTS.append("sync")
+        return kind(self._host)
+
+    def __float__(self) -> float:
+        return self._value(float)
+
+    def __int__(self) -> int:
+        return self._value(int)
+
+    def __bool__(self) -> bool:
+        return self._value(bool)
+
+
+class generic:  # noqa: N801
+    """CuPy has no scalars of its own; array-api-compat asks for the name."""
+
+
+def _inside(x: Any) -> Any:
+    """Return the host's array of an operand, and note one of another device."""
+    if isinstance(x, ndarray):
+        if x.device.id != _current[-1]:
+            EVENTS.append("peer")
+        return x._host
+    if isinstance(x, np.ndarray):
+        raise TypeError(f"Unsupported type {type(x)}")
+    return type(x)(map(_inside, x)) if isinstance(x, list | tuple) else x
+
+
+def _outside(x: Any) -> Any:
+    if isinstance(x, np.ndarray | np.generic):
+        return ndarray(x)
+    return tuple(map(_outside, x)) if isinstance(x, list | tuple) else x
+
+
+def _call(function: Any, *arguments: Any, **options: Any) -> Any:
+    """Compute on the current device."""
+    inside = {name: _inside(value) for name, value in options.items()}
+    return _outside(function(*map(_inside, arguments), **inside))
+
+
+def _of_numpy(name: str, function: Any) -> Any:
+    def imitation(*arguments: Any, **options: Any) -> Any:
+        if name in _VIEWS:
+            x, *rest = arguments
+            return ndarray(function(x._host, *rest, **options), x.device.id)
+        return _call(function, *arguments, **options)
+
+    imitation.__name__ = name
+    return imitation
+
+
+def asarray(obj: Any, dtype: Any = None, **options: Any) -> Any:
+    """Return an array on the current device, or `obj` itself where it is one of this dtype."""
+    if isinstance(obj, ndarray):
+        return obj if dtype is None or obj.dtype == dtype else obj.astype(dtype)
+    return ndarray(np.array(obj, dtype=dtype))
+
+
+def array(obj: Any, dtype: Any = None, copy: bool = True, **options: Any) -> Any:
+    """Return a copy on the current device."""
+    x = asarray(obj, dtype)
+    return x.copy() if copy and x is obj else x
+
+
+def asnumpy(x: Any) -> np.ndarray:
+    """Return a copy on the host."""
+    return x.get()
+
+
+def is_available() -> bool:
+    """Return True: there are two."""
+    return True
+
+
+def _fill(module: Any, source: Any) -> None:
+    """Give a module imitations of all that a module of NumPy has."""
+    for name in dir(source):
+        value = getattr(source, name)
+        if name.startswith("_") or name in _ABSENT or hasattr(module, name):
+            continue
+        if name in _TYPES or (isinstance(value, type) and issubclass(value, np.generic | np.dtype)):
+            setattr(module, name, value)
+        elif callable(value) and not isinstance(value, type):
+            setattr(module, name, _of_numpy(name, value))
+        elif isinstance(value, float) or value is None:
+            setattr(module, name, value)
+
+
+def _module(name: str, **contents: Any) -> Any:
+    module = types.ModuleType(f"cupy.{name}")
+    module.__dict__.update(contents, __path__=[], __all__=list(contents))
+    sys.modules[module.__name__] = module
+    return module
+
+
+_fill(sys.modules[__name__], np)
+runtime = _module(
+    "cuda.runtime",
+    getDeviceCount=lambda: 2,
+    getDeviceProperties=lambda i: {"name": b"imitation"},
+)
+_module("cuda.device", Device=Device)
+cuda = _module("cuda", Device=Device, Stream=type("Stream", (), {}), runtime=runtime)
+linalg, fft = _module("linalg"), _module("fft")
+for _part, _source in ((linalg, np.linalg), (fft, np.fft)):
+    _fill(_part, _source)
+    _part.__all__ = [name for name in dir(_part) if not name.startswith("_")]
