@@ -35,6 +35,11 @@ def nonnegative(name: str, value: Any) -> float:
     return _between(name, value, "at least 0 and finite", lambda v: 0 <= v < float("inf"))
 
 
+def finite(name: str, value: Any) -> float:
+    """Return a finite number."""
+    return _between(name, value, "a finite number", lambda v: abs(v) < float("inf"))
+
+
 def fraction(name: str, value: Any) -> float:
     """Return a number in [0, 1)."""
     return _between(name, value, "in [0, 1)", lambda v: 0 <= v < 1)

@@ -123,6 +123,7 @@ def test_a_wrong_call_is_one_line(
             "weight_init must be one of uniform, normal, glorot, orthogonal, got",
         ),
         ({"recurrent_init": None}, "recurrent_init must be one of"),
+        ({"forget_bias": "1"}, "forget_bias must be a finite number, got '1'"),
         ({"seed": -1}, "seed must be None, an integer of at least 0"),
         ({"dtype": "float16"}, "dtype must be 'float32' or 'float64'"),
     ],

@@ -69,6 +69,8 @@ class Recurrent(Layer):
         for name, value in (("weight_init", weight_init), ("recurrent_init", recurrent_init)):
             validate.one_of(name, value, parameters.INITIALIZERS)
         self.backend = get_backend(backend, device=device, dtype=dtype)
+        if forget_bias is not None:
+            forget_bias = validate.finite("forget_bias", forget_bias)
         rng = validate.generator(seed)
         drawn = parameters.draw(self.sizes, rng, weight_init, recurrent_init, forget_bias)
         self.params: Params = {name: self.backend.asarray(W) for name, W in drawn.items()}
