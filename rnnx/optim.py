@@ -13,7 +13,7 @@ from typing import Any
 from array_api_compat import array_namespace
 
 from rnnx.backend import Array, scope_of
-from rnnx.validate import fraction, positive
+from rnnx.validate import fraction, nonnegative, positive
 
 Params = dict[str, Array]
 State = dict[str, Any]
@@ -26,7 +26,7 @@ class SGD:
     For every parameter w with gradient g::
 
         v = μ v + g
-        w = w - η v
+        w = w - η v                         with Nesterov's momentum: w - η (g + μ v)
 
     Parameters
     ----------
@@ -34,16 +34,18 @@ class SGD:
         η.
     momentum : float
         μ, in [0, 1); with 0, v is g and the state is empty.
+    nesterov : bool
+        Whether to step from where the momentum leads; needs a momentum above zero.
 
     Raises
     ------
     ValueError
         For values outside their ranges.
 
-    References
-    ----------
-    B. T. Polyak, "Some methods of speeding up the convergence of iteration methods", USSR Comput.
-    Math. Math. Phys. 4 (1964), 1-17, doi:10.1016/0041-5553(64)90137-5.
+    References ---------- B. T. Polyak, "Some methods of speeding up the convergence of iteration
+    methods", USSR Comput. Math. Math. Phys. 4 (1964), 1-17, doi:10.1016/0041-5553(64)90137-5.
+    Nesterov's form: I. Sutskever, J. Martens, G. Dahl and G. Hinton, "On the importance of
+    initialization and momentum in deep learning", ICML 2013.
 
     Examples
     --------
@@ -56,10 +58,13 @@ class SGD:
 
     learning_rate: float = 0.01
     momentum: float = 0.0
+    nesterov: bool = False
 
     def __post_init__(self) -> None:
         _set(self, learning_rate=positive("learning_rate", self.learning_rate))
         _set(self, momentum=fraction("momentum", self.momentum))
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov needs a momentum above 0, got momentum=0.0")
 
     def init(self, params: Params) -> State:
         """Return the state before the first step: v = 0."""
@@ -68,12 +73,76 @@ class SGD:
     def update(self, params: Params, grads: Params, state: State) -> tuple[Params, State]:
         """Return the parameters and the state after one step."""
         _check(self, params, grads, state, {"velocity"} if self.momentum else set())
-        v = grads
+        step = v = grads
         with _scope(params):
             if self.momentum:
-                v = {k: self.momentum * state["velocity"][k] + g for k, g in grads.items()}
-            params = {k: w - self.learning_rate * v[k] for k, w in params.items()}
+                step = v = {k: self.momentum * state["velocity"][k] + g for k, g in grads.items()}
+            if self.nesterov:
+                step = {k: g + self.momentum * v[k] for k, g in grads.items()}
+            params = {k: w - self.learning_rate * step[k] for k, w in params.items()}
         return params, {"velocity": v} if self.momentum else {}
+
+
+@dataclass(frozen=True, slots=True)
+class RMSprop:
+    """RMSprop, as in torch.optim.RMSprop.
+
+    For every parameter w with gradient g::
+
+        v = α v + (1 - α) g²
+        w = w - η g / (√v + ε)
+
+    Parameters
+    ----------
+    learning_rate : float
+        η.
+    alpha : float
+        α, in [0, 1).
+    epsilon : float
+        ε.
+
+    Raises
+    ------
+    ValueError
+        For values outside their ranges.
+
+    References
+    ----------
+    T. Tieleman and G. Hinton, "Lecture 6.5: RMSProp", COURSERA: Neural Networks for Machine
+    Learning, 2012.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rmsprop, params = RMSprop(0.1, alpha=0.75), {"w": np.asarray([1.0])}
+    >>> params, state = rmsprop.update(params, {"w": np.asarray([2.0])}, rmsprop.init(params))
+    >>> round(float(params["w"][0]), 6)
+    0.8
+    """
+
+    learning_rate: float = 0.01
+    alpha: float = 0.99
+    epsilon: float = 1e-8
+
+    def __post_init__(self) -> None:
+        _set(self, learning_rate=positive("learning_rate", self.learning_rate))
+        _set(self, alpha=fraction("alpha", self.alpha), epsilon=positive("epsilon", self.epsilon))
+
+    def init(self, params: Params) -> State:
+        """Return the state before the first step: v = 0."""
+        return {"square": _zeros_like(params)}
+
+    def update(self, params: Params, grads: Params, state: State) -> tuple[Params, State]:
+        """Return the parameters and the state after one step."""
+        _check(self, params, grads, state, {"square"})
+        xp, a = _namespace(params), self.alpha
+        with _scope(params):
+            v = {k: a * state["square"][k] + (1 - a) * (g * g) for k, g in grads.items()}
+            params = {
+                k: w - self.learning_rate * grads[k] / (xp.sqrt(v[k]) + self.epsilon)
+                for k, w in params.items()
+            }
+        return params, {"square": v}
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +223,66 @@ class Adam:
         }  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class AdamW:
+    """Adam with decoupled weight decay, as in torch.optim.AdamW.
+
+    At every step, before that of `Adam` with the same gradient::
+
+        w = (1 - η λ) w
+
+    Parameters
+    ----------
+    learning_rate, beta1, beta2, epsilon : float
+        As of `Adam`; η is the first of them.
+    weight_decay : float
+        λ, at least zero.
+
+    Raises
+    ------
+    ValueError
+        For values outside their ranges.
+
+    References
+    ----------
+    I. Loshchilov and F. Hutter, "Decoupled weight decay regularization", ICLR 2019,
+    doi:10.48550/arXiv.1711.05101.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> adamw, params = AdamW(0.1, weight_decay=0.5), {"w": np.asarray([1.0])}
+    >>> params, state = adamw.update(params, {"w": np.asarray([2.0])}, adamw.init(params))
+    >>> round(float(params["w"][0]), 6)
+    0.85
+    """
+
+    learning_rate: float = 0.001
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    weight_decay: float = 0.01
+
+    def __post_init__(self) -> None:
+        self._adam()  # checks what they share
+        _set(self, weight_decay=nonnegative("weight_decay", self.weight_decay))
+        _set(self, learning_rate=positive("learning_rate", self.learning_rate))
+
+    def init(self, params: Params) -> State:
+        """Return the state before the first step, that of `Adam`."""
+        return self._adam().init(params)
+
+    def update(self, params: Params, grads: Params, state: State) -> tuple[Params, State]:
+        """Return the parameters and the state after one step."""
+        kept = 1 - self.learning_rate * self.weight_decay
+        with _scope(params):
+            decayed = {k: kept * w for k, w in params.items()}
+        return self._adam().update(decayed, grads, state)
+
+    def _adam(self) -> Adam:
+        return Adam(self.learning_rate, self.beta1, self.beta2, self.epsilon)
+
+
 def clip_by_global_norm(grads: Params, max_norm: float) -> tuple[Params, Array]:
     """Scale all gradients by one factor, so that their joint norm is at most `max_norm`.
 
@@ -209,7 +338,7 @@ def _namespace(params: Params) -> Any:
 
 
 def _scope(params: Params) -> Any:
-    return scope_of(next(iter(params.values())))
+    return scope_of(next(iter(params.values()), None))
 
 
 def _zeros_like(params: Params) -> Params:

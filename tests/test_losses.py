@@ -10,7 +10,13 @@ import pytest
 from cases import assert_close
 
 from rnnx import Backend
-from rnnx.losses import mean_squared_error, softmax_cross_entropy
+from rnnx.losses import (
+    binary_cross_entropy,
+    huber,
+    mean_absolute_error,
+    mean_squared_error,
+    softmax_cross_entropy,
+)
 
 MASK = np.asarray([[True, False], [True, True], [False, True]])
 
@@ -56,6 +62,67 @@ def test_mean_squared_error_equals_the_oracle(bk: Backend, masked: bool) -> None
     value, gradient = mean_squared_error(bk.asarray(y), bk.asarray(target), mask)
     assert_close(bk, bk.xp.asarray(value), np.asarray(loss({"y": y})), "loss")
     assert_close(bk, gradient, exact, "dy")
+
+
+def by_definition(loss: Any, y: Any, target: np.ndarray) -> Any:
+    """Return the loss of every number, written as the textbooks do, for complex y too."""
+    error = y - target
+    size = np.where(np.real(error) < 0, -error, error)
+    if loss is mean_squared_error:
+        return error**2
+    if loss is mean_absolute_error:
+        return size
+    if loss is huber:
+        return np.where(np.real(size) <= 1, error**2 / 2, size - 0.5)
+    return -target * np.log(1 / (1 + np.exp(-y))) - (1 - target) * np.log(1 / (1 + np.exp(y)))
+
+
+@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weights"])
+@pytest.mark.parametrize("masked", [False, True], ids=["all", "mask"])
+@pytest.mark.parametrize(
+    "loss", [mean_squared_error, mean_absolute_error, huber, binary_cross_entropy]
+)
+def test_losses_of_numbers_equal_the_oracle(
+    bk: Backend, loss: Any, masked: bool, weighted: bool
+) -> None:
+    """Value by the definition, gradient by the complex step; masked, weighted, and both."""
+    rng = np.random.default_rng(3)
+    y, target = 2 * rng.standard_normal((3, 2)), rng.random((3, 2))
+    w = rng.random((3, 2)) if weighted else np.ones((3, 2))
+    counts = w * (MASK if masked else 1)
+
+    def exact(a: dict[str, Any]) -> Any:
+        return np.sum(counts * by_definition(loss, a["y"], target)) / np.sum(counts)
+
+    options = {"mask": bk.asarray(MASK, dtype="bool")} if masked else {}
+    options |= {"weights": bk.asarray(w)} if weighted else {}
+    value, gradient = loss(bk.asarray(y), bk.asarray(target), **options)
+    assert_close(bk, bk.xp.asarray(value), np.asarray(exact({"y": y})), "loss")
+    assert_close(bk, gradient, oracle.complex_step(exact, {"y": y})["y"], "dy")
+
+
+def test_weights_of_positions_weigh_the_cross_entropy() -> None:
+    """With the weights of the targets' classes, torch's weighted mean."""
+    torch = pytest.importorskip("torch", reason="torch is the oracle here")
+    rng = np.random.default_rng(4)
+    logits, targets, classes = rng.standard_normal((6, 4)), rng.integers(0, 4, 6), rng.random(4)
+    z = torch.tensor(logits, requires_grad=True)
+    expected = torch.nn.functional.cross_entropy(
+        z, torch.tensor(targets), weight=torch.tensor(classes)
+    )
+    expected.backward()
+    loss, dlogits = softmax_cross_entropy(logits, targets, weights=classes[targets])
+    assert loss == pytest.approx(expected.item(), rel=1e-12)
+    np.testing.assert_allclose(dlogits, z.grad.numpy(), rtol=0, atol=1e-13)
+
+
+def test_binary_cross_entropy_is_stable_for_huge_logits(bk: Backend) -> None:
+    """Logits of ±1e4 give finite, right values, without a warning."""
+    loss, dz = binary_cross_entropy(bk.asarray([1e4, -1e4]), bk.asarray([0.0, 0.0]))
+    assert bk.to_numpy(loss) == pytest.approx(5e3)
+    np.testing.assert_allclose(bk.to_numpy(dz), [0.5, 0], atol=1e-12)
+    with pytest.raises(ValueError, match="delta must be above 0 and finite, got 0"):
+        huber(bk.zeros((2,)), bk.zeros((2,)), delta=0)
 
 
 def test_cross_entropy_is_stable_for_huge_logits(bk: Backend) -> None:

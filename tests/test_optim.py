@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from cases import assert_close
 
-from rnnx import Backend
-from rnnx.optim import SGD, Adam, clip_by_global_norm
+from rnnx import Backend, get_backend
+from rnnx.optim import SGD, Adam, AdamW, RMSprop, clip_by_global_norm
 
 SHAPES = {"W": (3, 2), "b": (3,)}
+ALL = [SGD(0.1), SGD(0.1, 0.9), SGD(0.1, 0.9, nesterov=True), RMSprop(0.1), Adam(0.1), AdamW(0.1)]
 
 
 def arrays(seed: int) -> dict[str, np.ndarray]:
@@ -65,14 +66,29 @@ def test_adam_is_its_equation(bk: Backend) -> None:
         assert_close(bk, params[name], expected, name)
 
 
+@pytest.mark.parametrize("optimizer", ALL, ids=str)
+def test_every_backend_takes_the_same_steps(bk: Backend, optimizer: Any) -> None:
+    """Twenty steps agree with NumPy's in float64."""
+    expected, _ = run(get_backend("numpy", dtype="float64"), optimizer)
+    params, _ = run(bk, optimizer)
+    for name, w in expected.items():
+        assert_close(bk, params[name], w, name)
+
+
 @pytest.mark.parametrize(
     ("ours", "theirs"),
     [
         (SGD(0.05), ("SGD", {"lr": 0.05})),
         (SGD(0.05, momentum=0.9), ("SGD", {"lr": 0.05, "momentum": 0.9})),
+        (
+            SGD(0.05, momentum=0.9, nesterov=True),
+            ("SGD", {"lr": 0.05, "momentum": 0.9, "nesterov": True}),
+        ),
+        (RMSprop(0.01, alpha=0.9), ("RMSprop", {"lr": 0.01, "alpha": 0.9})),
         (Adam(0.01), ("Adam", {"lr": 0.01})),
+        (AdamW(0.01, weight_decay=0.2), ("AdamW", {"lr": 0.01, "weight_decay": 0.2})),
     ],
-    ids=["sgd", "momentum", "adam"],
+    ids=["sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw"],
 )
 def test_optimizers_equal_torch(ours: Any, theirs: tuple[str, dict[str, float]]) -> None:
     """Fifty steps in float64 equal torch.optim to 1e-12."""
@@ -115,7 +131,7 @@ def test_clipping_survives_huge_gradients() -> None:
     np.testing.assert_allclose(clipped["w"], 0.5, rtol=1e-6)
 
 
-@pytest.mark.parametrize("optimizer", [SGD(0.1), SGD(0.1, 0.9), Adam(0.1)], ids=str)
+@pytest.mark.parametrize("optimizer", ALL, ids=str)
 def test_nothing_is_changed_in_place(optimizer: Any) -> None:
     """Parameters, gradients and state that went in are as they were."""
     params, grads = arrays(0), arrays(1)
@@ -151,6 +167,10 @@ def test_clipping_bounds_the_joint_norm(bk: Backend) -> None:
         (lambda: Adam(beta1=1.0), r"beta1 must be in \[0, 1\)"),
         (lambda: Adam(beta2=-0.1), r"beta2 must be in \[0, 1\)"),
         (lambda: Adam(epsilon=0.0), "epsilon must be above 0"),
+        (lambda: SGD(nesterov=True), "nesterov needs a momentum above 0"),
+        (lambda: RMSprop(alpha=1.0), r"alpha must be in \[0, 1\)"),
+        (lambda: AdamW(weight_decay=-1), "weight_decay must be at least 0"),
+        (lambda: AdamW(beta1=2), r"beta1 must be in \[0, 1\)"),
         (lambda: clip_by_global_norm(arrays(0), 0.0), "max_norm must be above 0"),
         (lambda: SGD().update(arrays(0), {"W": 1}, {}), "names .*'W', 'b'.*, got .*'W'"),
         (lambda: SGD().update({"b": np.ones((4, 1))}, {"b": np.ones(4)}, {}), "grads.'b'. must"),
