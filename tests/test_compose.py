@@ -107,6 +107,10 @@ def test_the_parameters_of_a_chain_are_its_layers() -> None:
     inner = model.layers[2]
     assert not np.any(inner.params["1.weight_hh_l0"])
     assert not np.any(inner.layers[1].params["weight_hh_l0"])
+    inner.layers[1].set_params(
+        {"bias_ih_l0": np.ones(12)}
+    )  # and what a layer changes, the chain has
+    assert np.all(model.params["2.1.bias_ih_l0"] == 1)
     moved = model.to("array_api_strict")
     assert moved.backend.name == "array_api_strict"
     assert_near(moved.backend.to_numpy(moved(X)[0]), model(X)[0], 1e-12)

@@ -66,9 +66,17 @@ class Sequential(Layer):
             )
         self.layers: tuple[Any, ...] = layers
         self.backend = layers[0].backend
-        self.params = {
-            f"{i}.{name}": W for i, layer in enumerate(layers) for name, W in layer.params.items()
-        }
+
+    @property
+    def params(self) -> dict[str, Array]:
+        """Its layers' parameters, by position and name; assigned to, theirs."""
+        named = enumerate(self.layers)
+        return {f"{i}.{name}": W for i, layer in named for name, W in layer.params.items()}
+
+    @params.setter
+    def params(self, params: dict[str, Array]) -> None:
+        for i, layer in enumerate(self.layers):
+            layer.params = _part(params, i)
 
     def __call__(
         self,
@@ -162,12 +170,6 @@ class Sequential(Layer):
                 masks |= {f"{i}.{name}": mask for name, mask in drawn.items()}
             width = _width(layer, width)
         return masks
-
-    def set_params(self, params: Mapping[str, Any]) -> None:
-        """Replace some or all parameters, by name; on an error, none."""
-        super().set_params(params)
-        for i, layer in enumerate(self.layers):
-            layer.set_params(_part(self.params, i))
 
     def to(
         self, backend: str | Backend, *, device: Any = None, dtype: str | None = None
