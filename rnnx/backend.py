@@ -294,6 +294,18 @@ def get_backend(
     return backend
 
 
+def target_backend(
+    name: str | Backend, *, device: Any, dtype: str | None, own_dtype: str
+) -> Backend:
+    """Return the backend for a copy of what has `own_dtype`, which is the default by name.
+
+    A `Backend` keeps its own dtype, as in `get_backend`.
+    """
+    if dtype is None and not isinstance(name, Backend):
+        dtype = own_dtype
+    return get_backend(name, device=device, dtype=dtype)
+
+
 def _rebuild(name: str, device: str, dtype: str) -> Backend:
     return get_backend(name, device=device, dtype=dtype)
 

@@ -218,7 +218,7 @@ def _named(name: str, tree: Any) -> dict[str, Any]:
     """Return the arrays of x or a state by name: ``x``, or ``x[0]``, ``x[1]``, ..."""
     leaves = list(_leaves(tree))
     if not isinstance(tree, list | tuple):
-        return dict.fromkeys([name], leaves[0]) if leaves else {}
+        return {name: leaves[0]} if leaves else {}
     return {f"{name}[{i}]": leaf for i, leaf in enumerate(leaves)}
 
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rnnx import elman, forms, io, validate
-from rnnx.backend import Array, Backend, get_backend
+from rnnx.backend import Array, Backend, get_backend, target_backend
 from rnnx.cells.rnn import RNNCell
 from rnnx.core.products import product
 from rnnx.elman import Cache, Params
@@ -236,9 +236,8 @@ class SimpleRNN:
         dtype : {"float32", "float64"}, optional
             Default is this network's own, or that of the `Backend` given.
         """
-        if dtype is None and not isinstance(backend, Backend):
-            dtype = self.backend.dtype_name
-        target = get_backend(backend, device=device, dtype=dtype)
+        own = self.backend.dtype_name
+        target = target_backend(backend, device=device, dtype=dtype, own_dtype=own)
         copy = type(self)(
             self.input_size, self.hidden_size, self.output_size,
             nonlinearity=self.cell.nonlinearity, backend=target, seed=0,
@@ -280,14 +279,11 @@ class SimpleRNN:
         header, arrays = io.load(path, "SimpleRNN")
         try:
             (features, hidden, out), phi = header["sizes"], header["nonlinearity"]
-            if dtype is None and not isinstance(backend, Backend):
-                dtype = header["dtype"]
+            own = header["dtype"]
         except (KeyError, TypeError, ValueError) as error:
             raise io.damaged(path, f"its header lacks {error}") from None
-        rnn = cls(
-            features, hidden, out, nonlinearity=phi, backend=backend, device=device, dtype=dtype,
-            seed=0,
-        )  # fmt: skip
+        target = target_backend(backend, device=device, dtype=dtype, own_dtype=own)
+        rnn = cls(features, hidden, out, nonlinearity=phi, backend=target, seed=0)
         if arrays.keys() != rnn.params.keys():
             raise io.damaged(path, f"expected {list(rnn.params)}, got {list(arrays)}")
         rnn.set_params(arrays)

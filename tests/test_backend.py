@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from cases import CASES
+from conftest import required
 
 import rnnx
 from rnnx import Backend, BackendUnavailable, available_backends, get_backend
@@ -259,7 +260,7 @@ def test_jax_float64_needs_the_users_own_flag() -> None:
 
 def test_the_required_backends_are_there() -> None:
     """RNNX_REQUIRE names backends of the table, and each of them is usable."""
-    names = set(filter(None, os.environ.get("RNNX_REQUIRE", "").split(",")))
+    names = required()
     assert names <= {case.backend for case in CASES}
     assert {name: available_backends()[name] for name in names} == dict.fromkeys(names, "")
 

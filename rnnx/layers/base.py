@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 
-from rnnx.backend import Array, Backend, get_backend
+from rnnx.backend import Array, Backend, target_backend
 from rnnx.parameters import replaced
 
 
@@ -22,6 +22,14 @@ class Layer:
 
     backend: Backend
     params: dict[str, Array]
+    forward: Callable[..., tuple[Any, Any, Any]]
+
+    def __call__(
+        self, x: Any, state: Any = None, *, params: dict[str, Array] | None = None
+    ) -> tuple[Any, Any]:
+        """Return the outputs and the state, None for a layer without one: no cache."""
+        y, state, _ = self.forward(x, state, params=params)
+        return y, state
 
     def set_params(self, params: Mapping[str, Any]) -> None:
         """Replace some or all parameters, by name; on an error, none.
@@ -43,9 +51,8 @@ class Layer:
         dtype : {"float32", "float64"}, optional
             Default is the layer's own, or that of the `Backend` given.
         """
-        if dtype is None and not isinstance(backend, Backend):
-            dtype = self.backend.dtype_name
-        target = get_backend(backend, device=device, dtype=dtype)
+        own = self.backend.dtype_name
+        target = target_backend(backend, device=device, dtype=dtype, own_dtype=own)
         copy = object.__new__(type(self))
         copy.__dict__.update(self.__dict__)
         copy.backend = target

@@ -23,7 +23,7 @@ from rnnx.backend import Array, Backend
 from rnnx.core import layer
 from rnnx.core.layer import Noise, Params
 from rnnx.core.portable import States
-from rnnx.layers.order import Order
+from rnnx.layers.order import DENSE, Order, take
 
 
 class Setting(NamedTuple):
@@ -50,7 +50,7 @@ def read(xp: ModuleType, order: Order, x: Array) -> Array:
 
 def unread(xp: ModuleType, order: Order, x: Array) -> Array:
     """Return what is in the order of reading, x (T, B, ·), in the order of time."""
-    return x if order.places is None else _take(xp, x, order.places)
+    return x if order.places is None else take(xp, x, order.places)
 
 
 def forward(
@@ -179,7 +179,7 @@ def _run(
     at = xp.maximum(xp.minimum(last, end), xp.zeros_like(last))[:, 0][None, :]  # (1, B)
     final = tuple(
         [
-            xp.where(last < 0, old, _take(xp, s, at)[0, ...])
+            xp.where(last < 0, old, take(xp, s, at)[0, ...])
             for s, old in zip(states, final, strict=True)
         ]
     )
@@ -223,24 +223,17 @@ def _piece(setting: Setting, part: slice) -> Setting:
     order, noise, reset = setting
     reset = None if reset is None else reset[part, ...]
     if order.lengths is None:
-        return Setting(Order(None, None, None, None), noise, reset)
+        return Setting(DENSE, noise, reset)
     left = order.lengths - part.start  # beyond the chunk where the row goes on
     valid = None if order.valid is None else order.valid[part, ...]
     return Setting(Order(None, None, valid, left), noise, reset)
 
 
 def _ordered(xp: ModuleType, order: Order, x: Array) -> Array:
-    return x if order.steps is None else _take(xp, x, order.steps)
+    return x if order.steps is None else take(xp, x, order.steps)
 
 
 def _masked(xp: ModuleType, valid: Array | None, x: Array) -> Array:
-    zero = xp.zeros_like(x[:1, :1, :1])  # one number, which broadcasts
-    return x if valid is None else xp.where(valid, x, zero)
-
-
-def _take(xp: ModuleType, x: Array, index: Array) -> Array:
-    """Return x[index[s, b], b] of x (T, B, F), for an index (S, B)."""
-    T, B, F = x.shape
-    columns = xp.arange(B, dtype=index.dtype, device=device_of(index))
-    flat = xp.reshape(index * B + columns, (-1,))
-    return xp.reshape(xp.take(xp.reshape(x, (T * B, F)), flat, axis=0), (*index.shape, F))
+    if valid is None:
+        return x
+    return xp.where(valid, x, xp.zeros_like(x[:1, :1, :1]))  # one number, which broadcasts

@@ -70,13 +70,6 @@ class Embedding(Layer):
         drawn = validate.generator(seed).standard_normal(shape)
         self.params = {"weight": self.backend.asarray(drawn)}
 
-    def __call__(
-        self, x: Any, state: None = None, *, params: dict[str, Array] | None = None
-    ) -> tuple[Array, None]:
-        """Return y and None."""
-        y, state, _ = self.forward(x, state, params=params)
-        return y, state
-
     def forward(
         self, x: Any, state: None = None, *, params: dict[str, Array] | None = None
     ) -> tuple[Array, None, Cache]:

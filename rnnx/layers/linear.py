@@ -72,13 +72,6 @@ class Linear(Layer):
             k: self.backend.asarray(rng.uniform(-bound, bound, s)) for k, s in shapes.items()
         }
 
-    def __call__(
-        self, x: Any, state: None = None, *, params: dict[str, Array] | None = None
-    ) -> tuple[Array, None]:
-        """Return y and None."""
-        y, state, _ = self.forward(x, state, params=params)
-        return y, state
-
     def forward(
         self, x: Any, state: None = None, *, params: dict[str, Array] | None = None
     ) -> tuple[Array, None, Cache]:

@@ -61,6 +61,14 @@ def dense(xp: ModuleType, like: Array, T: int, reverse: bool) -> Order:
     return Order(index, index, None, None)
 
 
+def take(xp: ModuleType, x: Array, index: Array) -> Array:
+    """Return x[index[s, b], b] of x (T, B, F), for an index (S, B)."""
+    T, B, F = x.shape
+    columns = xp.arange(B, dtype=index.dtype, device=device_of(index))
+    flat = xp.reshape(index * B + columns, (-1,))
+    return xp.reshape(xp.take(xp.reshape(x, (T * B, F)), flat, axis=0), (*index.shape, F))
+
+
 def _steps(xp: ModuleType, T: int, like: Array) -> Array:
     return xp.arange(T, dtype=xp.int32, device=device_of(like))[:, None]
 
@@ -76,9 +84,6 @@ def restarts(xp: ModuleType, reset: Array, how: Order, reverse: bool) -> Array:
     if reverse:
         episode = episode[-1:, ...] - episode
     if how.steps is not None:
-        T, B = episode.shape
-        columns = xp.arange(B, dtype=how.steps.dtype, device=device_of(episode))
-        flat = xp.reshape(how.steps * B + columns, (-1,))
-        episode = xp.reshape(xp.take(xp.reshape(episode, (-1,)), flat), (T, B))
+        episode = take(xp, episode[..., None], how.steps)[..., 0]
     earlier = xp.concat([xp.zeros_like(episode[:1, ...]), episode[:-1, ...]], axis=0)
     return episode != earlier
