@@ -42,10 +42,12 @@ class SGD:
     ValueError
         For values outside their ranges.
 
-    References ---------- B. T. Polyak, "Some methods of speeding up the convergence of iteration
-    methods", USSR Comput. Math. Math. Phys. 4 (1964), 1-17, doi:10.1016/0041-5553(64)90137-5.
-    Nesterov's form: I. Sutskever, J. Martens, G. Dahl and G. Hinton, "On the importance of
-    initialization and momentum in deep learning", ICML 2013.
+    References
+    ----------
+    B. T. Polyak, "Some methods of speeding up the convergence of iteration methods", USSR Comput.
+    Math. Math. Phys. 4 (1964), 1-17, doi:10.1016/0041-5553(64)90137-5. Nesterov's form: I.
+    Sutskever, J. Martens, G. Dahl and G. Hinton, "On the importance of initialization and momentum
+    in deep learning", ICML 2013.
 
     Examples
     --------

@@ -5,6 +5,8 @@ from __future__ import annotations
 import doctest
 import importlib
 import pkgutil
+import re
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +17,8 @@ MODULES = [
     for info in pkgutil.walk_packages(rnnx.__path__, "rnnx.")
     if not info.name.startswith("rnnx.backends.") and info.name != "rnnx.__main__"
 ]
+PACKAGE = Path(rnnx.__file__).parent
+SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -27,3 +31,9 @@ def test_docstrings_are_true(name: str) -> None:
 def test_the_public_names_are_documented(name: str) -> None:
     """Whatever `from rnnx import *` gives has a docstring of its own."""
     assert getattr(rnnx, name).__doc__
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_headings_stand_over_their_dashes(path: Path) -> None:
+    """No section's heading, dashes and text are joined into one line."""
+    assert re.findall(r"\w -{4,}", path.read_text()) == []

@@ -17,10 +17,11 @@ Backward, from dh_t and dc_t::
     dz_t = dq_t = (da_i, da_f, da_g, da_o)
     dc_{t-1} = dc_t ⊙ f_t               h_{t-1} is read through q_t only
 
-References ---------- S. Hochreiter and J. Schmidhuber, "Long short-term memory", Neural Computation
-9 (1997), 1735-1780, doi:10.1162/neco.1997.9.8.1735. The forget gate: F. A. Gers, J. Schmidhuber and
-F. Cummins, "Learning to forget", Neural Computation 12 (2000), 2451-2471,
-doi:10.1162/089976600300015015.
+References
+----------
+S. Hochreiter and J. Schmidhuber, "Long short-term memory", Neural Computation 9 (1997), 1735-1780,
+doi:10.1162/neco.1997.9.8.1735. The forget gate: F. A. Gers, J. Schmidhuber and F. Cummins,
+"Learning to forget", Neural Computation 12 (2000), 2451-2471, doi:10.1162/089976600300015015.
 """
 
 from __future__ import annotations

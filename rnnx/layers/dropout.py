@@ -35,8 +35,10 @@ class Dropout(Layer):
     ValueError, BackendUnavailable
         For p outside its range, and as `rnnx.get_backend` does.
 
-    References ---------- N. Srivastava et al., "Dropout: a simple way to prevent neural networks
-    from overfitting", JMLR 15 (2014), 1929-1958.
+    References
+    ----------
+    N. Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", JMLR
+    15 (2014), 1929-1958.
 
     Examples
     --------

@@ -59,12 +59,13 @@ class GRU(Recurrent):
     ValueError, BackendUnavailable
         For options outside their ranges, and as `rnnx.get_backend` does.
 
-    References ---------- K. Cho et al., "Learning phrase representations using RNN encoder-decoder
-    for statistical machine translation", EMNLP 2014, doi:10.3115/v1/D14-1179. Recurrent dropout: Y.
-    Gal and Z. Ghahramani, "A theoretically grounded application of dropout in recurrent neural
-    networks", NeurIPS 2016, doi:10.48550/arXiv.1512.05287. Weight drop: S. Merity, N. S. Keskar and
-    R. Socher, "Regularizing and optimizing LSTM language models", ICLR 2018,
-    doi:10.48550/arXiv.1708.02182.
+    References
+    ----------
+    K. Cho et al., "Learning phrase representations using RNN encoder-decoder for statistical
+    machine translation", EMNLP 2014, doi:10.3115/v1/D14-1179. Recurrent dropout: Y. Gal and Z.
+    Ghahramani, "A theoretically grounded application of dropout in recurrent neural networks",
+    NeurIPS 2016, doi:10.48550/arXiv.1512.05287. Weight drop: S. Merity, N. S. Keskar and R. Socher,
+    "Regularizing and optimizing LSTM language models", ICLR 2018, doi:10.48550/arXiv.1708.02182.
 
     Examples
     --------

@@ -64,15 +64,17 @@ class LSTM(Recurrent):
     ValueError, BackendUnavailable
         For options outside their ranges, and as `rnnx.get_backend` does.
 
-    References ---------- S. Hochreiter and J. Schmidhuber, "Long short-term memory", Neural
-    Computation 9 (1997), 1735-1780, doi:10.1162/neco.1997.9.8.1735. The projection: H. Sak, A.
-    Senior and F. Beaufays, "Long short-term memory based recurrent neural network architectures for
-    large vocabulary speech recognition", 2014, doi:10.48550/arXiv.1402.1128. The forget bias: R.
-    Jozefowicz, W. Zaremba and I. Sutskever, "An empirical exploration of recurrent network
-    architectures", ICML 2015. Recurrent dropout: Y. Gal and Z. Ghahramani, "A theoretically
-    grounded application of dropout in recurrent neural networks", NeurIPS 2016,
-    doi:10.48550/arXiv.1512.05287. Weight drop: S. Merity, N. S. Keskar and R. Socher, "Regularizing
-    and optimizing LSTM language models", ICLR 2018, doi:10.48550/arXiv.1708.02182.
+    References
+    ----------
+    S. Hochreiter and J. Schmidhuber, "Long short-term memory", Neural Computation 9 (1997),
+    1735-1780, doi:10.1162/neco.1997.9.8.1735. The projection: H. Sak, A. Senior and F. Beaufays,
+    "Long short-term memory based recurrent neural network architectures for large vocabulary speech
+    recognition", 2014, doi:10.48550/arXiv.1402.1128. The forget bias: R. Jozefowicz, W. Zaremba and
+    I. Sutskever, "An empirical exploration of recurrent network architectures", ICML 2015.
+    Recurrent dropout: Y. Gal and Z. Ghahramani, "A theoretically grounded application of dropout in
+    recurrent neural networks", NeurIPS 2016, doi:10.48550/arXiv.1512.05287. Weight drop: S. Merity,
+    N. S. Keskar and R. Socher, "Regularizing and optimizing LSTM language models", ICLR 2018,
+    doi:10.48550/arXiv.1708.02182.
 
     Examples
     --------

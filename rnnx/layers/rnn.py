@@ -58,9 +58,11 @@ class RNN(Recurrent):
     ValueError, BackendUnavailable
         For options outside their ranges, and as `rnnx.get_backend` does.
 
-    References ---------- J. L. Elman, "Finding structure in time", Cognitive Science 14 (1990),
-    179-211, doi:10.1207/s15516709cog1402_1. Recurrent dropout: Y. Gal and Z. Ghahramani, "A
-    theoretically grounded application of dropout in recurrent neural networks", NeurIPS 2016,
+    References
+    ----------
+    J. L. Elman, "Finding structure in time", Cognitive Science 14 (1990), 179-211,
+    doi:10.1207/s15516709cog1402_1. Recurrent dropout: Y. Gal and Z. Ghahramani, "A theoretically
+    grounded application of dropout in recurrent neural networks", NeurIPS 2016,
     doi:10.48550/arXiv.1512.05287. Weight drop: S. Merity, N. S. Keskar and R. Socher, "Regularizing
     and optimizing LSTM language models", ICLR 2018, doi:10.48550/arXiv.1708.02182.
 
