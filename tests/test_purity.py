@@ -15,10 +15,10 @@ PACKAGE = Path(rnnx.__file__).parent
 PURE = [
     *sorted((PACKAGE / "cells").glob("*.py")),
     *sorted(set((PACKAGE / "core").glob("*.py")) - {PACKAGE / "core" / "numpy_step.py"}),
+    *sorted((PACKAGE / "optim").glob("*.py")),
     *(PACKAGE / "layers" / f"{name}.py" for name in ("order", "direction", "stack")),
     PACKAGE / "elman.py",
     PACKAGE / "losses.py",
-    PACKAGE / "optim.py",
 ]
 LIBRARIES = {"numpy", "cupy", "torch", "jax", "array_api_strict"}
 READS = {"item", "tolist", "numpy", "get", "to_numpy", "cpu"}  # methods that copy to the host
