@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -107,6 +108,85 @@ def test_optimizers_equal_torch(ours: Any, theirs: tuple[str, dict[str, float]])
         np.testing.assert_allclose(params[name], tensor.detach().numpy(), rtol=0, atol=1e-12)
 
 
+def assert_same_bits(bk: Backend, actual: Any, expected: Any) -> None:
+    """Assert that two arrays of the backend's dtype, or two dicts of such, do not differ."""
+    if isinstance(expected, dict):
+        assert actual.keys() == expected.keys()
+        for name, value in expected.items():
+            assert_same_bits(bk, actual[name], value)
+    else:
+        assert actual.dtype == expected.dtype == bk.dtype
+        np.testing.assert_array_equal(bk.to_numpy(actual), bk.to_numpy(expected))
+
+
+@pytest.mark.parametrize("rate", [0.03, 2, np.float64(0.03), np.float32(0.03)], ids=repr)
+@pytest.mark.parametrize("optimizer", ALL, ids=str)
+def test_a_step_takes_another_rate(bk: Backend, optimizer: Any, rate: Any) -> None:
+    """Bit for bit the step of an optimizer built with it; a NumPy scalar widens nothing."""
+    params, state = run(bk, optimizer, steps=2)
+    grads = {k: bk.asarray(g) for k, g in arrays(9).items()}
+    built = replace(optimizer, learning_rate=rate)
+    expected, expected_state = built.update(params, grads, state)
+    actual, actual_state = optimizer.update(params, grads, state, rate)
+    assert_same_bits(bk, actual, expected)
+    assert_same_bits(bk, actual_state, expected_state)
+
+
+@pytest.mark.parametrize("optimizer", ALL, ids=str)
+def test_at_rate_zero_nothing_moves(bk: Backend, optimizer: Any) -> None:
+    """A schedule that ends at zero leaves the parameters as they are."""
+    params, state = run(bk, optimizer, steps=2)
+    grads = {k: bk.asarray(g) for k, g in arrays(9).items()}
+    actual, _ = optimizer.update(params, grads, state, learning_rate=0)
+    assert_same_bits(bk, actual, params)
+
+
+@pytest.mark.parametrize("optimizer", ALL, ids=str)
+def test_a_rate_may_be_an_array(bk: Backend, optimizer: Any) -> None:
+    """The backend's own array without axes gives the number's step, in the parameters' dtype."""
+    params, state = run(bk, optimizer, steps=2)
+    grads = {k: bk.asarray(g) for k, g in arrays(9).items()}
+    expected, _ = optimizer.update(params, grads, state, 0.25)
+    for dtype in {bk.dtype_name, "float32"}:
+        actual, _ = optimizer.update(params, grads, state, bk.asarray(0.25, dtype))
+        for name, w in expected.items():
+            assert_close(bk, actual[name], bk.to_numpy(w), name)
+
+
+@pytest.mark.parametrize("optimizer", ALL, ids=str)
+def test_a_wider_rate_widens_no_parameter(optimizer: Any) -> None:
+    """A float64 array of a rate leaves float32 parameters and state in float32."""
+    params, grads = ({k: w.astype("float32") for k, w in arrays(i).items()} for i in (0, 1))
+    params, state = optimizer.update(
+        params, grads, optimizer.init(params), np.asarray(0.25, dtype="float64")
+    )
+    for part in (params, *(value for value in state.values() if isinstance(value, dict))):
+        assert {w.dtype.name for w in part.values()} == {"float32"}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("optimizer", ALL, ids=str)
+def test_jax_compiles_an_update_once_for_all_rates(optimizer: Any, dtype: str) -> None:
+    """Python floats as an argument of the compiled update: one trace, the uncompiled values."""
+    pytest.importorskip("jax", reason="needs JAX")
+    bk, traces = get_backend("jax", dtype=dtype), []
+
+    def update(*arguments: Any) -> Any:
+        traces.append(1)
+        return optimizer.update(*arguments)
+
+    compiled = bk.compile(update)
+    params = expected = {k: bk.asarray(w) for k, w in arrays(0).items()}
+    state = expected_state = optimizer.init(params)
+    for t, rate in enumerate((0.1, 0.05, 0.0, 0.2)):
+        grads = {k: bk.asarray(g) for k, g in arrays(t + 1).items()}
+        params, state = compiled(params, grads, state, rate)
+        expected, expected_state = optimizer.update(expected, grads, expected_state, rate)
+    assert len(traces) == 1
+    for name, w in expected.items():
+        assert_close(bk, params[name], bk.to_numpy(w), name)
+
+
 @pytest.mark.parametrize("beta2", [0.9, 0.999, 0.99999])
 def test_adam_keeps_its_digits_in_float32(beta2: float) -> None:
     """1 - βᵗ is not lost to cancellation: steps in float32 are right to a few roundings."""
@@ -158,6 +238,11 @@ def test_clipping_bounds_the_joint_norm(bk: Backend) -> None:
         np.testing.assert_array_equal(bk.to_numpy(same[name]), bk.to_numpy(g))
 
 
+def at_rate(rate: Any) -> Any:
+    """Return what one step at this rate gives."""
+    return SGD().update(arrays(0), arrays(1), {}, rate)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -176,9 +261,20 @@ def test_clipping_bounds_the_joint_norm(bk: Backend) -> None:
         (lambda: SGD().update({"b": np.ones((4, 1))}, {"b": np.ones(4)}, {}), "grads.'b'. must"),
         (lambda: Adam().update(arrays(0), arrays(1), {}), "state must be of Adam, with .*init"),
         (lambda: clip_by_global_norm({}, 1.0), "got an empty dict"),
+        (lambda: at_rate(-0.1), "learning_rate must be at least 0 and finite, got -0.1"),
+        (lambda: at_rate(np.float32("nan")), "learning_rate must be at least 0"),
+        (lambda: at_rate("fast"), "learning_rate must be at least 0 .*, got 'fast'"),
+        (lambda: at_rate(np.ones(1)), r"learning_rate .* have shape \(\), got \(1,\)"),
     ],
 )
 def test_wrong_values_are_refused(make: Any, message: str) -> None:
     """Every hyperparameter has its range."""
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_a_rate_of_another_library_is_refused() -> None:
+    """NumPy's parameters take no array of array-api-strict."""
+    strict = pytest.importorskip("array_api_strict", reason="needs a second library")
+    with pytest.raises(TypeError, match="the parameters' library, got array_api_strict"):
+        at_rate(strict.asarray(0.1))

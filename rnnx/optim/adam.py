@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 from rnnx.optim.shared import (
     Params,
+    Rate,
     State,
     check,
     namespace,
+    rate_of,
     scope,
     set_fields,
     zero_like,
@@ -75,8 +77,10 @@ class Adam:
             "square_weight": zero,
         }
 
-    def update(self, params: Params, grads: Params, state: State) -> tuple[Params, State]:
-        """Return the parameters and the state after one step."""
+    def update(
+        self, params: Params, grads: Params, state: State, learning_rate: Rate = None
+    ) -> tuple[Params, State]:
+        """Return the parameters and the state after one step, as `SGD.update` says."""
         check(self, params, grads, state, {"mean", "square", "mean_weight", "square_weight"})
         xp, b1, b2 = namespace(params), self.beta1, self.beta2
         with scope(params):
@@ -85,7 +89,7 @@ class Adam:
             # 1 - βᵗ as the same running mean of ones: the difference itself would lose digits
             m_weight = b1 * state["mean_weight"] + (1 - b1)
             v_weight = b2 * state["square_weight"] + (1 - b2)
-            rate = self.learning_rate / m_weight
+            rate = rate_of(self, params, learning_rate) / m_weight
             params = {
                 k: w - rate * m[k] / (xp.sqrt(v[k] / v_weight) + self.epsilon)
                 for k, w in params.items()
@@ -144,12 +148,15 @@ class AdamW:
         """Return the state before the first step, that of `Adam`."""
         return self._adam().init(params)
 
-    def update(self, params: Params, grads: Params, state: State) -> tuple[Params, State]:
-        """Return the parameters and the state after one step."""
-        kept = 1 - self.learning_rate * self.weight_decay
+    def update(
+        self, params: Params, grads: Params, state: State, learning_rate: Rate = None
+    ) -> tuple[Params, State]:
+        """Return the parameters and the state after one step, as `SGD.update` says."""
         with scope(params):
+            rate = rate_of(self, params, learning_rate)
+            kept = 1 - rate * self.weight_decay
             decayed = {k: kept * w for k, w in params.items()}
-        return self._adam().update(decayed, grads, state)
+        return self._adam().update(decayed, grads, state, rate)
 
     def _adam(self) -> Adam:
         return Adam(self.learning_rate, self.beta1, self.beta2, self.epsilon)

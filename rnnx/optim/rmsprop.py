@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rnnx.optim.shared import Params, State, check, namespace, scope, set_fields, zeros_like
+from rnnx.optim.shared import (
+    Params,
+    Rate,
+    State,
+    check,
+    namespace,
+    rate_of,
+    scope,
+    set_fields,
+    zeros_like,
+)
 from rnnx.validate import fraction, positive
 
 
@@ -58,14 +68,16 @@ class RMSprop:
         """Return the state before the first step: v = 0."""
         return {"square": zeros_like(params)}
 
-    def update(self, params: Params, grads: Params, state: State) -> tuple[Params, State]:
-        """Return the parameters and the state after one step."""
+    def update(
+        self, params: Params, grads: Params, state: State, learning_rate: Rate = None
+    ) -> tuple[Params, State]:
+        """Return the parameters and the state after one step, as `SGD.update` says."""
         check(self, params, grads, state, {"square"})
         xp, a = namespace(params), self.alpha
         with scope(params):
+            rate = rate_of(self, params, learning_rate)
             v = {k: a * state["square"][k] + (1 - a) * (g * g) for k, g in grads.items()}
             params = {
-                k: w - self.learning_rate * grads[k] / (xp.sqrt(v[k]) + self.epsilon)
-                for k, w in params.items()
+                k: w - rate * grads[k] / (xp.sqrt(v[k]) + self.epsilon) for k, w in params.items()
             }
         return params, {"square": v}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rnnx.optim.shared import Params, State, check, scope, set_fields, zeros_like
+from rnnx.optim.shared import Params, Rate, State, check, rate_of, scope, set_fields, zeros_like
 from rnnx.validate import fraction, positive
 
 
@@ -61,14 +61,42 @@ class SGD:
         """Return the state before the first step: v = 0."""
         return {"velocity": zeros_like(params)} if self.momentum else {}
 
-    def update(self, params: Params, grads: Params, state: State) -> tuple[Params, State]:
-        """Return the parameters and the state after one step."""
+    def update(
+        self, params: Params, grads: Params, state: State, learning_rate: Rate = None
+    ) -> tuple[Params, State]:
+        """Return the parameters and the state after one step.
+
+        Parameters
+        ----------
+        params, grads : dict of arrays
+            The parameters and, by the same names, their gradients.
+        state : dict
+            What `init` or the step before returned.
+        learning_rate : float or array of shape (), optional
+            η of this step, at least zero; by default the optimizer's own. An array, which is not
+            read and so not checked, is of the parameters' library; it is taken in their dtype.
+
+        Returns
+        -------
+        params : dict of arrays
+            The parameters after the step, in their dtype.
+        state : dict
+            For the next step.
+
+        Raises
+        ------
+        ValueError
+            Where names, shapes or the state do not fit, or the rate is below zero or not finite.
+        TypeError
+            For a rate in an array of another library.
+        """
         check(self, params, grads, state, {"velocity"} if self.momentum else set())
         step = v = grads
         with scope(params):
+            rate = rate_of(self, params, learning_rate)
             if self.momentum:
                 step = v = {k: self.momentum * state["velocity"][k] + g for k, g in grads.items()}
             if self.nesterov:
                 step = {k: g + self.momentum * v[k] for k, g in grads.items()}
-            params = {k: w - self.learning_rate * step[k] for k, w in params.items()}
+            params = {k: w - rate * step[k] for k, w in params.items()}
         return params, {"velocity": v} if self.momentum else {}

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
-from array_api_compat import array_namespace
+from array_api_compat import array_namespace, is_array_api_obj
 
 from rnnx.backend import Array, scope_of
+from rnnx.validate import nonnegative
 
 Params = dict[str, Array]
 State = dict[str, Any]
+Rate = float | Array | None
 
 
 def namespace(params: Params) -> Any:
@@ -52,6 +55,28 @@ def check(optimizer: Any, params: Params, grads: Params, state: State, entries: 
             f"state must be of {type(optimizer).__name__}, with {sorted(entries)}, got "
             f"{sorted(state)}: make it with init(params)"
         )
+
+
+def rate_of(optimizer: Any, params: Params, learning_rate: Any) -> Any:
+    """Return the rate of one step: the optimizer's own, a number, or an array without axes.
+
+    Neither a NumPy scalar nor an array of a wider dtype may widen the parameters.
+    """
+    if learning_rate is None:
+        return optimizer.learning_rate
+    if isinstance(learning_rate, Real) or not is_array_api_obj(learning_rate):
+        return nonnegative("learning_rate", learning_rate)
+    xp = namespace(params)
+    if array_namespace(learning_rate) is not xp:
+        raise TypeError(
+            "learning_rate must be a number or an array of the parameters' library, got "
+            f"{type(learning_rate).__module__}.{type(learning_rate).__name__}: give a Python float"
+        )
+    if learning_rate.shape != ():
+        raise ValueError(
+            f"learning_rate must be a number or have shape (), got {tuple(learning_rate.shape)}"
+        )
+    return xp.astype(learning_rate, next(iter(params.values())).dtype, copy=False)
 
 
 def set_fields(frozen: Any, **values: float) -> None:

@@ -78,7 +78,9 @@ def training() -> None:
         adam, sgd = optim.Adam(0.1), optim.SGD(0.1, momentum=0.9)
         params, state = adam.update(model.params, grads, adam.init(model.params))
         model.set_params(params)
-        params, velocity = sgd.update(model.params, grads, sgd.init(params))
+        params, velocity = sgd.update(
+            model.params, grads, sgd.init(params), learning_rate=b.asarray(0.05)
+        )
         results.append((loss, norm, grads, state, params, velocity))
     check("training", *results)
 
