@@ -16,13 +16,12 @@ import numpy as np
 
 def size(name: str, value: Any) -> int:
     """Return an integer of at least 1."""
-    try:
-        number = 0 if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        number = 0
-    if number < 1:
-        raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
-    return number
+    return _integer(name, value, 1)
+
+
+def count(name: str, value: Any) -> int:
+    """Return an integer of at least 0."""
+    return _integer(name, value, 0)
 
 
 def positive(name: str, value: Any) -> float:
@@ -60,6 +59,16 @@ def generator(seed: Any) -> np.random.Generator:
         raise ValueError(
             f"seed must be None, an integer of at least 0 or a numpy Generator, got {seed!r}"
         ) from None
+
+
+def _integer(name: str, value: Any, least: int) -> int:
+    try:
+        number = least - 1 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = least - 1
+    if number < least:
+        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
+    return number
 
 
 def _between(name: str, value: Any, range_: str, fits: Callable[[Any], bool]) -> float:

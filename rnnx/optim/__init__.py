@@ -3,11 +3,40 @@
 ``state = optimizer.init(params)``, then at every step
 ``params, state = optimizer.update(params, grads, state)``. Nothing is changed in place and nothing
 is read back to the host, so a whole training step can be compiled.
+
+For a rate that changes, `update` takes the step's rate as a fourth argument, such as the
+optimizer's own times a factor of one of the `schedules`. Give the rate to a compiled step as an
+argument, too: it is then compiled once for all rates.
+
+Examples
+--------
+>>> import numpy as np
+>>> sgd, schedule, params = SGD(0.5), Step(2, factor=0.5), {"w": np.asarray([8.0])}
+>>> state = sgd.init(params)
+>>> for t in range(4):
+...     rate = sgd.learning_rate * schedule(t)
+...     params, state = sgd.update(params, {"w": params["w"]}, state, rate)
+...     print(rate, params["w"].tolist())
+0.5 [4.0]
+0.5 [2.0]
+0.25 [1.5]
+0.25 [1.125]
 """
 
 from rnnx.optim.adam import Adam, AdamW
 from rnnx.optim.clip import clip_by_global_norm
 from rnnx.optim.rmsprop import RMSprop
+from rnnx.optim.schedules import Constant, Cosine, Step, WarmUp
 from rnnx.optim.sgd import SGD
 
-__all__ = ["SGD", "Adam", "AdamW", "RMSprop", "clip_by_global_norm"]
+__all__ = [
+    "SGD",
+    "Adam",
+    "AdamW",
+    "Constant",
+    "Cosine",
+    "RMSprop",
+    "Step",
+    "WarmUp",
+    "clip_by_global_norm",
+]
