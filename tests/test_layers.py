@@ -279,6 +279,22 @@ def test_blocks_of_time_change_nothing(
         assert_near(value, results[1][name], 1e-12, name)
 
 
+def test_lengths_masks_and_resets_may_be_on_the_device(bk: Backend) -> None:
+    """As arrays of the backend they give what NumPy's give, to the last bit."""
+    layer = make("GRU", bk)
+    x, _ = draw(layer)
+    for options in OPTIONS.values():
+        kinds = {"lengths": "int32", "mask": "bool", "reset": "bool"}
+        given = {
+            name: bk.asarray(value, kinds[name]) if name in kinds else value
+            for name, value in options.items()
+        }
+        for ours, theirs in zip(
+            layer.forward(x, **given)[:2], layer.forward(x, **options)[:2], strict=True
+        ):
+            np.testing.assert_array_equal(bk.to_numpy(ours), bk.to_numpy(theirs))
+
+
 @pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM-proj"])
 def test_lists_of_sequences(bk: Backend, kind: str) -> None:
     """A list in, a list out; the same numbers as one sequence at a time."""

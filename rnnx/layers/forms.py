@@ -88,7 +88,8 @@ def read_flags(
     """Return a boolean array (T, B) from one in the layout of the input, (B, T) batch first."""
     if flags is None:
         return None
-    kind = str(getattr(flags, "dtype", np.asarray(flags).dtype)).rpartition(".")[2]
+    known = flags if hasattr(flags, "dtype") else np.asarray(flags)
+    kind = str(known.dtype).rpartition(".")[2]
     if kind != "bool":
         raise TypeError(f"{name} must be a boolean array, got dtype {kind}")
     array = backend.asarray(flags, dtype="bool")
