@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Self
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Self
 
 from rnnx.backend import Array, Backend, target_backend
 from rnnx.parameters import replaced
+
+OPTIONS = ("lengths", "mask", "reset", "checkpoint")  # all that a layer may take beside x
 
 
 class Layer:
@@ -18,7 +20,13 @@ class Layer:
         Where the parameters live.
     params : dict of arrays
         The parameters by name; empty for some layers. Change them with `set_params`.
+    options : tuple of str
+        Those of ``"lengths"``, ``"mask"``, ``"reset"``, ``"checkpoint"`` that `forward` takes. A
+        layer that takes lengths reads sequences, or a list of them, in the layout that its
+        `batch_first` says.
     """
+
+    options: ClassVar[tuple[str, ...]] = ()
 
     backend: Backend
     params: dict[str, Array]
@@ -40,6 +48,15 @@ class Layer:
             For an unknown name, a wrong shape, or numbers that are not real.
         """
         self.params = replaced(self.backend, self.params, params)
+
+    @property
+    def reduces_time(self) -> bool:
+        """Whether the output has no axis of time where the input has one."""
+        return False
+
+    def output_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """Return the shape of the output for an input of this shape."""
+        return tuple(shape)
 
     def to(self, backend: str | Backend, *, device: Any = None, dtype: str | None = None) -> Self:
         """Return a copy on another backend, with the same parameters.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -100,6 +101,10 @@ class Embedding(Layer):
             symbols = bk.xp.arange(V, dtype=ids.dtype, device=device_of(ids))
             onehot = bk.xp.astype(ids == symbols, dy.dtype)
             return None, None, {"weight": weight_gradient(bk.xp, onehot, dy)}
+
+    def output_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """Return (..., E) for (...)."""
+        return (*shape, self.output_size)
 
     def _read(self, x: Any) -> Array:
         """Return the integers as an array on the device."""

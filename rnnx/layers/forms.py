@@ -32,16 +32,17 @@ class Listed(NamedTuple):
     lengths: tuple[int, ...]
 
 
-def read(backend: Backend, x: Any, size: int, batch_first: bool) -> tuple[Array, Any]:
-    """Return x as (T, B, size) and its form."""
+def read(backend: Backend, x: Any, size: int | None, batch_first: bool) -> tuple[Array, Any]:
+    """Return x as (T, B, size) and its form; where `size` is None, of whatever size."""
     if isinstance(x, list | tuple):
         return _read_list(backend, "x", x, size)
     x = read_floating(backend, "x", x)
-    shape = "(B, T, {})" if batch_first else "(T, B, {})"
-    if x.ndim not in (2, 3) or x.shape[-1] != size or 0 in x.shape:
+    if x.ndim not in (2, 3) or 0 in x.shape or size not in (None, x.shape[-1]):
+        axes, F = "B, T" if batch_first else "T, B", size or "F"
+        why = " to match the layer's input" if size else ""
         raise ValueError(
-            f"x must have shape {shape.format(size)} or (T, {size}) to match the layer's input, "
-            f"with T and B at least 1, got {tuple(x.shape)}"
+            f"x must have shape ({axes}, {F}) or (T, {F}){why}, with T and B at least 1, "
+            f"got {tuple(x.shape)}"
         )
     if x.ndim == 2:
         return x[:, None, :], Unbatched()
@@ -80,6 +81,20 @@ def write_shape(shape: tuple[int, ...], form: Any) -> tuple[int, ...]:
     if isinstance(form, Unbatched):
         return T, size
     return (B, T, size) if isinstance(form, BatchFirst) else (T, B, size)
+
+
+def read_padding(
+    backend: Backend, lengths: Any, mask: Any, shape: tuple[int, ...], form: Any
+) -> tuple[Array | None, Array | None]:
+    """Return the lengths (B,) or the mask (T, B) of a batch; a list has its own lengths."""
+    if lengths is not None and mask is not None:
+        raise ValueError("expected lengths or mask, got both: a mask says all")
+    if isinstance(form, Listed):
+        if lengths is not None or mask is not None:
+            raise ValueError("a list of sequences has its lengths: give neither")
+        lengths = np.asarray(form.lengths)
+    lengths = read_lengths(backend, lengths, shape)
+    return lengths, read_flags(backend, "mask", mask, shape, form)
 
 
 def read_flags(
@@ -125,21 +140,24 @@ def read_lengths(backend: Backend, lengths: Any, shape: tuple[int, ...]) -> Arra
     return backend.asarray(host, dtype="int32")
 
 
-def _read_list(backend: Backend, name: str, rows: Sequence[Any], size: int) -> tuple[Array, Listed]:
+def _read_list(
+    backend: Backend, name: str, rows: Sequence[Any], size: int | None
+) -> tuple[Array, Listed]:
     """Return B arrays (T_b, size) as one (T, B, size), padded with zeros, and their lengths."""
     if len(rows) == 0:
         raise ValueError(f"{name} must hold at least one sequence, got an empty list")
     arrays = []
     for b, row in enumerate(rows):
         array = read_floating(backend, f"{name}[{b}]", row)
-        if array.ndim != 2 or array.shape[-1] != size:
+        if array.ndim != 2 or size not in (None, array.shape[-1]):
             raise ValueError(
-                f"{name}[{b}] must have shape (T, {size}), got {tuple(array.shape)}: an array of "
-                "all sequences is not a list"
+                f"{name}[{b}] must have shape (T, {size or 'F'}), got {tuple(array.shape)}: an "
+                "array of all sequences is not a list"
             )
+        size = array.shape[-1]
         arrays.append(array)
     lengths = tuple(array.shape[0] for array in arrays)
-    xp, T = backend.xp, max(lengths)
+    xp, T, size = backend.xp, max(lengths), arrays[0].shape[-1]
     if T == 0:
         raise ValueError(f"{name} must hold at least one step, got only empty sequences")
     padded = [
@@ -156,7 +174,7 @@ def pad_like(backend: Backend, name: str, rows: Any, form: Listed) -> Array:
     """Return a list of gradients as one array (T, B, F), padded; their lengths must be `form`'s."""
     if not isinstance(rows, list | tuple) or len(rows) != len(form.lengths):
         raise ValueError(f"{name} must be a list of {len(form.lengths)} arrays, like the outputs")
-    padded, found = _read_list(backend, name, rows, rows[0].shape[-1])
+    padded, found = _read_list(backend, name, rows, None)
     if found != form:
         raise ValueError(
             f"{name} must have the outputs' lengths {list(form.lengths)}, got {list(found.lengths)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from rnnx import validate
@@ -100,3 +101,7 @@ class Linear(Layer):
             if "bias" in cache.params:
                 grads = grads | {"bias": bias_gradient(xp, dy)}
             return product(xp, dy, cache.params["weight"]), None, grads
+
+    def output_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """Return (..., O) for (..., I)."""
+        return (*shape[:-1], self.output_size)

@@ -5,16 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any
-
-import numpy as np
+from typing import Any, ClassVar
 
 from rnnx import validate
 from rnnx.backend import Array, Backend, get_backend
 from rnnx.core.layer import Params
 from rnnx.core.portable import States
 from rnnx.layers import forms, parameters, stack, states
-from rnnx.layers.base import Layer
+from rnnx.layers.base import OPTIONS, Layer
 from rnnx.layers.direction import unread
 from rnnx.layers.noise import Rates
 from rnnx.layers.parameters import Seed, Sizes, suffixes
@@ -27,6 +25,8 @@ class Recurrent(Layer):
 
     A call changes nothing on a layer, so one layer may serve several threads.
     """
+
+    options: ClassVar[tuple[str, ...]] = OPTIONS
 
     def __init__(
         self,
@@ -83,6 +83,11 @@ class Recurrent(Layer):
         options = "".join(f", {text}" for text in extra)
         name = type(self).__name__
         return f"{name}({s.input_size}, {s.hidden_size}, {s.num_layers}{options}, {self.backend})"
+
+    @property
+    def input_size(self) -> int:
+        """The size I of x's last axis."""
+        return self.sizes.input_size
 
     def __call__(
         self,
@@ -170,15 +175,8 @@ class Recurrent(Layer):
         bk = self.backend
         params = self._chosen(params)
         with bk.scope():
-            x, form = forms.read(bk, x, self.sizes.input_size, self.batch_first)
-            if lengths is not None and mask is not None:
-                raise ValueError("expected lengths or mask, got both: a mask says all")
-            if isinstance(form, forms.Listed):
-                if lengths is not None or mask is not None:
-                    raise ValueError("a list of sequences has its lengths: give neither")
-                lengths = np.asarray(form.lengths)
-            lengths = forms.read_lengths(bk, lengths, x.shape)
-            mask = forms.read_flags(bk, "mask", mask, x.shape, form)
+            x, form = forms.read(bk, x, self.input_size, self.batch_first)
+            lengths, mask = forms.read_padding(bk, lengths, mask, x.shape, form)
             reset = forms.read_flags(bk, "reset", reset, x.shape, form)
             T, B, _ = x.shape
             state0 = self._state0(state, B, form)
@@ -316,6 +314,10 @@ class Recurrent(Layer):
         if self.batch_first and len(shape) == 3:
             T, B = B, T
         return self.rates.draw(self.backend, self.sizes, T, B, seed)
+
+    def output_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """Return (..., D·P) for (..., I)."""
+        return (*shape[:-1], self.sizes.directions * self.sizes.output_size)
 
     def _state0(self, state: Any, batch: int, form: Any) -> States:
         """Return the initial state's arrays, (L·D, B, ·) each; zeros for None."""

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from itertools import pairwise
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from rnnx import validate
 from rnnx.backend import Array, Backend
 from rnnx.layers import forms
-from rnnx.layers.base import Layer
-from rnnx.layers.dropout import Dropout
+from rnnx.layers.base import OPTIONS, Layer
 from rnnx.layers.parameters import Seed
-from rnnx.layers.recurrent import Recurrent
 
 
 class Cache(NamedTuple):
@@ -28,8 +27,8 @@ class Sequential(Layer):
 
     Its state is the tuple of its layers' states, None where a layer has none. Its parameters are
     theirs, named by position: ``0.weight``, ``1.weight_hh_l0``, ... `lengths`, `mask`, `reset` and
-    `checkpoint` go to its recurrent layers, and a list of sequences may go in where these are
-    time-major.
+    `checkpoint` go to the layers that take them. A list of sequences may go in where the first
+    layer takes one; the outputs then are a list, too, or after a `Pool` an array (B, O).
 
     Parameters
     ----------
@@ -39,7 +38,8 @@ class Sequential(Layer):
     Raises
     ------
     ValueError
-        For no layers, or layers of different backends.
+        For no layers, layers of different backends or layouts, or one that reads sequences after
+        a `Pool`.
 
     Examples
     --------
@@ -55,6 +55,8 @@ class Sequential(Layer):
     (64, 16)
     """
 
+    options: ClassVar[tuple[str, ...]] = OPTIONS
+
     def __init__(self, *layers: Any) -> None:
         if not layers:
             raise ValueError("expected at least one layer, got none")
@@ -65,6 +67,7 @@ class Sequential(Layer):
                 "use to(backend) on them first"
             )
         self.layers: tuple[Any, ...] = layers
+        _check_readers(_readers(self))
         self.backend = layers[0].backend
 
     @property
@@ -77,6 +80,11 @@ class Sequential(Layer):
     def params(self, params: dict[str, Array]) -> None:
         for i, layer in enumerate(self.layers):
             layer.params = _part(params, i)
+
+    @property
+    def reduces_time(self) -> bool:
+        """Whether one of its layers does, such as a `Pool`."""
+        return any(layer.reduces_time for layer in self.layers)
 
     def __call__(
         self,
@@ -118,7 +126,7 @@ class Sequential(Layer):
         masks : dict of arrays, optional
             What `draw_masks` returned; drawn anew by default, ``{}`` is without dropout.
         **options
-            `lengths`, `mask`, `reset`, `checkpoint`, for its recurrent layers.
+            `lengths`, `mask`, `reset`, `checkpoint`, for the layers that take them.
 
         Returns
         -------
@@ -135,7 +143,7 @@ class Sequential(Layer):
         finals, caches = [], []
         for i, (layer, start) in enumerate(zip(self.layers, states, strict=True)):
             chosen = _options(layer, options)
-            if isinstance(layer, Recurrent | Dropout | Sequential):
+            if hasattr(layer, "draw_masks"):
                 chosen |= {"masks": None if masks is None else _part(masks, i)}
             x, final, cache = layer.forward(x, start, params=_part(params, i), **chosen)
             finals.append(final)
@@ -148,7 +156,7 @@ class Sequential(Layer):
         """Return the gradients by x (None for symbols), by the states, and by the parameters."""
         dstates = self._states(dstate)
         form = cache.form
-        if isinstance(form, forms.Listed):
+        if isinstance(form, forms.Listed) and not self.reduces_time:
             dy = forms.pad_like(self.backend, "dy", dy, form)
         starts: list[Any] = []
         grads: dict[str, Array] = {}
@@ -156,20 +164,25 @@ class Sequential(Layer):
             dy, start, part = self.layers[i].backward(dy, cache.caches[i], dstates[i])
             starts.insert(0, start)
             grads |= {f"{i}.{name}": g for name, g in part.items()}
-        dx = None if dy is None else self._write(dy, form)
+        dx = None if dy is None else forms.write(self.backend, dy, form)
         return dx, tuple(starts), {name: grads[name] for name in self.params}
 
     def draw_masks(self, shape: Sequence[int], seed: Seed = None) -> dict[str, Array]:
-        """Return dropout masks for an input whose first two axes are those of `shape`."""
+        """Return dropout masks for an input of this shape; for a list, that of its padded batch."""
         rng = validate.generator(seed)
         masks: dict[str, Array] = {}
-        width: tuple[int, ...] = (shape[-1],)
         for i, layer in enumerate(self.layers):
-            if isinstance(layer, Recurrent | Dropout | Sequential):
-                drawn = layer.draw_masks((*shape[:2], *width), rng)
+            if hasattr(layer, "draw_masks"):
+                drawn = layer.draw_masks(shape, rng)
                 masks |= {f"{i}.{name}": mask for name, mask in drawn.items()}
-            width = _width(layer, width)
+            shape = layer.output_shape(shape)
         return masks
+
+    def output_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """Return the shape of the last layer's output for an input of this shape."""
+        for layer in self.layers:
+            shape = layer.output_shape(shape)
+        return tuple(shape)
 
     def to(
         self, backend: str | Backend, *, device: Any = None, dtype: str | None = None
@@ -190,23 +203,27 @@ class Sequential(Layer):
 
     def _read(self, x: Any, options: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:
         """Return the input, its form where it is a list, and the options, with its lengths."""
-        first = self.layers[0]
-        if not isinstance(x, list | tuple) or not isinstance(first, Recurrent):
+        unknown = options.keys() - set(self.options)
+        if unknown:
+            raise TypeError(f"options must be of {list(self.options)}, got {sorted(unknown)}")
+        first = _leaves(self)[0]
+        if not isinstance(x, list | tuple) or "lengths" not in first.options:
             return x, (), options
-        if any(getattr(layer, "batch_first", False) for layer in self.layers):
+        if any(layer.batch_first for layer in _readers(self)):
             raise ValueError("a list of sequences needs layers with batch_first=False")
         if options.get("lengths") is not None or options.get("mask") is not None:
             raise ValueError("a list of sequences has its lengths: give neither lengths nor mask")
-        x, form = forms.read(self.backend, x, first.sizes.input_size, False)
+        size = getattr(first, "input_size", None)  # a Pool takes any
+        x, form = forms.read(self.backend, x, size, False)
         return x, form, options | {"lengths": np.asarray(form.lengths)}
 
     def _write(self, y: Array, form: Any) -> Any:
-        return forms.write(self.backend, y, form) if isinstance(form, forms.Listed) else y
+        return y if self.reduces_time else forms.write(self.backend, y, form)
 
 
 def _options(layer: Any, options: dict[str, Any]) -> dict[str, Any]:
     """Return the options that a layer takes."""
-    return dict(options) if isinstance(layer, Recurrent | Sequential) else {}
+    return {name: value for name, value in options.items() if name in layer.options}
 
 
 def _part(named: Mapping[str, Array], i: int) -> dict[str, Array]:
@@ -215,14 +232,29 @@ def _part(named: Mapping[str, Array], i: int) -> dict[str, Array]:
     return {name.removeprefix(start): W for name, W in named.items() if name.startswith(start)}
 
 
-def _width(layer: Any, width: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the last axis of a layer's output, given that of its input."""
-    if isinstance(layer, Recurrent):
-        return (layer.sizes.directions * layer.sizes.output_size,)
-    if isinstance(layer, Sequential):
-        for inner in layer.layers:
-            width = _width(inner, width)
-        return width
-    if isinstance(layer, Dropout):
-        return width
-    return (layer.output_size,)
+def _leaves(layer: Any) -> list[Any]:
+    """Return the layers of a chain in order, with those of the chains in it in their place."""
+    if not isinstance(layer, Sequential):
+        return [layer]
+    return [leaf for part in layer.layers for leaf in _leaves(part)]
+
+
+def _readers(chain: Sequential) -> list[Any]:
+    """Return the layers that read sequences."""
+    return [layer for layer in _leaves(chain) if "lengths" in layer.options]
+
+
+def _check_readers(readers: list[Any]) -> None:
+    """Raise where sequences would be read after a Pool, or in two layouts."""
+    for layer, after in pairwise(readers):
+        name, next_name = type(layer).__name__, type(after).__name__
+        if layer.reduces_time:
+            raise ValueError(
+                f"expected no layer that reads sequences after a {name}, which leaves one vector "
+                f"of each, got a {next_name}: put it before the {name}"
+            )
+        if layer.batch_first != after.batch_first:
+            raise ValueError(
+                f"layers must have the same batch_first, got {layer.batch_first} of a {name} and "
+                f"{after.batch_first} of a {next_name}"
+            )

@@ -70,7 +70,7 @@ def training() -> None:
             rnnx.Dropout(0.2, backend=b),
             rnnx.Linear(3, 5, backend=b, seed=2),
         )
-        y, _, cache = model.forward(ids, masks=model.draw_masks((3, 2, 1), 0))
+        y, _, cache = model.forward(ids, masks=model.draw_masks(ids.shape, 0))
         counts = b.asarray([[True, False]] * 3, dtype="bool")
         loss, dy = losses.softmax_cross_entropy(y, b.asarray(ids, "int32"), counts)
         _, _, grads = model.backward(dy, cache)
