@@ -14,6 +14,7 @@ from rnnx.layers.embedding import Embedding
 from rnnx.layers.gru import GRU
 from rnnx.layers.linear import Linear
 from rnnx.layers.lstm import LSTM
+from rnnx.layers.pool import Pool
 from rnnx.layers.rnn import RNN
 from rnnx.layers.sequential import Sequential
 from rnnx.simple import SimpleRNN
@@ -27,6 +28,7 @@ __all__ = [
     "Dropout",
     "Embedding",
     "Linear",
+    "Pool",
     "Sequential",
     "SimpleRNN",
     "__version__",

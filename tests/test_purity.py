@@ -16,7 +16,7 @@ PURE = [
     *sorted((PACKAGE / "cells").glob("*.py")),
     *sorted(set((PACKAGE / "core").glob("*.py")) - {PACKAGE / "core" / "numpy_step.py"}),
     *sorted((PACKAGE / "optim").glob("*.py")),
-    *(PACKAGE / "layers" / f"{name}.py" for name in ("order", "direction", "stack")),
+    *(PACKAGE / "layers" / f"{name}.py" for name in ("order", "direction", "stack", "pooling")),
     PACKAGE / "elman.py",
     PACKAGE / "losses.py",
 ]

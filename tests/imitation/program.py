@@ -60,6 +60,17 @@ def layers() -> None:
         check("step", one.step(GPU.asarray(np.ones(2)), state))
 
 
+def pools() -> None:
+    for how, both in (("last", False), ("last", True), ("mean", False), ("max", False)):
+        for options in OPTIONS[:3]:
+            results = []
+            for b in (GPU, "numpy"):
+                pool = rnnx.Pool(how, bidirectional=both, backend=b)
+                y, _, cache = pool.forward(X, **options)
+                results.append((y, pool.backward(y, cache)))
+            check(f"Pool {how} {options}", *results)
+
+
 def training() -> None:
     ids = np.asarray([[0, 1], [2, 3], [4, 0]])
     results = []
@@ -112,6 +123,7 @@ def main() -> None:
         with pytest.raises(ValueError, match="must be None, an index below 2"):
             rnnx.get_backend("cupy", device=wrong)
     layers()
+    pools()
     training()
     simple()
     assert rnnx.gradcheck(rnnx.GRU(2, 3, backend=GPU, seed=0), X, samples=3)
