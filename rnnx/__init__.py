@@ -1,8 +1,12 @@
 """Recurrent networks whose mathematics is written once and runs where the arrays are.
 
 Importing rnnx imports NumPy and array-api-compat, and touches no device; the other array libraries
-are imported when a backend of theirs is asked for.
+are imported when a backend of theirs is asked for. The rooms that few programs need, such as
+`rnnx.train`, are imported when they are first named.
 """
+
+import importlib
+from types import ModuleType
 
 from rnnx import losses, optim
 from rnnx._version import __version__
@@ -40,3 +44,15 @@ __all__ = [
     "optim",
     "tbptt",
 ]
+
+_LAZY = ("data", "metrics", "train")
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in _LAZY:
+        return importlib.import_module(f"rnnx.{name}")
+    raise AttributeError(f"module 'rnnx' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *_LAZY])

@@ -191,6 +191,20 @@ class Backend:
         """
         return 1
 
+    def choose(self, flag: Array, new: dict[str, Array], old: dict[str, Array]) -> dict[str, Array]:
+        """Return `new` where `flag`, an array () of bool, is true, else `old`; without reading it.
+
+        Of two dicts with the same keys, shapes and dtypes.
+        """
+        return {name: self.xp.where(flag, x, old[name]) for name, x in new.items()}
+
+    def padded(self, steps: int) -> int:
+        """Return to how many steps a ragged batch of `steps` steps is best padded: so many.
+
+        To a few lengths more, where the library compiles a program for each.
+        """
+        return steps
+
     def compile(self, function: Function) -> Function:
         """Return `function` compiled where the library has a compiler, else `function` itself."""
         return function

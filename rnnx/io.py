@@ -12,7 +12,8 @@ import os
 import secrets
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from io import BytesIO
 from os import PathLike
 from pathlib import Path
@@ -21,6 +22,7 @@ from typing import Any
 import numpy as np
 
 VERSION = 1
+PART = ".part"  # the ending of a file that is being written
 _HEADER = "rnnx"
 
 
@@ -45,13 +47,33 @@ def save(
     OSError
         Where the folder is missing, not writable or full; an older file stays as it was.
     """
-    target = Path(path).resolve()
     text = json.dumps({"model": model, "version": VERSION, **header})
     members = {_HEADER: np.frombuffer(text.encode(), dtype=np.uint8), **arrays}
-    part = target.with_name(f"{target.name}.{secrets.token_hex(8)}.part")
+    with replacing(path, "wb") as file:
+        np.savez(file, allow_pickle=False, **members)
+
+
+@contextmanager
+def replacing(path: str | PathLike[str], mode: str, **options: Any) -> Iterator[Any]:
+    """Open a file to be written that takes its place at `path` when it is whole, or not at all.
+
+    Parameters
+    ----------
+    path : path
+        Its place; an older file there is replaced.
+    mode : {"w", "wb"}
+        As for `open`, as are the options.
+
+    Raises
+    ------
+    OSError
+        Where the folder is missing, not writable or full; an older file stays as it was.
+    """
+    target = Path(path).resolve()
+    part = target.with_name(f"{target.name}.{secrets.token_hex(8)}{PART}")
     try:
-        with open(part, "xb") as file:
-            np.savez(file, allow_pickle=False, **members)
+        with open(part, mode.replace("w", "x"), **options) as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, target)

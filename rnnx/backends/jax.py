@@ -32,6 +32,11 @@ class JaxBackend(Backend):
         """Scan with `jax.lax.scan`; worth its price only inside `compile`."""
         return jax.lax.scan(step, carry, xs, reverse=reverse)
 
+    def padded(self, steps: int) -> int:
+        """Return the next of eight lengths an octave: a program is compiled for each."""
+        unit = 1 << max(0, steps.bit_length() - 4)
+        return -(-steps // unit) * unit
+
     def compile(self, function: Function) -> Function:
         """Return `function` under `jax.jit`."""
         return jax.jit(function)

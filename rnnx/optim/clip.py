@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rnnx.backend import Array
 from rnnx.optim.shared import Params, namespace, scope
 from rnnx.validate import positive
 
 
-def clip_by_global_norm(grads: Params, max_norm: float) -> tuple[Params, Array]:
+def clip_by_global_norm(
+    grads: Params, max_norm: float, norm: Array | None = None
+) -> tuple[Params, Array]:
     """Scale all gradients by one factor, so that their joint norm is at most `max_norm`.
 
     With ``n = √(Σ g²)`` over all entries of all gradients, each becomes
@@ -19,6 +23,8 @@ def clip_by_global_norm(grads: Params, max_norm: float) -> tuple[Params, Array]:
         The gradients by name.
     max_norm : float
         The bound, above zero.
+    norm : array, shape (), optional
+        n, where it is known already.
 
     Returns
     -------
@@ -47,9 +53,14 @@ def clip_by_global_norm(grads: Params, max_norm: float) -> tuple[Params, Array]:
     limit = positive("max_norm", max_norm)
     xp = namespace(grads)
     with scope(grads):
-        largest = xp.max(xp.stack([xp.max(xp.abs(g)) for g in grads.values()]))
-        unit = xp.where(largest > 0, largest, xp.ones_like(largest))  # no square overflows
-        norm = unit * xp.sqrt(sum(xp.sum((g / unit) ** 2) for g in grads.values()))
+        norm = _global_norm(xp, grads) if norm is None else norm
         bound = xp.full_like(norm, limit)
         scale = bound / xp.maximum(norm, bound)  # 1 exactly where the norm is within the bound
         return {k: g * scale for k, g in grads.items()}, norm
+
+
+def _global_norm(xp: Any, grads: Params) -> Array:
+    """Return √(Σ g²), also where a square overflows."""
+    largest = xp.max(xp.stack([xp.max(xp.abs(g)) for g in grads.values()]))
+    unit = xp.where(largest > 0, largest, xp.ones_like(largest))
+    return unit * xp.sqrt(sum(xp.sum((g / unit) ** 2) for g in grads.values()))

@@ -1,0 +1,44 @@
+"""What a model is handed, and what it expects of its data."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Self
+
+from rnnx.backend import Array, Backend
+
+
+class Layout(NamedTuple):
+    """What a model expects of its data."""
+
+    backend: Backend
+    batch_first: bool  # (B, T, ...) and not (T, B, ...)
+    reduces_time: bool  # one output a sequence, not one a step
+
+    @classmethod
+    def of(cls, model: Any) -> Self:
+        """Return the layout of a model's data."""
+        return cls(model.backend, _batch_first(model), bool(model.reduces_time))
+
+    @property
+    def axis(self) -> int:
+        """The axis of x along which sequences lie."""
+        return 0 if self.batch_first else 1
+
+
+class Batch(NamedTuple):
+    """A mini-batch, or a chunk of a stream, on the backend's device."""
+
+    x: Array
+    target: Array | None
+    lengths: Array | None  # (B,) integers; None where no sequence is padded
+    weights: Array | None  # (B,)
+    steps: int  # of the longest sequence; x may have more, for the library's sake
+    size: int  # sequences
+    counted: float  # steps or sequences that the loss is a mean of, each times its weight
+
+
+def _batch_first(model: Any) -> bool:
+    layers = getattr(model, "layers", ())
+    return bool(getattr(model, "batch_first", False)) or any(
+        _batch_first(layer) for layer in layers
+    )

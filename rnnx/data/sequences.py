@@ -1,0 +1,206 @@
+"""Sequences in mini-batches, ragged ones bucketed by length."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from rnnx.backend import Array
+from rnnx.data import arrays
+from rnnx.data.batch import Batch, Layout
+
+POOL = 16  # mini-batches among which sequences are sorted by length
+
+
+class Sequences:
+    """Sequences and their targets, for `rnnx.train`; ``(x, y)`` stands for ``Sequences(x, y)``.
+
+    Parameters
+    ----------
+    x : array or list of arrays
+        N sequences: an array (T, N, F), with a model of `batch_first` (N, T, F), or of integers
+        without F for an embedding; or a list of N arrays (T_i, F) of any lengths of at least 1.
+    y : array or list of arrays, optional
+        The targets. For a model with one output a sequence (with a `rnnx.Pool`), N of them along
+        the first axis. Else one a step: an array with the first two axes of x, or a list of N
+        arrays (T_i, ...). Integers are classes, other numbers values.
+    lengths : array of integers, shape (N,), optional
+        For an array x: the steps of each sequence that are not padding.
+    weights : array, shape (N,), optional
+        How much each sequence counts in the loss, at least 0; 1 by default.
+
+    Raises
+    ------
+    ValueError
+        For lengths beside a list. What does not fit a model is found when the model is trained:
+        no data, numbers of sequences or steps that differ, numbers that are not finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rnnx.data import Sequences
+    >>> ragged = Sequences([np.ones((7, 3)), np.ones((2, 3))], [0, 1])
+    """
+
+    def __init__(self, x: Any, y: Any = None, *, lengths: Any = None, weights: Any = None) -> None:
+        if isinstance(x, list | tuple) and lengths is not None:
+            raise ValueError("a list of sequences has its lengths: do not give lengths")
+        self.x, self.y, self.lengths, self.weights = x, y, lengths, weights
+
+    def bind(self, layout: Layout) -> SequenceSource:
+        """Return the checked source of mini-batches for models of a layout."""
+        return SequenceSource(self, layout)
+
+
+class SequenceSource:
+    """Sequences as models of one layout take them."""
+
+    stateful = False
+
+    def __init__(self, data: Sequences, layout: Layout) -> None:
+        self.layout = layout
+        self.x = arrays.read_rows(layout.backend, "x", data.x)
+        self.size = self._size()
+        self.lengths = self._read_lengths(data.lengths)
+        self.ragged = data.lengths is not None or bool(np.any(self.lengths != self.lengths[0]))
+        arrays.check_finite("x", self.x, self.lengths, layout.axis)
+        self.weights = None if data.weights is None else self._read_weights(data.weights)
+        self.y = None if data.y is None else self._read_targets(data.y)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps, to know these sequences again."""
+        return {"sequences": self.size, "steps": int(self.lengths.sum())}
+
+    def order(self, batch_size: int, rng: np.random.Generator | None) -> list[np.ndarray]:
+        """Return the numbers of the sequences of each mini-batch; shuffled where there is `rng`.
+
+        Ragged sequences are sorted by length among `POOL` batches' worth of them, so that little is
+        padded.
+        """
+        rows = np.arange(self.size) if rng is None else rng.permutation(self.size)
+        if self.ragged:
+            pools = _cut(rows, self.size if rng is None else POOL * batch_size)
+            rows = np.concatenate([p[np.argsort(self.lengths[p], kind="stable")] for p in pools])
+        batches = _cut(rows, batch_size)
+        if self.ragged and rng is not None:
+            return [batches[i] for i in rng.permutation(len(batches))]
+        return batches
+
+    def batch(self, rows: np.ndarray) -> Batch:
+        """Return the sequences numbered `rows` as a mini-batch."""
+        bk, axis = self.layout.backend, self.layout.axis
+        lengths = self.lengths[rows]
+        longest = int(lengths.max())
+        T = self._padded(longest)
+        target = None
+        if self.y is not None and self.layout.reduces_time:
+            target = arrays.take(bk, self.y, rows, 0)
+        elif self.y is not None:
+            target = arrays.gather(bk, self.y, rows, T, axis)
+        counts = np.ones(len(rows)) if self.layout.reduces_time else lengths
+        if self.weights is not None:
+            counts = counts * self.weights[rows]
+        return Batch(
+            arrays.gather(bk, self.x, rows, T, axis),
+            target,
+            bk.asarray(lengths, dtype="int32") if self.ragged else None,
+            None if self.weights is None else bk.asarray(self.weights[rows]),
+            longest,
+            len(rows),
+            float(np.sum(counts)),
+        )
+
+    def batches(self, batch_size: int) -> Iterator[tuple[np.ndarray, Batch]]:
+        """Yield all sequences once, in mini-batches, with their numbers."""
+        for rows in self.order(batch_size, None):
+            yield rows, self.batch(rows)
+
+    def _size(self) -> int:
+        """Return the number of sequences."""
+        if not isinstance(self.x, list) and self.x.ndim < 2:
+            raise ValueError(
+                f"x must have at least the axes {self._axes()}, got shape {tuple(self.x.shape)}"
+            )
+        size = len(self.x) if isinstance(self.x, list) else self.x.shape[self.layout.axis]
+        if size == 0 or (not isinstance(self.x, list) and 0 in self.x.shape):
+            raise ValueError("x must hold at least one sequence of at least one step, got none")
+        return int(size)
+
+    def _axes(self) -> str:
+        return "(N, T)" if self.layout.batch_first else "(T, N)"
+
+    def _steps(self) -> int:
+        """Return the steps of an array, padding included."""
+        return int(self.x.shape[1 - self.layout.axis])
+
+    def _padded(self, longest: int) -> int:
+        """Return the steps of a batch whose longest sequence has `longest`."""
+        if not self.ragged:
+            return longest
+        T = self.layout.backend.padded(longest)
+        return T if isinstance(self.x, list) else min(T, self._steps())
+
+    def _read_lengths(self, given: Any) -> np.ndarray:
+        if isinstance(self.x, list):
+            return np.asarray([len(row) for row in self.x])
+        T = self._steps()
+        if given is None:
+            return np.full(self.size, T)
+        lengths = np.asarray(given)
+        if lengths.shape != (self.size,) or lengths.dtype.kind not in "iu":
+            raise ValueError(
+                f"lengths must be {self.size} integers, one a sequence, got {lengths.dtype} of "
+                f"shape {lengths.shape}"
+            )
+        if lengths.min() < 1 or lengths.max() > T:
+            raise ValueError(
+                f"lengths must be between 1 and {T}, got {lengths.min()} to {lengths.max()}"
+            )
+        return lengths
+
+    def _read_weights(self, given: Any) -> np.ndarray:
+        weights = np.asarray(given, dtype="float64")
+        if weights.shape != (self.size,):
+            raise ValueError(f"weights must have shape {(self.size,)}, got {weights.shape}")
+        if not np.all(np.isfinite(weights)) or weights.min() < 0 or weights.max() == 0:
+            raise ValueError("weights must be finite, at least 0 and not all 0")
+        return weights
+
+    def _read_targets(self, y: Any) -> Array:
+        """Return the targets, as many as there are sequences or steps."""
+        bk, axis = self.layout.backend, self.layout.axis
+        if self.layout.reduces_time:
+            values = arrays.read(bk, "y", y)
+            if values.ndim == 0 or values.shape[0] != self.size:
+                raise ValueError(
+                    f"y must hold {self.size} targets, one for each sequence of x, got shape "
+                    f"{tuple(values.shape)}"
+                )
+            arrays.check_finite("y", values, None, 0)
+            return values
+        values = arrays.read_rows(bk, "y", y)
+        listed = isinstance(self.x, list)
+        if isinstance(values, list) != listed:
+            raise ValueError(
+                "x and y must both be arrays or both be lists for a target a step; for one a "
+                "sequence, the model needs a Pool"
+            )
+        got = [len(row) for row in values] if listed else tuple(values.shape[:2])
+        expected = self.lengths.tolist() if listed else tuple(self.x.shape[:2])
+        if got != expected:
+            raise ValueError(
+                f"y must have a target for each step of x, {_brief(expected)}, got {_brief(got)}; "
+                "for one a sequence, the model needs a Pool"
+            )
+        arrays.check_finite("y", values, self.lengths, axis)
+        return values
+
+
+def _cut(rows: np.ndarray, size: int) -> list[np.ndarray]:
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+
+def _brief(counts: Any) -> str:
+    return str(counts) if len(counts) <= 8 else f"[{', '.join(map(str, counts[:8]))}, ...]"

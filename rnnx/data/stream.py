@@ -1,0 +1,121 @@
+"""Streams: sequences too long to go back through whole, read in chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from rnnx import validate
+from rnnx.data import arrays
+from rnnx.data.batch import Batch, Layout
+
+
+class Stream:
+    """A long sequence, or several side by side, for truncated BPTT in `rnnx.train`.
+
+    An epoch reads the stream once, chunk after chunk: the state is carried on, the gradient is cut.
+    Only slices of x and y are taken, so that a `numpy.memmap` is read as it is used.
+
+    Parameters
+    ----------
+    x : array, shape (T, B, ...)
+        B streams of T steps; integers (T, B) for an embedding. With `streams` one sequence,
+        (T, ...).
+    y : array, shape (T, B, ...), optional
+        The target of every step; like x with `streams`. Integers are classes, others values.
+    length : int
+        The steps of a chunk: how far back gradients go. The last chunk may be shorter.
+    streams : int, optional
+        Cut one sequence into so many of equal length and read them side by side, as a mini-batch;
+        up to ``streams - 1`` steps at its end are left out.
+
+    Raises
+    ------
+    ValueError
+        For a length or a number of streams below 1, targets of another shape, or too few steps.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rnnx.data import Stream
+    >>> wave = np.sin(np.arange(1001))[:, None]
+    >>> chunks = Stream(wave[:-1], wave[1:], length=25, streams=4)
+    >>> chunks.x.shape
+    (250, 4, 1)
+    """
+
+    def __init__(self, x: Any, y: Any = None, *, length: int, streams: int | None = None) -> None:
+        self.length = validate.size("length", length)
+        axes = 2 if streams is None else 1  # time, and the streams side by side
+        if getattr(x, "ndim", 0) < axes:
+            raise ValueError(
+                "x must be an array (T, B, ...), or (T, ...) with streams=, got "
+                f"{getattr(x, 'shape', type(x).__name__)}"
+            )
+        if y is not None and tuple(y.shape[:axes]) != tuple(x.shape[:axes]):
+            raise ValueError(
+                f"y must have a target for each step of x, {tuple(x.shape[:axes])}, got shape "
+                f"{tuple(y.shape)}"
+            )
+        if streams is not None:
+            streams = validate.size("streams", streams)
+            x, y = _side_by_side(x, streams), None if y is None else _side_by_side(y, streams)
+        if 0 in x.shape:
+            raise ValueError(f"x must hold at least one step of each stream, got shape {x.shape}")
+        self.x, self.y = x, y
+
+    def bind(self, layout: Layout) -> StreamSource:
+        """Return the checked source of chunks for models of a layout."""
+        return StreamSource(self, layout)
+
+
+class StreamSource:
+    """A stream as models of one layout take it."""
+
+    stateful = True
+
+    def __init__(self, data: Stream, layout: Layout) -> None:
+        if layout.batch_first or layout.reduces_time:
+            raise ValueError(
+                "a stream needs a time-major model with an output at every step, got one with "
+                f"{'batch_first' if layout.batch_first else 'a Pool'}"
+            )
+        self.layout, self.x, self.y, self.length = layout, data.x, data.y, data.length
+        self.size = int(data.x.shape[1])
+
+    def describe(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps, to know this stream again."""
+        return {"streams": self.size, "steps": int(self.x.shape[0]), "length": self.length}
+
+    def order(self, batch_size: int, rng: np.random.Generator | None) -> list[slice]:
+        """Return the chunks, always in the order of time."""
+        T = int(self.x.shape[0])
+        return [slice(start, min(start + self.length, T)) for start in range(0, T, self.length)]
+
+    def batch(self, part: slice) -> Batch:
+        """Return a chunk."""
+        x, target = self._piece("x", self.x, part), None
+        if self.y is not None:
+            target = self._piece("y", self.y, part)
+        T = int(x.shape[0])
+        return Batch(x, target, None, None, T, self.size, float(T * self.size))
+
+    def batches(self, batch_size: int) -> Iterator[tuple[slice, Batch]]:
+        """Yield all chunks in the order of time."""
+        for part in self.order(batch_size, None):
+            yield part, self.batch(part)
+
+    def _piece(self, name: str, values: Any, part: slice) -> Any:
+        bk = self.layout.backend
+        piece = arrays.read(bk, name, values[part, ...])
+        arrays.check_finite(name, piece, None, 1)
+        return arrays.upload(bk, piece)
+
+
+def _side_by_side(x: Any, streams: int) -> Any:
+    """Return (T, ...) as (T // streams, streams, ...): consecutive pieces beside each other."""
+    T = x.shape[0] // streams
+    parts = np.reshape(np.asarray(x)[: T * streams], (streams, T, *x.shape[1:]))
+    return np.swapaxes(parts, 0, 1)

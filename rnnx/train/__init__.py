@@ -1,0 +1,22 @@
+"""Training: mini-batches, validation, schedules, pictures of progress, resumable runs.
+
+For a loop of your own, the pieces are `rnnx.losses`, `rnnx.optim`, `rnnx.data` and the layers.
+"""
+
+from rnnx.train.callbacks import Callback, CSVLogger, TensorBoard
+from rnnx.train.evaluate import evaluate, predict
+from rnnx.train.fit import fit
+from rnnx.train.history import History
+from rnnx.train.run import Diverged, Run
+
+__all__ = [
+    "CSVLogger",
+    "Callback",
+    "Diverged",
+    "History",
+    "Run",
+    "TensorBoard",
+    "evaluate",
+    "fit",
+    "predict",
+]

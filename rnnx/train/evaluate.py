@@ -1,0 +1,155 @@
+"""Figures and outputs of a model that is not being changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from rnnx import validate
+from rnnx.data import Layout, Sequences
+from rnnx.train.step import Metric, Objective, evaluation_step, inputs_of, zero_state
+
+
+def evaluate(
+    model: Any,
+    data: Any,
+    *,
+    loss: Callable[..., Any],
+    metrics: Mapping[str, Metric] | None = None,
+    batch_size: int = 256,
+) -> dict[str, float]:
+    """Return the loss and the metrics of a model, without dropout.
+
+    Parameters
+    ----------
+    model, data, loss, metrics
+        As for `rnnx.train.fit`.
+    batch_size : int
+        Sequences at a time.
+
+    Returns
+    -------
+    dict of float
+        ``loss`` and the metrics by name: means over all steps or sequences that count.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For data that does not fit the model.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import rnnx
+    >>> model = rnnx.Sequential(rnnx.GRU(1, 4, seed=0), rnnx.Linear(4, 1, seed=1))
+    >>> x = np.ones((10, 3, 1))
+    >>> figures = rnnx.train.evaluate(model, (x, 0 * x), loss=rnnx.losses.mean_squared_error)
+    >>> round(figures["loss"], 3) > 0
+    True
+    """
+    objective = Objective(loss, dict(metrics or {}))
+    source = bind(model, data, targets=True)
+    step = evaluation_step(model, objective)
+    with model.backend.scope():
+        return measure(
+            step, model, model.params, source, objective, validate.size("batch_size", batch_size)
+        )
+
+
+def predict(model: Any, x: Any, *, lengths: Any = None, batch_size: int = 256) -> Any:
+    """Return a model's outputs on the host, without dropout.
+
+    Parameters
+    ----------
+    model : Layer
+        Any, such as a `rnnx.Sequential`.
+    x : array or list of arrays
+        Sequences, as for `rnnx.data.Sequences`.
+    lengths : array of integers, shape (N,), optional
+        For an array x: the steps of each sequence that are not padding.
+    batch_size : int
+        Sequences at a time.
+
+    Returns
+    -------
+    numpy.ndarray or list of numpy.ndarray
+        In the order of x: for a model with one output a sequence, (N, ...); else (T, N, ...), or
+        (N, T, ...) with `batch_first`, or for a list one array (T_i, ...) a sequence.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For input that does not fit the model.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import rnnx
+    >>> gru = rnnx.GRU(1, 4, seed=0)
+    >>> [y.shape for y in rnnx.train.predict(gru, [np.ones((7, 1)), np.ones((2, 1))])]
+    [(7, 4), (2, 4)]
+    """
+    source = bind(model, Sequences(x, lengths=lengths), targets=False)
+    layout, found = source.layout, [np.empty(0)] * source.size
+    with model.backend.scope():
+        for rows, batch in source.batches(validate.size("batch_size", batch_size)):
+            options = {} if batch.lengths is None else {"lengths": batch.lengths}
+            y = model.backend.to_numpy(model(batch.x, **options)[0])
+            per_row = y if layout.reduces_time or layout.batch_first else np.swapaxes(y, 0, 1)
+            for row, i in enumerate(rows):
+                found[i] = per_row[row]
+    if layout.reduces_time:
+        return np.stack(found)
+    if isinstance(x, list | tuple):
+        return [y[:length] for y, length in zip(found, source.lengths, strict=True)]
+    T = max(len(y) for y in found)
+    padded = [np.pad(y, [(0, T - len(y))] + [(0, 0)] * (y.ndim - 1)) for y in found]
+    return np.stack(padded, axis=layout.axis)
+
+
+def bind(model: Any, data: Any, *, targets: bool) -> Any:
+    """Return the source of a model's batches from data, which must have targets where asked."""
+    if not hasattr(model, "backward") or not hasattr(model, "reduces_time"):
+        raise TypeError(
+            f"model must be a layer, such as Sequential(GRU(...), Linear(...)), got a "
+            f"{type(model).__name__}"
+        )
+    if isinstance(data, tuple) and len(data) == 2:
+        data = Sequences(*data)
+    if not hasattr(data, "bind"):
+        raise TypeError(
+            f"data must be (x, y), a rnnx.data.Sequences or a rnnx.data.Stream, got a "
+            f"{type(data).__name__}"
+        )
+    if targets and data.y is None:
+        raise ValueError("data must have targets: give y")
+    return data.bind(Layout.of(model))
+
+
+def measure(
+    step: Callable[..., Any],
+    model: Any,
+    params: Any,
+    source: Any,
+    objective: Objective,
+    batch_size: int,
+) -> dict[str, float]:
+    """Return the mean figures over a source, of a compiled evaluation step."""
+    bk, state, found, counts = model.backend, None, [], []
+    for _, batch in source.batches(batch_size):
+        if source.stateful and state is None:
+            state = zero_state(model, batch)
+        state, figures = step(params, state, inputs_of(batch))
+        found.append(figures)
+        counts.append(batch.counted)
+    table = bk.to_numpy(bk.xp.stack(found)).astype("float64")
+    return means(["loss", *objective.metrics], table, counts)
+
+
+def means(names: list[str], table: Any, counts: Any) -> dict[str, float]:
+    """Return the means of a table's columns, its rows weighted by counts, by name."""
+    weights = np.asarray(counts)[:, None]
+    values = np.sum(np.asarray(table) * weights, axis=0) / np.sum(weights)
+    return dict(zip(names, values.tolist(), strict=True))

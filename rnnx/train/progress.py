@@ -1,0 +1,51 @@
+"""The progress bar, by tqdm."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, Self
+
+
+class Bar:
+    """Sequences done and a second, the latest loss and metrics; nothing where tqdm is missing.
+
+    Parameters
+    ----------
+    shown : bool
+        Whether to show it.
+    total, done : int
+        Sequences in all and before the start.
+    """
+
+    def __init__(self, shown: bool, total: int, done: int) -> None:
+        self._bar: Any = None
+        if shown:
+            try:
+                from tqdm.auto import tqdm
+            except ImportError:
+                return
+            self._bar = tqdm(total=total, initial=done, unit="seq", dynamic_ncols=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def advance(self, sequences: int) -> None:
+        """Count sequences."""
+        if self._bar is not None:
+            self._bar.update(sequences)
+
+    def show(self, figures: dict[str, float]) -> None:
+        """Show figures beside the bar."""
+        if self._bar is not None:
+            hidden = ("epoch", "step", "seconds", "learning_rate")
+            shown = {k: f"{v:.4g}" for k, v in figures.items() if k not in hidden}
+            self._bar.set_postfix(shown, refresh=False)

@@ -1,0 +1,125 @@
+"""Training: bad input is refused with words that say what to do, before anything is changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from test_train import classifier, fit, labelled, ragged, tagger
+
+import rnnx
+from rnnx import Pool, Sequential, SimpleRNN, train
+from rnnx.data import Sequences, Stream
+
+X = np.ones((5, 4, 3))
+Y = np.zeros((5, 4), dtype="int64")
+NAN = np.where(np.arange(20).reshape(5, 4) == 7, np.nan, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "words"),
+    [
+        (tagger, (X[:, :0], Y[:, :0]), "at least one sequence"),
+        (tagger, ([], []), "at least one sequence"),
+        (tagger, (X, Y[:4]), "a target for each step of x"),
+        (tagger, (X, Y[0]), "the model needs a Pool"),
+        (tagger, ([X[:, 0]], np.zeros(1)), "both be lists"),
+        (tagger, ([X[:, 0]], [Y[:3, 0]]), r"for each step of x, \[5\], got \[3\]"),
+        (tagger, (X * np.nan, Y), "x must hold finite numbers, got NaN in sequence 0"),
+        (tagger, (X[0, 0], Y), "at least the axes"),
+        (tagger, ([X[:, 0], X[:0, 0]], [Y[:, 0], Y[:0, 0]]), "at least one step"),
+        (tagger, ([X[:, 0], X[:, 0, :2]], [Y[:, 0]] * 2), r"x\[1\] must have shape"),
+        (classifier, (X, Y), "one for each sequence"),
+        (classifier, (X, np.full(4, np.inf)), "y must hold finite numbers, got an infinite"),
+        (classifier, Sequences(X, Y[0], weights=np.ones(3)), "weights must have shape"),
+        (classifier, Sequences(X, Y[0], weights=-np.ones(4)), "weights must be finite"),
+        (classifier, Sequences(X, Y[0], lengths=[6, 1, 1, 1]), "lengths must be between 1 and 5"),
+        (classifier, Sequences(X, Y[0], lengths=[1, 1]), "lengths must be 4 integers"),
+        (classifier, Sequences(X), "data must have targets"),
+        (classifier, (np.full((5, 4, 3), "a"), Y[0]), "real numbers"),
+        (classifier, Stream(X, Y, length=2), "a stream needs a time-major model"),
+        (classifier, X, "data must be"),
+        (classifier, (X, Y[0].astype("int64") + 2**40), "integers of 32 bits"),
+    ],
+)  # fmt: skip
+def test_data_that_does_not_fit(model: Any, data: Any, words: str) -> None:
+    """Expected, got, what to do; the model is as it was."""
+    network = model()
+    before = {name: w.copy() for name, w in network.params.items()}
+    with pytest.raises((ValueError, TypeError), match=words):
+        fit(network, data)
+    for name, w in network.params.items():
+        np.testing.assert_array_equal(w, before[name])
+
+
+def test_nan_targets_name_the_sequence() -> None:
+    """One NaN among values: where it is."""
+    with pytest.raises(ValueError, match="y must hold finite numbers, got NaN in sequence 3"):
+        fit(tagger(), (X, NAN[..., None]), loss=rnnx.losses.mean_squared_error)
+
+
+def test_the_width_is_the_models(rng: np.random.Generator) -> None:
+    """The layer's own words."""
+    with pytest.raises(ValueError, match=r"\(T, B, 3\)"):
+        fit(classifier(), (np.ones((5, 4, 2)), Y[0]))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"epochs": 0}, "epochs must be"),
+        ({"batch_size": 1.5}, "batch_size must be"),
+        ({"clip_norm": 0}, "clip_norm must be"),
+        ({"patience": 3}, "patience needs validation"),
+        ({"resume": True}, "need a checkpoint_dir"),
+        ({"callbacks": [train.Callback]}, "callbacks must be"),
+        ({"callbacks": [3]}, "callbacks must be"),
+        ({"schedule": lambda step: -1.0}, r"schedule\(0\) must be"),
+        ({"seed": -1}, "seed must be"),
+    ],
+)
+def test_options_outside_their_ranges(
+    options: dict[str, Any], words: str, rng: np.random.Generator
+) -> None:
+    """Each is named."""
+    with pytest.raises((ValueError, TypeError), match=words):
+        fit(classifier(), labelled(rng), **options)
+
+
+def test_simple_rnn_is_sent_to_the_layers(rng: np.random.Generator) -> None:
+    """It keeps its own pass and has no place for a cache."""
+    with pytest.raises(TypeError, match="model must be a layer"):
+        fit(SimpleRNN(3, 4, 2), (X, Y))
+
+
+def test_a_stream_says_what_it_needs() -> None:
+    """Shapes, lengths, and a model with an output at every step."""
+    with pytest.raises(ValueError, match="x must be an array"):
+        Stream(X[0, 0], length=3)
+    with pytest.raises(ValueError, match="a target for each step"):
+        Stream(X, Y[:3], length=3)
+    with pytest.raises(ValueError, match="at least one step of each stream"):
+        Stream(X[:, 0], Y[:, 0], length=3, streams=6)
+    with pytest.raises(ValueError, match="length must be"):
+        Stream(X, Y, length=0)
+
+
+def test_a_list_has_its_lengths(rng: np.random.Generator) -> None:
+    """Two statements of one thing are refused."""
+    with pytest.raises(ValueError, match="do not give lengths"):
+        Sequences(ragged(rng), lengths=[1])
+
+
+def test_the_history_names_what_it_has() -> None:
+    """A name that is not there: those that are."""
+    history = train.History()
+    history.append({"loss": 1.0})
+    with pytest.raises(KeyError, match="the history has loss"):
+        history["accuracy"]
+
+
+def test_a_pool_alone_cannot_be_asked_for_a_stream() -> None:
+    """The layout is the model's: any Pool in a chain reduces time."""
+    assert Sequential(Pool("mean")).reduces_time
+    assert not tagger().reduces_time
