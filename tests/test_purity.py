@@ -101,6 +101,7 @@ ALLOWED = {  # room -> the rooms it may import, beside `backend` and itself
     "layers": {"core", "cells", "forms", "parameters", "validate"},
     "bptt": {"validate"},
     "checks": {"backends"},
+    "diagnostics": {"core", "layers"},
     "simple": {"core", "cells", "elman", "forms", "io", "parameters", "validate"},
 }
 
