@@ -102,6 +102,7 @@ ALLOWED = {  # room -> the rooms it may import, beside `backend` and itself
     "bptt": {"validate"},
     "checks": {"backends"},
     "diagnostics": {"core", "layers"},
+    "plots": {"diagnostics", "validate"},
     "simple": {"core", "cells", "elman", "forms", "io", "parameters", "validate"},
 }
 
@@ -128,6 +129,16 @@ def test_importing_rnnx_imports_nothing_heavy() -> None:
     ).replace("LIBRARIES", repr((LIBRARIES - {"numpy"}) | {"matplotlib", "scipy", "tqdm"}))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+def test_matplotlib_waits_until_something_is_drawn() -> None:
+    """`import rnnx` does not import rnnx.plots, and that does not import Matplotlib."""
+    code = (
+        "import sys, rnnx; print('rnnx.plots' in sys.modules, 'rnnx.diagnostics' in sys.modules);"
+        "import rnnx.plots, rnnx.diagnostics; print('matplotlib' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False", "False"]
 
 
 def test_importing_rnnx_imports_no_more_of_numpy() -> None:

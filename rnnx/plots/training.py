@@ -1,0 +1,164 @@
+"""Pictures of how a training run went, and of what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rnnx import validate
+from rnnx.plots.drawing import axes, dates, finish, times, vector, whole
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def learning_curves(
+    history: Mapping[str, Any], *, names: Iterable[str] | None = None, ax: Axes | None = None
+) -> Axes:
+    """Draw what a training run recorded, epoch by epoch, and mark the best epoch.
+
+    The best epoch is that of the least ``"validation_loss"``, without one of the least ``"loss"``,
+    whichever curves are drawn. The y axis is logarithmic where all numbers are positive and span
+    more than a factor of 10. NaN, as of an epoch without validation, is a gap.
+
+    Parameters
+    ----------
+    history : mapping of str to array_like, shape (E,)
+        One number an epoch under each name. Those under ``"epoch"`` are the x axis; without them,
+        it is 1, ..., E.
+    names : iterable of str, optional
+        The curves; default is ``"loss"`` and ``"validation_loss"``, as far as they are there.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; by default a new figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError, TypeError
+        For a name that is not in `history`, no name at all, or numbers of another shape.
+    ImportError
+        Without Matplotlib.
+
+    Examples
+    --------
+    >>> history = {"loss": [2.0, 0.9, 0.1], "validation_loss": [2.1, 1.1, 1.2]}
+    >>> ax = learning_curves(history)
+    >>> [line.get_label() for line in ax.lines]
+    ['loss', 'validation loss', 'best epoch: 2']
+    """
+    losses = [name for name in ("loss", "validation_loss") if name in history]
+    chosen = losses if names is None else list(names)
+    if not chosen or any(name not in history for name in chosen):
+        raise ValueError(f"names must be some of {list(history)}, got {chosen}: give names=")
+    count = vector(f"history[{chosen[0]!r}]", history[chosen[0]]).size
+    read = {name: vector(f"history[{name!r}]", history[name], count) for name in [*losses, *chosen]}
+    epoch = vector("history['epoch']", history.get("epoch", np.arange(1, count + 1)), count)
+
+    ax = axes(ax, "learning_curves")
+    for name in chosen:
+        ax.plot(epoch, read[name], marker="o", markersize=3, label=_words(name))
+    if losses and np.isfinite(read[losses[-1]]).any():
+        best = epoch[np.nanargmin(read[losses[-1]])]
+        ax.axvline(best, color="0.5", linestyle="--", zorder=1, label=f"best epoch: {best:g}")
+    drawn = np.concatenate([read[name] for name in chosen])
+    drawn = drawn[np.isfinite(drawn)]
+    if drawn.size and 0 < 10 * drawn.min() < drawn.max():
+        ax.set_yscale("log")
+    kinds = dict.fromkeys(_words(name.removeprefix("validation_")) for name in chosen)
+    finish(ax, "Learning curves", "epoch", ", ".join(kinds))
+    whole(ax.xaxis)
+    return ax
+
+
+def forecast(
+    past: Any,
+    truth: Any,
+    predicted: Any,
+    *,
+    baseline: Any = None,
+    baseline_label: str = "baseline",
+    season: int | None = None,
+    time: Any = None,
+    xlabel: str | None = None,
+    ylabel: str = "value",
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw a forecast beside what came, with the time ahead shaded from the forecast's origin.
+
+    Parameters
+    ----------
+    past : array_like, shape (T,)
+        What was known; its last entry is at the origin.
+    truth : array_like, shape (h,), or None
+        What came; None where it is not known yet.
+    predicted : array_like, shape (h,)
+        The forecast.
+    baseline : array_like, shape (h,), optional
+        Another forecast to compare with, called `baseline_label`.
+    season : int, optional
+        The steps of a season: the baseline is then the seasonal naive forecast, the last season of
+        `past` again and again.
+    time : array_like, shape (T + h,), optional
+        Numbers or dates of all steps; default is 0, 1, ...
+    xlabel, ylabel : str
+        Labels of the axes with their units, such as ``"time (h)"`` and ``"demand (MW)"``; default
+        for x is ``"time"``, or ``"time step"`` where `time` is not given.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; by default a new figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError, TypeError
+        Where shapes do not fit, for both `baseline` and `season`, or a season longer than `past`.
+    ImportError
+        Without Matplotlib.
+
+    Examples
+    --------
+    >>> ax = forecast([1, 2, 3, 1, 2, 3], [1, 2], [1.1, 1.8], season=3, ylabel="demand (MW)")
+    >>> [line.get_label() for line in ax.lines]
+    ['past', 'truth', 'seasonal naive, 3 steps', 'forecast']
+    """
+    past, predicted = vector("past", past), vector("predicted", predicted)
+    T, h = past.size, predicted.size
+    truth = None if truth is None else vector("truth", truth, h)
+    if season is not None:
+        if baseline is not None:
+            raise ValueError("expected baseline or season, got both: a season makes the baseline")
+        if validate.size("season", season) > T:
+            raise ValueError(f"season must be at most the length of past, {T}, got {season}")
+        baseline = past[T - season + np.arange(h) % season]
+        baseline_label = f"seasonal naive, {season} steps"
+    baseline = None if baseline is None else vector("baseline", baseline, h)
+    t = np.arange(T + h) if time is None else times(time, T + h)
+
+    ax = axes(ax, "forecast")
+    ax.axvspan(t[T - 1], t[-1], color="0.94", zorder=0)
+    ax.plot(t[:T], past, color="0.5", label="past")
+    if truth is not None:  # the same series as the past: joined to it
+        ax.plot(t[T - 1 :], np.concatenate([past[-1:], truth]), color="k", label="truth")
+    for values, style, label in (
+        (baseline, "o--C0", baseline_label),
+        (predicted, "o-C1", "forecast"),
+    ):
+        if values is not None:
+            ax.plot(t[T:], values, style, markersize=3, label=label)
+    finish(ax, "Forecast", xlabel or ("time step" if time is None else "time"), ylabel)
+    if time is None:
+        whole(ax.xaxis)
+    elif t.dtype.kind == "M":
+        dates(ax.xaxis)
+    return ax
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
