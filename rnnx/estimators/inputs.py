@@ -1,0 +1,177 @@
+"""X and y as users of scikit-learn hold them: arrays, data frames, lists of sequences."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.utils.validation import _check_sample_weight, check_array, validate_data
+
+Rows = Any  # an array (n, T, F), or a list of n arrays (T_i, F)
+
+
+def read_sequences(estimator: Any, X: Any, *, reset: bool, any_length: bool = False) -> Rows:
+    """Return X as an array (n, T, F) or a list of arrays (T_i, F) of float64.
+
+    Parameters
+    ----------
+    estimator : object
+        Gets `n_features_in_` where `reset`, else is asked for it.
+    X : array or list
+        (n, T, F); (n, T), a table whose columns are steps of one feature; or a list of (T_i, F) or
+        (T_i,).
+    reset : bool
+        Whether X is what the estimator is fitted to.
+    any_length : bool
+        Whether a table may have another number of steps than the one that was fitted.
+
+    Raises
+    ------
+    ValueError
+        For other shapes, no sequence, numbers that are not finite, or other features than before.
+    """
+    if isinstance(X, list | tuple) and len(X) == 0:
+        raise ValueError("X must hold at least one sequence, got an empty list")
+    if is_list(X):
+        rows = [_sequence(i, row) for i, row in enumerate(X)]
+        _check_features(estimator, rows[0].shape[1], reset, "X[0]", rows[0].shape)
+        for i, row in enumerate(rows):
+            if row.shape[1] != rows[0].shape[1]:
+                raise ValueError(
+                    f"X[{i}] must have {rows[0].shape[1]} features like X[0], got {row.shape[1]}"
+                )
+        return rows
+    if getattr(X, "ndim", 2) == 3:
+        values = check_array(X, allow_nd=True, dtype="float64", input_name="X")
+        if 0 in values.shape:
+            raise ValueError(f"X must hold at least one step of one feature, got {values.shape}")
+        _check_features(estimator, values.shape[2], reset, "X", values.shape)
+        return values
+    if not reset and (any_length or estimator._steps_in is None):
+        table = check_array(X, dtype="float64", input_name="X")
+        _check_features(estimator, 1, False, "X", table.shape)
+        return table[:, :, None]
+    table = validate_data(estimator, X, reset=reset, dtype="float64")
+    if reset:
+        estimator._steps_in = table.shape[1]
+    return table[:, :, None]
+
+
+def is_list(X: Any) -> bool:
+    """Return whether X is a list of sequences, and not a table as a list of lists of numbers."""
+    if not isinstance(X, list | tuple):
+        return False
+    shapes = [np.shape(row) if hasattr(row, "shape") else None for row in X]
+    if any(shape is None for shape in shapes):
+        return any(np.ndim(row[0]) > 0 for row in X if isinstance(row, list | tuple) and row)
+    return any(len(shape or ()) != 1 for shape in shapes) or len(set(shapes)) > 1
+
+
+def width(rows: Rows) -> int:
+    """Return the number of features F."""
+    return int(rows[0].shape[-1])
+
+
+def lengths_of(rows: Rows) -> list[int]:
+    """Return the steps of each sequence."""
+    return [len(row) for row in rows]
+
+
+def time_major(rows: Rows) -> Rows:
+    """Return an array (n, T, ...) as (T, n, ...); a list as it is."""
+    return rows if isinstance(rows, list) else np.swapaxes(rows, 0, 1)
+
+
+def chosen(rows: Any, indices: np.ndarray) -> Any:
+    """Return some of the rows, in the kind of the whole."""
+    return [rows[i] for i in indices] if isinstance(rows, list) else rows[indices]
+
+
+def moments(rows: Rows) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean and the standard deviation of each feature; 1 for one that is constant."""
+    flat = flattened(rows)
+    mean, scale = np.mean(flat, axis=0), np.std(flat, axis=0)
+    smallest = 1e-12 * np.maximum(np.abs(mean), 1e-300)  # rounding alone
+    return mean, np.where(scale > smallest, scale, 1.0)
+
+
+def standardized(rows: Rows, mean: np.ndarray, scale: np.ndarray) -> Rows:
+    """Return (x - mean) / scale of every step."""
+    if isinstance(rows, list):
+        return [(row - mean) / scale for row in rows]
+    return (rows - mean) / scale
+
+
+def flattened(rows: Rows) -> np.ndarray:
+    """Return all steps below each other, (Σ T_i, ...)."""
+    if isinstance(rows, list):
+        return np.concatenate(rows)
+    return np.reshape(rows, (-1, *rows.shape[2:]))
+
+
+def read_steps(name: str, y: Any, X: Rows) -> Rows:
+    """Return targets for every step in the kind of X: an array (n, T, ...) or a list of (T_i, ...).
+
+    Raises
+    ------
+    ValueError
+        Where their number is not that of the steps.
+    """
+    if isinstance(X, list) != isinstance(y, list | tuple):
+        kind = "a list of arrays (T_i, ...)" if isinstance(X, list) else "an array (n, T, ...)"
+        raise ValueError(f"{name} must be {kind} like X, for a target a step")
+    found: Rows = [np.asarray(row) for row in y] if isinstance(X, list) else np.asarray(y)
+    if len(found) != len(X):
+        raise ValueError(f"{name} must have as many sequences as X, {len(X)}, got {len(found)}")
+    for i, (row, x) in enumerate(zip(found, X, strict=True)):
+        if row.ndim == 0 or len(row) != len(x):
+            raise ValueError(
+                f"{name}[{i}] must have a target for each of the {len(x)} steps of X[{i}], got "
+                f"shape {row.shape}"
+            )
+    return found
+
+
+def read_weights(sample_weight: Any, rows: Rows) -> np.ndarray | None:
+    """Return one weight a sequence, or None."""
+    if sample_weight is None:
+        return None
+    weights: np.ndarray = _check_sample_weight(
+        sample_weight, np.zeros((len(rows), 1)), dtype="float64", ensure_non_negative=True
+    )
+    if not np.any(weights):
+        raise ValueError("sample_weight must have an entry above 0, got zero for all")
+    return weights
+
+
+def _sequence(i: int, row: Any) -> np.ndarray:
+    """Return one sequence as (T, F)."""
+    array = np.asarray(row)
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"X[{i}] must hold real numbers, got dtype {array.dtype}")
+    array = array[:, None] if array.ndim == 1 else array
+    if array.ndim != 2 or 0 in array.shape:
+        raise ValueError(
+            f"X[{i}] must have shape (T, F) with at least one step of one feature, got "
+            f"{np.shape(row)}"
+        )
+    if not np.all(np.isfinite(array)):
+        raise ValueError(f"X[{i}] contains NaN or infinity: remove or fill them")
+    return array.astype("float64")
+
+
+def _check_features(
+    estimator: Any, features: int, reset: bool, name: str, shape: tuple[int, ...]
+) -> None:
+    if reset:
+        estimator.n_features_in_ = features
+        estimator._steps_in = None
+        if hasattr(estimator, "feature_names_in_"):
+            del estimator.feature_names_in_
+        return
+    expected = 1 if estimator._steps_in is not None else estimator.n_features_in_
+    if features != expected:
+        raise ValueError(
+            f"{name} has {features} features, but {type(estimator).__name__} is expecting "
+            f"{expected} features as input, as in fit; got shape {tuple(shape)}"
+        )

@@ -1,0 +1,80 @@
+"""Fitted estimators as a JSON header and arrays, for files without pickle."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+
+from rnnx.backend import Backend, get_backend
+
+Estimator = TypeVar("Estimator")
+_PLACE = ("backend", "device", "dtype")  # chosen anew where a file is loaded
+
+
+def packed(estimator: Any, names: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the header and the arrays of a fitted estimator.
+
+    Parameters
+    ----------
+    estimator : object
+        With `get_params` and a `model_`.
+    names : tuple of str
+        The fitted attributes to keep: numbers, strings, None, arrays.
+
+    Raises
+    ------
+    ValueError
+        For classes that are neither numbers nor strings.
+    """
+    model = estimator.model_
+    options = {k: v for k, v in estimator.get_params(deep=False).items() if k not in _PLACE}
+    if not isinstance(options.get("random_state"), int | None):
+        options["random_state"] = None  # a generator's state is not kept
+    header: dict[str, Any] = {"options": options, "dtype": model.backend.dtype_name, "fitted": {}}
+    arrays = {f"model/{k}": model.backend.to_numpy(w) for k, w in model.params.items()}
+    for name in names:
+        value = getattr(estimator, name)
+        if isinstance(value, np.ndarray):
+            arrays[f"fitted/{name}"] = _plain(name, value)
+        else:
+            header["fitted"][name] = value.item() if isinstance(value, np.generic) else value
+    return json.loads(json.dumps(header)), arrays
+
+
+def unpacked(
+    cls: Callable[..., Estimator],
+    header: Mapping[str, Any],
+    arrays: Mapping[str, np.ndarray],
+    backend: str | Backend,
+    device: Any,
+    dtype: str | None,
+) -> Estimator:
+    """Return the estimator that `packed` described, on a backend; its own dtype by default."""
+    if dtype is None and not isinstance(backend, Backend):
+        dtype = header["dtype"]
+    place = get_backend(backend, device=device, dtype=dtype)
+    estimator: Any = cls(**header["options"], backend=place)
+    for name, value in header["fitted"].items():
+        setattr(estimator, name, value)
+    for path, array in arrays.items():
+        kind, _, name = path.partition("/")
+        if kind == "fitted":
+            setattr(estimator, name, array)
+    estimator._rebuild()
+    estimator.model_.set_params(
+        {k.removeprefix("model/"): w for k, w in arrays.items() if k.startswith("model/")}
+    )
+    restored: Estimator = estimator
+    return restored
+
+
+def _plain(name: str, value: np.ndarray) -> np.ndarray:
+    """Return an array that a file without pickle can hold."""
+    if value.dtype.kind != "O":
+        return value
+    if all(isinstance(entry, str) for entry in value.ravel()):
+        return value.astype("U")
+    raise ValueError(f"{name} must hold numbers or strings to be saved, got {value.ravel()[0]!r}")

@@ -1,0 +1,391 @@
+"""Estimators: scikit-learn's conventions hold, for tables, arrays and ragged lists."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from cases import Case
+from conftest import make
+
+pytest.importorskip("sklearn", reason="needs scikit-learn")
+
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from rnnx import BackendUnavailable
+from rnnx.estimators import RNNClassifier, RNNForecaster, RNNRegressor
+
+MINI_BATCHES = (
+    "a weighted sequence is one entry of a mini-batch, a repeated one is several: the order and the "
+    "batches differ, not only the rounding"
+)
+CANNOT_APPLY = {  # estimator -> scikit-learn's check -> why it cannot hold
+    "RNNClassifier": {"check_sample_weight_equivalence_on_dense_data": MINI_BATCHES},
+    "RNNRegressor": {"check_sample_weight_equivalence_on_dense_data": MINI_BATCHES},
+    "RNNForecaster": {
+        "check_n_features_in_after_fitting": "columns are steps; more of them are a longer past",
+        "check_fit2d_1feature": "one column is a series of one step, too short to learn from",
+        "check_fit1d": "one axis is one series",
+        "check_fit2d_predict1d": "one axis is one series",
+    },
+}
+
+
+def cannot_apply(estimator: Any) -> dict[str, str]:
+    return CANNOT_APPLY[type(estimator).__name__]
+
+
+@parametrize_with_checks(
+    [
+        RNNClassifier(random_state=0),
+        RNNRegressor(random_state=0),
+        RNNForecaster(hidden_size=8, epochs=5, random_state=0),
+    ],
+    expected_failed_checks=cannot_apply,
+)
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of scikit-learn, on what its checks feed
+@pytest.mark.filterwarnings("ignore:Estimator .* is missing from its estimator_html_repr")
+def test_the_checks_of_scikit_learn(estimator: Any, check: Any) -> None:
+    """All of `check_estimator`, but for what is listed with its reason."""
+    check(estimator)
+
+
+def ragged(n: int = 60, seed: int = 0) -> tuple[list[np.ndarray], np.ndarray]:
+    """Return sequences and their class: whether the first feature is above zero in the mean."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, 2, size=n)
+    return [rng.standard_normal((rng.integers(3, 12), 2)) + 2 * k - 1 for k in y], y
+
+
+SMALL: dict[str, Any] = {"hidden_size": 8, "epochs": 15, "random_state": 0}
+
+
+def test_ragged_lists_in_the_tools_of_scikit_learn() -> None:
+    """GridSearchCV, cross_val_score and a Pipeline take a list of arrays as it is."""
+    X, y = ragged()
+    assert cross_val_score(RNNClassifier(**SMALL), X, y, cv=3).min() > 0.8
+    search = GridSearchCV(RNNClassifier(**SMALL), {"cell": ["rnn", "gru"]}, cv=2)
+    assert search.fit(X, y).best_score_ > 0.8
+    assert search.best_estimator_.score(X, y) > 0.8
+    double = FunctionTransformer(lambda rows: [2 * row for row in rows])
+    assert make_pipeline(double, RNNClassifier(**SMALL)).fit(X, y).score(X, y) > 0.8
+    sums = np.asarray([row[-1].sum() for row in X])
+    assert cross_val_score(RNNRegressor(**SMALL | {"epochs": 60}), X, sums, cv=3).min() > 0.5
+
+
+def test_tables_in_a_pipeline() -> None:
+    """A scaler before a table's columns."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((80, 6)) * np.arange(1, 7)
+    y = np.where(X.sum(axis=1) > 0, "up", "down")
+    pipeline = make_pipeline(StandardScaler(), RNNClassifier(**SMALL | {"epochs": 30}))
+    assert pipeline.fit(X, y).score(X, y) > 0.8
+    assert set(pipeline.predict(X)) == {"up", "down"}
+
+
+def test_arrays_lists_and_tables_are_one_thing() -> None:
+    """The same numbers in three forms: the same predictions."""
+    rng = np.random.default_rng(0)
+    table, y = rng.standard_normal((20, 6)), rng.integers(0, 2, size=20)
+    forms = [table, table[:, :, None], [row[:, None] for row in table]]
+    found = [RNNClassifier(**SMALL).fit(X, y).predict_proba(X) for X in forms]
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-5)
+    np.testing.assert_allclose(found[2], found[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["array", "list"])
+def test_a_label_a_step(kind: str) -> None:
+    """The sign of the running sum, at each step."""
+    rng = np.random.default_rng(0)
+    X: Any = [
+        rng.standard_normal((7 if kind == "array" else rng.integers(3, 9), 1)) for _ in range(60)
+    ]
+    y: Any = [np.where(np.cumsum(row[:, 0]) > 0, "up", "down") for row in X]
+    if kind == "array":
+        X, y = np.stack(X), np.stack(y)
+    classifier = RNNClassifier(16, per_step=True, epochs=40, random_state=0).fit(X, y)
+    assert classifier.score(X, y) > 0.9
+    labels, p = classifier.predict(X), classifier.predict_proba(X)
+    assert [row.shape for row in labels] == [row.shape for row in y]
+    assert [row.shape for row in p] == [(*row.shape, 2) for row in y]
+    hits = np.mean(np.concatenate([*labels]) == np.concatenate([*y]))
+    assert classifier.score(X, y) == pytest.approx(hits)
+    scores = cross_val_score(classifier, X, y, cv=KFold(2))
+    assert scores.min() > 0.6
+
+
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_a_value_a_step(outputs: int) -> None:
+    """The running sum, one value or two a step, in the unit of the targets."""
+    rng = np.random.default_rng(0)
+    X = [rng.standard_normal((rng.integers(3, 9), 2)) for _ in range(80)]
+    y = [100 + 50 * np.cumsum(row[:, 0] if outputs == 1 else row, axis=0) for row in X]
+    regressor = RNNRegressor(16, per_step=True, epochs=60, random_state=0).fit(X, y)
+    assert regressor.score(X, y) > 0.9
+    assert [row.shape for row in regressor.predict(X)] == [row.shape for row in y]
+
+
+def test_several_values_a_sequence() -> None:
+    """(n, K) in, (n, K) out; K = 1 is a column that scikit-learn warns of."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((80, 5, 2))
+    y = X.sum(axis=1) * [1, 100] + [0, 1000]
+    regressor = RNNRegressor(16, random_state=0).fit(X, y)
+    assert regressor.predict(X).shape == y.shape
+    assert regressor.score(X, y) > 0.9
+
+
+def test_weights_count() -> None:
+    """Of two contradicting labels the heavier is learned."""
+    X = np.ones((40, 4, 1))
+    y, weights = np.arange(40) % 2, np.where(np.arange(40) % 2 == 0, 9.0, 1.0)
+    classifier = RNNClassifier(**SMALL).fit(X, y, sample_weight=weights)
+    np.testing.assert_allclose(classifier.predict_proba(X[:1])[0], [0.9, 0.1], atol=0.05)
+
+
+def test_partial_fit_goes_on() -> None:
+    """Epoch by epoch, with Adam's state: as `fit` of constant rate, but for the order."""
+    X, y = ragged()
+    one = RNNClassifier(8, schedule="constant", random_state=0)
+    for _ in range(15):
+        one.partial_fit(X, y, classes=[0, 1])
+    whole = RNNClassifier(8, schedule="constant", epochs=15, random_state=0).fit(X, y)
+    assert one.n_iter_ == whole.n_iter_ == 15
+    assert one.score(X, y) > 0.8
+    for name, w in whole.model_.params.items():  # the same draws in the same order
+        np.testing.assert_allclose(one.model_.params[name], w, rtol=1e-4, atol=1e-5)
+
+
+def test_partial_fit_knows_its_classes() -> None:
+    """A batch of one class is fine once all are known; a class that is not among them is not."""
+    X, y = ragged()
+    one = RNNClassifier(**SMALL).partial_fit(X[:5], np.zeros(5, int), classes=[0, 1, 2])
+    assert one.predict_proba(X[:2]).shape == (2, 3)
+    before = {name: w.copy() for name, w in one.model_.params.items()}
+    with pytest.raises(ValueError, match="give all classes to the first partial_fit"):
+        one.partial_fit(X[:5], np.full(5, 7))
+    with pytest.raises(ValueError, match="classes must be those of the first call"):
+        one.partial_fit(X[:5], y[:5], classes=[0, 1])
+    for name, w in one.model_.params.items():
+        np.testing.assert_array_equal(w, before[name])
+
+
+def test_early_stopping_keeps_the_best() -> None:
+    """Random labels: what is held out gets worse, and the training ends."""
+    X, _ = ragged()
+    y = np.random.default_rng(1).integers(0, 2, size=len(X))
+    classifier = RNNClassifier(32, epochs=300, validation_fraction=0.3, patience=4, random_state=0)
+    assert classifier.fit(X, y).n_iter_ < 300
+    assert classifier.history_.stopped == "patience"
+
+
+@pytest.mark.parametrize("place", ["numpy", "array_api_strict", "torch", "jax", "cupy"])
+def test_estimators_on_every_backend(place: str) -> None:
+    """The same seed: NumPy's predictions to tolerance."""
+    backend = make(Case(place, None, "float32"))
+    X, y = ragged(20)
+    options = SMALL | {"epochs": 3, "dropout": 0.2, "num_layers": 2, "bidirectional": True}
+    p = [RNNClassifier(**options, backend=b).fit(X, y).predict_proba(X) for b in (backend, "numpy")]
+    np.testing.assert_allclose(p[0], p[1], atol=1e-4)
+    series = np.sin(np.arange(60))
+    f = [RNNForecaster(3, **SMALL | {"epochs": 2}, backend=b).fit(series).predict(series)
+         for b in (backend, "numpy")]  # fmt: skip
+    np.testing.assert_allclose(f[0], f[1], atol=1e-4)
+
+
+def fitted(kind: str) -> tuple[Any, Any]:
+    """Return a fitted estimator of each kind, and what it predicts from."""
+    X, y = ragged()
+    if kind == "classifier":
+        return RNNClassifier(**SMALL).fit(X, np.where(y, "yes", "no")), X
+    if kind == "regressor":
+        return RNNRegressor(**SMALL).fit(X, [row.sum() for row in X]), X
+    series = np.sin(np.arange(90) / 3)
+    return RNNForecaster(4, **SMALL).fit(series), series
+
+
+@pytest.mark.parametrize("kind", ["classifier", "regressor", "forecaster"])
+def test_files_and_pickles_keep_everything(kind: str, tmp_path: Path) -> None:
+    """Saved, loaded (on another library too), pickled: the same predictions, still trainable."""
+    estimator, X = fitted(kind)
+    expected = estimator.predict(X)
+    estimator.save(tmp_path / "model.rnnx")
+    loaded = type(estimator).load(tmp_path / "model.rnnx")
+    np.testing.assert_array_equal(loaded.predict(X), expected)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(estimator)).predict(X), expected)
+    assert loaded.get_params() | {"backend": "numpy"} == estimator.get_params()
+    strict = make(Case("array_api_strict", None, "float32"))
+    other = type(estimator).load(tmp_path / "model.rnnx", backend=strict).predict(X)
+    if kind == "classifier":
+        np.testing.assert_array_equal(other, expected)
+    else:
+        np.testing.assert_allclose(other, expected, atol=1e-5)
+    with pytest.raises(ValueError, match="expected the file of a RNN"):
+        (RNNRegressor if kind == "classifier" else RNNClassifier).load(tmp_path / "model.rnnx")
+
+
+def test_a_clone_is_unfitted() -> None:
+    """With the same options."""
+    estimator, X = fitted("classifier")
+    with pytest.raises(NotFittedError):
+        clone(estimator).predict(X)
+    assert clone(estimator).get_params() == estimator.get_params()
+    assert clone(estimator).set_params(cell="lstm").fit(*ragged()).score(*ragged()) > 0.8
+
+
+X3, Y3 = np.ones((6, 5, 2)), np.arange(6) % 2
+
+
+@pytest.mark.parametrize(
+    ("estimator", "X", "y", "words"),
+    [
+        (RNNClassifier(), X3, np.ones(6), "at least 2 classes, got 1 class"),
+        (RNNClassifier(), X3, Y3[:5], "6 labels"),
+        (RNNClassifier(), X3[:0], Y3[:0], "0 sample"),
+        (RNNClassifier(), [], [], "0 sample|sequence|empty"),
+        (RNNClassifier(), [X3[0] * np.nan, X3[1]], Y3[:2], r"X\[0\] contains NaN"),
+        (RNNClassifier(), [X3[0], X3[1, :, :1]], Y3[:2], r"X\[1\] must have 2 features"),
+        (RNNClassifier(), [X3[0], X3[1, :0]], Y3[:2], r"X\[1\] must have shape"),
+        (RNNClassifier(cell="transformer"), X3, Y3, "cell must be one of rnn, gru, lstm"),
+        (RNNClassifier(schedule="fast"), X3, Y3, "schedule must be one of"),
+        (RNNClassifier(patience=3), X3, Y3, "validation_fraction above 0"),
+        (RNNClassifier(validation_fraction=0.1), X3, Y3, "leaves none"),
+        (RNNClassifier(epochs=0), X3, Y3, "epochs must be"),
+        (RNNClassifier(pool="sum"), X3, Y3, "how must be|pool"),
+        (RNNClassifier(per_step=True), X3, Y3, r"y\[0\] must have a target for each of the 5"),
+        (RNNClassifier(backend="abacus"), X3, Y3, "backend must be one of"),
+        (RNNRegressor(), X3, np.full(6, np.nan), "NaN"),
+        (RNNRegressor(), X3, np.ones(7), "6 values"),
+        (RNNRegressor(loss="l3"), X3, Y3, "loss must be one of"),
+        (RNNForecaster(9), np.ones((2, 5)), None, "at least 10 steps"),
+        (RNNForecaster(window=20), np.ones(12), None, "at least 21 steps"),
+        (RNNForecaster(window=3, season=7), np.ones(90), None, "at least the season, 7"),
+        (RNNForecaster(scale="log"), np.ones(90), None, "scale must be one of"),
+        (RNNForecaster(5, validation_fraction=0.01), np.ones(90), None, "fewer than the horizon"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_named(estimator: Any, X: Any, y: Any, words: str) -> None:
+    """Expected, got, what to do."""
+    with pytest.raises(ValueError, match=words):
+        estimator.fit(X, y)
+
+
+def test_features_changed_between_fit_and_predict() -> None:
+    """Each form says so, as scikit-learn does."""
+    classifier = RNNClassifier(**SMALL).fit(X3, Y3)
+    for X in (X3[:, :, :1], [X3[0, :, :1]], np.ones((3, 5))):
+        with pytest.raises(ValueError, match="is expecting 2 features as input"):
+            classifier.predict(X)
+    table = RNNClassifier(**SMALL).fit(X3[:, :, 0], Y3)
+    with pytest.raises(ValueError, match="X has 4 features, but RNNClassifier is expecting 5"):
+        table.predict(np.ones((3, 4)))
+    assert table.predict(np.ones((3, 9, 1))).shape == (3,)  # with three axes, any length
+
+
+def test_predict_before_fit() -> None:
+    """scikit-learn's own error."""
+    for estimator in (RNNClassifier(), RNNRegressor(), RNNForecaster()):
+        with pytest.raises(NotFittedError):
+            estimator.predict(X3)
+
+
+def test_an_unusable_backend_is_said_in_fit() -> None:
+    """The selector's own words."""
+    with pytest.raises((BackendUnavailable, ValueError), match="cuda"):
+        RNNClassifier(backend="numpy", device="cuda").fit(X3, Y3)
+
+
+def seasonal(n: int = 240) -> np.ndarray:
+    """Return a series with a trend, a season of 12 and noise."""
+    rng = np.random.default_rng(0)
+    t = np.arange(n)
+    return 50 + 0.3 * t + 5 * np.sin(2 * np.pi * t / 12) + 0.2 * rng.standard_normal(n)
+
+
+def test_a_forecast_beats_the_seasonal_naive() -> None:
+    """On a trend and a season: less than half its error, in the unit of the series."""
+    series = seasonal()
+    forecaster = RNNForecaster(12, season=12, random_state=0).fit(series[:-12])
+    error = np.abs(forecaster.predict(series[:-12]) - series[-12:]).mean()
+    assert error < 0.5 * np.abs(series[-24:-12] - series[-12:]).mean()
+    assert forecaster.score(series) > 0.8
+    assert forecaster.score(series[:-12], series[-12:]) == pytest.approx(forecaster.score(series))
+
+
+def test_forecasts_have_the_form_of_the_series() -> None:
+    """(T,), (n, T), (n, T, F), and a list, of any lengths from the window on."""
+    series = seasonal()
+    rows = np.stack([series, 2 * series])
+    options = SMALL | {"epochs": 2}
+    one = RNNForecaster(5, **options).fit(series)
+    assert one.predict(series[-40:]).shape == (5,)
+    table = RNNForecaster(5, **options).fit(rows)
+    assert table.predict(rows[:, -50:]).shape == (2, 5)
+    both = RNNForecaster(5, **options).fit(np.swapaxes(rows, 0, 1)[None])
+    assert both.predict([rows.T, rows.T[30:]]).shape == (2, 5, 2)
+    with pytest.raises(ValueError, match="at least 32 steps"):
+        table.predict(rows[:, :9])
+
+
+def test_a_forecast_follows_the_scale() -> None:
+    """With scaling by window: a series a thousand times larger, a forecast as much larger."""
+    series = seasonal()
+    forecaster = RNNForecaster(6, **SMALL).fit(series)
+    np.testing.assert_allclose(
+        forecaster.predict(1000 * series + 7), 1000 * forecaster.predict(series) + 7, rtol=1e-4
+    )
+
+
+def test_exogenous_values_are_used() -> None:
+    """Steps of random height that only the exogenous series announces."""
+    rng = np.random.default_rng(0)
+    exog = rng.standard_normal((300, 1))
+    series = 10 + exog[:, 0]
+    forecaster = RNNForecaster(4, scale="standard", epochs=40, random_state=0)
+    forecaster.fit(series[:-4], exog=exog[:-4])
+    np.testing.assert_allclose(forecaster.predict(series[:-4], exog=exog), series[-4:], atol=0.3)
+    blind = RNNForecaster(4, scale="standard", epochs=40, random_state=0).fit(series[:-4])
+    error = [np.abs(f - series[-4:]).max() for f in (blind.predict(series[:-4]),
+             forecaster.predict(series[:-4], exog=exog))]  # fmt: skip
+    assert error[1] < 0.5 * error[0]
+    assert forecaster.score(series, exog=exog) > 0.8
+    for wrong, words in (
+        (None, "exog must have 1 values a step, as in fit, got none"),
+        (exog[:-4], r"exog\[0\] must have shape \(300, E\)"),
+        (np.ones((300, 2)), "exog must have 1 values a step, as in fit, got 2"),
+        (exog * np.nan, r"exog\[0\] contains NaN"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            forecaster.predict(series[:-4], exog=wrong)
+    with pytest.raises(ValueError, match="got 1"):
+        blind.predict(series[:-4], exog=exog)
+
+
+def test_early_stopping_of_a_forecaster_holds_out_the_end() -> None:
+    """What is held out lies after all that is learned."""
+    series = seasonal()
+    series[-48:] += 1e4  # a forecaster that learned these would show it in its scaling
+    forecaster = RNNForecaster(6, **SMALL | {"epochs": 40}, validation_fraction=0.2, patience=3)
+    assert "validation_loss" in forecaster.fit(series).history_
+
+
+def test_partial_fit_of_forecasters_and_regressors() -> None:
+    """Epoch by epoch; the scaling is that of the first call."""
+    X, y = ragged()
+    sums = [row.sum() for row in X]
+    regressor = RNNRegressor(16, schedule="constant", random_state=0)
+    forecaster = RNNForecaster(4, hidden_size=16, schedule="constant", random_state=0)
+    for _ in range(30):
+        regressor.partial_fit(X, sums)
+        forecaster.partial_fit(seasonal())
+    assert regressor.score(X, sums) > 0.5
+    assert forecaster.score(seasonal()) > 0.5
+    assert regressor.n_iter_ == forecaster.n_iter_ == 30
