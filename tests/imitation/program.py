@@ -96,6 +96,37 @@ def training() -> None:
     check("training", *results)
 
 
+def fitting() -> None:
+    """A whole `fit`: its only looks at the device are one an epoch for each table of figures."""
+    rng, results = np.random.default_rng(2), []
+    x = [rng.standard_normal((T, 2)) for T in (6, 2, 4, 1, 5)]
+    y = np.asarray([0, 1, 1, 0, 1])
+    for b in (GPU, rnnx.get_backend()):
+        model = rnnx.Sequential(
+            rnnx.GRU(2, 4, 2, backend=b, seed=0, **NOISE),
+            rnnx.Pool("last", backend=b),
+            rnnx.Linear(4, 2, backend=b, seed=1),
+        )
+        cupy.EVENTS.clear()
+        history = rnnx.train.fit(
+            model, (x, y), validation=(x, y), loss=losses.softmax_cross_entropy, batch_size=2,
+            optimizer=optim.AdamW(0.01), epochs=3, clip_norm=0.1, progress=False, seed=0,
+            metrics={"accuracy": rnnx.metrics.accuracy},
+        )  # fmt: skip
+        assert cupy.EVENTS == ["read"] * (6 if b is GPU else 0), cupy.EVENTS
+        cupy.EVENTS.clear()
+        results.append((history["validation_loss"], model.params))
+    np.testing.assert_allclose(results[0][0], results[1][0], rtol=1e-5)
+    check("fit", results[0][1], results[1][1])
+    rows = GPU.asarray(rng.standard_normal((9, 5, 2)))  # data that lie on the device
+    stream = rnnx.data.Stream(rows, rows, length=4)
+    tagger = rnnx.Sequential(rnnx.LSTM(2, 3, backend=GPU), rnnx.Linear(3, 2, backend=GPU))
+    rnnx.train.fit(tagger, stream, loss=losses.mean_squared_error, optimizer=optim.SGD(0.1),
+                   epochs=1, progress=False)  # fmt: skip
+    cupy.EVENTS.clear()
+    check("a stream", tagger.params)
+
+
 def simple() -> None:
     results = []
     for b in (GPU, rnnx.get_backend()):
@@ -125,6 +156,7 @@ def main() -> None:
     layers()
     pools()
     training()
+    fitting()
     simple()
     assert rnnx.gradcheck(rnnx.GRU(2, 3, backend=GPU, seed=0), X, samples=3)
     assert cupy.cuda.Device().id == 0
