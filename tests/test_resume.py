@@ -110,9 +110,15 @@ import os, random, signal, sys, time
 sys.path.insert(0, {tests!r})
 import test_resume as t
 
-folder, kills = sys.argv[1], 0
+folder = sys.argv[1]
+path = os.path.join(folder, t.checkpoint.NAME)
 rnd = random.Random(0)
-while kills < {kills}:
+
+def written():
+    return os.stat(path).st_ino if os.path.exists(path) else 0
+
+for _ in range({kills}):
+    before, end = written(), time.monotonic() + 60
     pid = os.fork()
     if pid == 0:
         try:
@@ -122,14 +128,14 @@ while kills < {kills}:
         except BaseException as error:
             print("failed", repr(error), flush=True)
         os._exit(1)
-    time.sleep(rnd.uniform(0.02, 0.12))
+    while written() == before and time.monotonic() < end:
+        time.sleep(0.001)
+    time.sleep(rnd.uniform(0, 0.05))  # from here on, a save is under way most of the time
     os.kill(pid, signal.SIGKILL)
     _, status = os.waitpid(pid, 0)
-    path = os.path.join(folder, t.checkpoint.NAME)
-    if os.path.exists(path) and os.WIFSIGNALED(status):
-        kills += 1
-        header, arrays = t.io.load(path, "training run")
-        print("step", header["step"], flush=True)
+    assert os.WIFSIGNALED(status), "it ended by itself"
+    header, arrays = t.io.load(path, "training run")
+    print("step", header["step"], flush=True)
 """
 
 

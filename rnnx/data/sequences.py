@@ -88,6 +88,10 @@ class SequenceSource:
             return [batches[i] for i in rng.permutation(len(batches))]
         return batches
 
+    def sizes(self, batch_size: int) -> list[int]:
+        """Return the number of sequences of each mini-batch of an epoch."""
+        return [len(rows) for rows in _cut(np.arange(self.size), batch_size)]
+
     def batch(self, rows: np.ndarray) -> Batch:
         """Return the sequences numbered `rows` as a mini-batch."""
         bk, axis = self.layout.backend, self.layout.axis

@@ -94,6 +94,10 @@ class StreamSource:
         T = int(self.x.shape[0])
         return [slice(start, min(start + self.length, T)) for start in range(0, T, self.length)]
 
+    def sizes(self, batch_size: int) -> list[int]:
+        """Return the number of streams, for each chunk."""
+        return [self.size] * len(self.order(batch_size, None))
+
     def batch(self, part: slice) -> Batch:
         """Return a chunk."""
         x, target = self._piece("x", self.x, part), None

@@ -113,7 +113,7 @@ def fitting() -> None:
             optimizer=optim.AdamW(0.01), epochs=3, clip_norm=0.1, progress=False, seed=0,
             metrics={"accuracy": rnnx.metrics.accuracy},
         )  # fmt: skip
-        assert cupy.EVENTS == ["read"] * (6 if b is GPU else 0), cupy.EVENTS
+        assert ["read"] * (6 if b is GPU else 0) == cupy.EVENTS, cupy.EVENTS
         cupy.EVENTS.clear()
         results.append((history["validation_loss"], model.params))
     np.testing.assert_allclose(results[0][0], results[1][0], rtol=1e-5)

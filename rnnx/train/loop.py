@@ -1,0 +1,188 @@
+"""The loop over epochs and steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rnnx import validate
+from rnnx.data import Batch
+from rnnx.train import callbacks as calls
+from rnnx.train.checkpoint import Checkpoints
+from rnnx.train.evaluate import means, measure
+from rnnx.train.history import History
+from rnnx.train.progress import Bar
+from rnnx.train.run import Run
+from rnnx.train.step import (
+    Objective,
+    draw_masks,
+    evaluation_step,
+    inputs_of,
+    start,
+    train_step,
+    zero_state,
+)
+
+READ_EVERY = 50  # steps between two looks at the figures: each look waits for the device
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The checked options of a training."""
+
+    objective: Objective
+    optimizer: Any
+    epochs: int
+    batch_size: int
+    shuffle: bool
+    clip_norm: float | None
+    schedule: Callable[[int], float]
+    patience: int | None
+    min_delta: float
+    keep_best: bool
+    checkpoint_every: int | None
+
+
+class Trainer:
+    """The loop over epochs and steps."""
+
+    def __init__(
+        self,
+        model: Any,
+        source: Any,
+        held_out: Any,
+        settings: Settings,
+        store: Checkpoints | None,
+        callbacks: list[calls.Callback],
+    ) -> None:
+        self.model, self.source, self.held_out = model, source, held_out
+        self.settings, self.store, self.callbacks = settings, store, callbacks
+        self.step = train_step(model, settings.objective, settings.optimizer, settings.clip_norm)
+        self.evaluation = evaluation_step(model, settings.objective)
+
+    def run(self, rng: np.random.Generator, progress: bool, resume: bool) -> History:
+        """Train until the last epoch, or until something stops it."""
+        model, settings = self.model, self.settings
+        with ExitStack() as stack:
+            stack.enter_context(model.backend.scope())
+            stack.enter_context(np.errstate(over="ignore", invalid="ignore"))  # Diverged says more
+            run = self._begin(rng, resume)
+            stack.callback(self._leave, run)
+            bar = stack.enter_context(Bar(progress, *self._extent(run)))
+            for callback in self.callbacks:
+                stack.callback(callback.end, run)
+                callback.begin(run)
+            while run.epoch < settings.epochs and not run.history.stopped:
+                self._epoch(run, bar)
+            run.history.stopped = run.history.stopped or "epochs"
+        return run.history
+
+    def _begin(self, rng: np.random.Generator, resume: bool) -> Run:
+        """Return the run at its start, or where its checkpoint stands."""
+        source, settings = self.source, self.settings
+        rows = source.order(settings.batch_size, None)[0]
+        carry = start(self.model, settings.optimizer, source.batch(rows), source.stateful)
+        run = Run(self.model, carry, rng)
+        if self.store is None:
+            return run
+        if not self.store.exists():
+            self.store.save(run)  # a folder that cannot be written is found before the work
+        elif resume:
+            self.store.restore(run)
+        else:
+            raise ValueError(
+                f"there is a checkpoint already, {self.store.path}: give resume=True to go on from "
+                "it, or another checkpoint_dir"
+            )
+        return run
+
+    def _extent(self, run: Run) -> tuple[int, int]:
+        """Return how many sequences there are to go through in all, and how many are done."""
+        sizes = self.source.sizes(self.settings.batch_size)
+        before = run.epoch * sum(sizes) + sum(sizes[: run.position])
+        return self.settings.epochs * sum(sizes), before
+
+    def _leave(self, run: Run) -> None:
+        """Give the model its parameters: the best, or those reached."""
+        ended = run.history.stopped != ""
+        best = run.best_params if ended and self.settings.keep_best else None
+        self.model.params = best or run.carry.params
+
+    def _epoch(self, run: Run, bar: Bar) -> None:
+        """Train on all batches of an epoch, those before a checkpoint left out; then measure."""
+        for batch, rate in self._batches(run):
+            masks = draw_masks(self.model, batch, run.rng)
+            carry, figures = self.step(run.carry, inputs_of(batch), masks, rate)
+            run.finished(carry, figures, batch.counted, rate)
+            bar.advance(batch.size)
+            every = self.settings.checkpoint_every
+            due = self.store is not None and every is not None and run.step % every == 0
+            if due or len(run.unread) >= READ_EVERY:
+                run.read()
+                bar.show({"loss": run.rows[-1][0]})
+            if due and self.store is not None:
+                self.store.save(run)
+        run.read()
+        self._measure(run, bar)
+        if self.store is not None:
+            self.store.save(run)
+
+    def _batches(self, run: Run) -> Iterator[tuple[Batch, float]]:
+        """Yield the batches left of the epoch that is under way, each with its learning rate."""
+        settings, source, rng = self.settings, self.source, run.rng
+        now = rng.bit_generator.state
+        if run.position == 0:
+            run.epoch_rng = now
+        rng.bit_generator.state = run.epoch_rng
+        order = source.order(settings.batch_size, rng if settings.shuffle else None)
+        if run.position:
+            rng.bit_generator.state = now
+        for rows in order[run.position :]:
+            batch = source.batch(rows)
+            if source.stateful and run.position == 0:
+                run.carry = run.carry._replace(state=zero_state(self.model, batch))
+            yield batch, self._rate(run.step)
+
+    def _measure(self, run: Run, bar: Bar) -> None:
+        """Close an epoch: its figures, the best parameters, the callbacks, the end."""
+        settings, model = self.settings, self.model
+        model.params = run.carry.params
+        table = np.asarray(run.rows)
+        names = ["loss", "grad_norm", "alive", *settings.objective.metrics]
+        trained = means(names, table[:, :-1], table[:, -1])
+        del trained["alive"]
+        figures: dict[str, float] = {"epoch": run.epoch + 1, "step": run.step}
+        figures["learning_rate"] = float(run.history.steps["learning_rate"][-1])
+        figures |= trained
+        if self.held_out is not None:
+            measured = measure(
+                self.evaluation, model, run.carry.params, self.held_out, settings.objective,
+                settings.batch_size,
+            )  # fmt: skip
+            figures |= {f"validation_{name}": value for name, value in measured.items()}
+        run.history.append(figures | {"seconds": run.clock()})
+        run.epoch, run.position, run.rows, run.seconds = run.epoch + 1, 0, [], 0.0
+        if run.history.best_epoch == run.epoch:
+            run.best_params = run.carry.params
+        bar.show(figures)
+        for callback in self.callbacks:
+            callback.epoch(run)
+        if settings.patience is not None and self._stale(run) >= settings.patience:
+            run.history.stopped = "patience"
+
+    def _stale(self, run: Run) -> int:
+        """Return the epochs since the validation loss was last lower than before."""
+        lowest, stale = np.inf, 0
+        for loss in run.history["validation_loss"]:
+            better = loss < lowest - self.settings.min_delta
+            lowest, stale = (loss, 0) if better else (lowest, stale + 1)
+        return stale
+
+    def _rate(self, step: int) -> float:
+        """Return the learning rate of a step."""
+        factor = validate.nonnegative(f"schedule({step})", self.settings.schedule(step))
+        return float(self.settings.optimizer.learning_rate * factor)
