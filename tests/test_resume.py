@@ -123,7 +123,7 @@ for _ in range({kills}):
     if pid == 0:
         try:
             model, options = t.problem("sequences")
-            t.fit(model, **options | {{"epochs": 100000}}, checkpoint_dir=folder,
+            t.fit(model, **options | {{"epochs": 5000}}, checkpoint_dir=folder,
                   checkpoint_every=1, resume=True)
         except BaseException as error:
             print("failed", repr(error), flush=True)
