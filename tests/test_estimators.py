@@ -22,6 +22,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from rnnx import BackendUnavailable
 from rnnx.estimators import RNNClassifier, RNNForecaster, RNNRegressor
+from rnnx.optim import Adam
 
 MINI_BATCHES = (
     "a weighted sequence is one entry of a mini-batch, a repeated one is several: the order and "
@@ -276,6 +277,66 @@ def test_bad_input_is_named(estimator: Any, X: Any, y: Any, words: str) -> None:
     """Expected, got, what to do."""
     with pytest.raises(ValueError, match=words):
         estimator.fit(X, y)
+
+
+def learned(estimator: Any) -> dict[str, np.ndarray]:
+    """Return all that a fitted estimator predicts with."""
+    params = estimator.model_.params
+    return {k: np.array(w) for k, w in params.items()} | {
+        k: np.array(v) for k, v in vars(estimator).items() if isinstance(v, int | list | np.ndarray)
+    }
+
+
+def interrupt_second_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the second step of a training be interrupted by its user."""
+    update, steps = Adam.update, iter([False, True])
+
+    def interrupted(*arguments: Any) -> Any:
+        if next(steps):
+            raise KeyboardInterrupt
+        return update(*arguments)
+
+    monkeypatch.setattr(Adam, "update", interrupted)
+
+
+@pytest.mark.parametrize("kind", ["classifier", "regressor", "forecaster"])
+@pytest.mark.parametrize(
+    ("method", "fault"),
+    [("fit", "data"), ("fit", "option"), ("fit", "interrupt"), ("partial_fit", "interrupt")],
+)
+def test_a_failed_fit_changes_nothing(
+    kind: str, method: str, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever failed, and when: what was learned before stays whole."""
+    estimator, X = fitted(kind)
+    before, prediction = learned(estimator), estimator.predict(X)
+    new, targets = X, estimator.predict(X)  # of the classes that it knows
+    if method == "fit":
+        new = 9 * X + 7 if kind == "forecaster" else [9 * row[:, :1] + 7 for row in X]
+        targets = [str(k % 3) for k in range(len(X))] if kind == "classifier" else targets * 7 + 1
+    if fault == "data":
+        new, targets = (new[:4] if kind == "forecaster" else new), targets[1:]
+    elif fault == "option":
+        estimator.set_params(cell="transformer")
+    else:
+        interrupt_second_step(monkeypatch)
+    with pytest.raises((ValueError, KeyboardInterrupt)):
+        getattr(estimator, method)(new, targets)
+    after = learned(estimator)
+    assert before.keys() == after.keys()
+    for name, value in before.items():
+        np.testing.assert_array_equal(after[name], value, err_msg=name)
+    np.testing.assert_array_equal(estimator.predict(X), prediction)
+
+
+def test_a_failed_first_fit_leaves_nothing() -> None:
+    """The classes of a fit that failed are not those of the next."""
+    classifier = RNNClassifier(cell="transformer", hidden_size=4, epochs=1)
+    for method, options in (("fit", {}), ("partial_fit", {"classes": [7, 8, 9]})):
+        with pytest.raises(ValueError, match="cell must be"):
+            getattr(classifier, method)(X3, np.arange(6) % 3 + 7, **options)
+        assert not hasattr(classifier, "classes_")
+    assert classifier.set_params(cell="rnn").fit(X3, Y3).classes_.tolist() == [0, 1]
 
 
 def test_features_changed_between_fit_and_predict() -> None:

@@ -80,6 +80,8 @@ class SequenceEstimator(BaseEstimator):
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Fit to sequences and their targets, from new weights.
 
+        Where this ends by an error, or is interrupted, the estimator stays as it was.
+
         Parameters
         ----------
         X : array or list of arrays
@@ -100,12 +102,13 @@ class SequenceEstimator(BaseEstimator):
         rnnx.train.Diverged
             Where the loss or a gradient is no longer finite.
         """
-        rows = inputs.read_sequences(self, X, reset=True)
-        targets = self._read_targets(rows, y, reset=True)
-        weights = inputs.read_weights(sample_weight, rows)
-        epochs = validate.size("epochs", self.epochs)
-        self._start(rows)
-        return self._train(rows, targets, weights, epochs)
+        with saving.unchanged_on_error(self):
+            rows = inputs.read_sequences(self, X, reset=True)
+            targets = self._read_targets(rows, y, reset=True)
+            weights = inputs.read_weights(sample_weight, rows)
+            epochs = validate.size("epochs", self.epochs)
+            self._start(rows)
+            return self._train(rows, targets, weights, epochs)
 
     def _start(self, rows: Any) -> None:
         """Make a new model for sequences like these."""
@@ -126,12 +129,13 @@ class SequenceEstimator(BaseEstimator):
 
     def _continue(self, X: Any, y: Any, sample_weight: Any, first: bool) -> Self:
         """Train for one epoch more, from new weights at first."""
-        rows = inputs.read_sequences(self, X, reset=first)
-        targets = self._read_targets(rows, y, reset=first)
-        weights = inputs.read_weights(sample_weight, rows)
-        if first:
-            self._start(rows)
-        return self._train(rows, targets, weights, 1)
+        with saving.unchanged_on_error(self):
+            rows = inputs.read_sequences(self, X, reset=first)
+            targets = self._read_targets(rows, y, reset=first)
+            weights = inputs.read_weights(sample_weight, rows)
+            if first:
+                self._start(rows)
+            return self._train(rows, targets, weights, 1)
 
     def _train(self, rows: Any, targets: Any, weights: Any, epochs: int) -> Self:
         rows = inputs.standardized(rows, self.mean_, self.scale_)

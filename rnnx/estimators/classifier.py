@@ -12,7 +12,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
 from rnnx import losses, metrics
-from rnnx.estimators import inputs
+from rnnx.estimators import inputs, saving
 from rnnx.estimators.base import SequenceEstimator
 
 
@@ -116,13 +116,14 @@ class RNNClassifier(ClassifierMixin, SequenceEstimator):
             As `fit`, and for a label that is not among the classes.
         """
         first = not hasattr(self, "model_")
-        if first and classes is not None:
-            self.classes_ = _classes(np.asarray(classes))
-        elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
-            raise ValueError(
-                f"classes must be those of the first call, {self.classes_}, got {classes}"
-            )
-        return self._continue(X, y, sample_weight, first)
+        with saving.unchanged_on_error(self):
+            if first and classes is not None:
+                self.classes_ = _classes(np.asarray(classes))
+            elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
+                raise ValueError(
+                    f"classes must be those of the first call, {self.classes_}, got {classes}"
+                )
+            return self._continue(X, y, sample_weight, first)
 
     def predict(self, X: Any) -> Any:
         """Return the likeliest label of each sequence, (n,), or of each step, in the form of X.

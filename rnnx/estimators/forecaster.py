@@ -155,6 +155,8 @@ class RNNForecaster(BaseEstimator):
     def fit(self, X: Any, y: None = None, *, exog: Any = None) -> Self:
         """Fit to series, from new weights.
 
+        Where this ends by an error, or is interrupted, the forecaster stays as it was.
+
         Parameters
         ----------
         X : array or list of arrays
@@ -169,10 +171,11 @@ class RNNForecaster(BaseEstimator):
         -------
         self
         """
-        epochs = validate.size("epochs", self.epochs)
-        series, outside = self._read(X, exog, reset=True)
-        self._start(series, outside)
-        return self._train(series, outside, epochs)
+        with saving.unchanged_on_error(self):
+            epochs = validate.size("epochs", self.epochs)
+            series, outside = self._read(X, exog, reset=True)
+            self._start(series, outside)
+            return self._train(series, outside, epochs)
 
     def partial_fit(self, X: Any, y: None = None, *, exog: Any = None) -> Self:
         """Go through all windows of these series once, from where the last call ended.
@@ -180,10 +183,11 @@ class RNNForecaster(BaseEstimator):
         Arguments are those of `fit`; window and scaling are those of the first call.
         """
         first = not hasattr(self, "model_")
-        series, outside = self._read(X, exog, reset=first)
-        if first:
-            self._start(series, outside)
-        return self._train(series, outside, 1)
+        with saving.unchanged_on_error(self):
+            series, outside = self._read(X, exog, reset=first)
+            if first:
+                self._start(series, outside)
+            return self._train(series, outside, 1)
 
     def predict(self, X: Any, *, exog: Any = None) -> np.ndarray:
         """Return what follows each series.

@@ -1,9 +1,10 @@
-"""Fitted estimators as a JSON header and arrays, for files without pickle."""
+"""What a fitted estimator has learned: as it was where a fit fails, and in files without pickle."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import numpy as np
@@ -12,6 +13,25 @@ from rnnx.backend import Backend, get_backend
 
 Estimator = TypeVar("Estimator")
 _PLACE = ("backend", "device", "dtype")  # chosen anew where a file is loaded
+
+
+@contextmanager
+def unchanged_on_error(estimator: Any) -> Iterator[None]:
+    """Give an estimator back what it had learned, and its generator's state, where this fails."""
+    before = dict(vars(estimator))
+    model, rng = before.get("model_"), before.get("_rng")
+    params = None if model is None else model.params
+    state = None if rng is None else rng.bit_generator.state
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        if model is not None:
+            model.params = params
+        if rng is not None:
+            rng.bit_generator.state = state
+        raise
 
 
 def packed(estimator: Any, names: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, Any]]:
