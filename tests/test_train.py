@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -277,6 +278,15 @@ def test_a_rate_that_is_too_high_is_found(bk: Backend, rng: np.random.Generator)
     assert caught.value.parameter.partition(".")[0] in ("0", "1")
     for name, w in model.params.items():
         assert np.all(np.isfinite(bk.to_numpy(w))), name
+
+
+def test_divergence_can_be_sent(rng: np.random.Generator) -> None:
+    """From a worker process, as of a parallel search, to who waits for it."""
+    with pytest.raises(train.Diverged) as caught:
+        fit(classifier(), (ragged(rng), np.full(len(LENGTHS), 9)))
+    sent = pickle.loads(pickle.dumps(caught.value))
+    assert (str(sent), sent.step, sent.parameter) == (str(caught.value), 1, "2.bias")
+    assert_same(sent.history, caught.value.history)
 
 
 def test_callbacks(rng: np.random.Generator, tmp_path: Path) -> None:

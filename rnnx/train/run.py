@@ -30,6 +30,9 @@ class Diverged(FloatingPointError):
         super().__init__(message)
         self.step, self.parameter, self.history = step, parameter, history
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.step, self.parameter, self.history)
+
 
 class Run:
     """A training run: what a callback may read, and `stop`.
