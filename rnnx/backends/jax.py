@@ -33,8 +33,8 @@ class JaxBackend(Backend):
         return jax.lax.scan(step, carry, xs, reverse=reverse)
 
     def padded(self, steps: int) -> int:
-        """Return the next of eight lengths an octave: a program is compiled for each."""
-        unit = 1 << max(0, steps.bit_length() - 4)
+        """Return the next of two lengths an octave: for each, a program takes seconds to compile."""
+        unit = 1 << max(0, steps.bit_length() - 2)
         return -(-steps // unit) * unit
 
     def compile(self, function: Function) -> Function:
