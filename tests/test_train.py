@@ -268,6 +268,36 @@ def test_divergence_names_the_layer(bk: Backend, name: str, rng: np.random.Gener
     assert caught.value.parameter == f"1.0.{name}"
 
 
+@pytest.mark.parametrize(("chained", "batch_size"), [(False, 2), (True, 4)])
+def test_divergence_names_the_layer_later_on(
+    bk: Backend, chained: bool, batch_size: int, rng: np.random.Generator
+) -> None:
+    """In the second step or the second epoch: a compiled step sorts the dicts it returns."""
+
+    class Broken(rnnx.GRU):
+        def backward(self, *arguments: Any) -> Any:
+            dx, dstate, grads = super().backward(*arguments)
+            xp, g = self.backend.xp, grads["bias_hh_l0"]
+            moved = xp.abs(arguments[1].params["bias_ih_l0"][0]) > 5
+            return dx, dstate, grads | {"bias_hh_l0": xp.where(moved, xp.full_like(g, xp.inf), g)}
+
+    layer = Broken(3, 2, backend=bk, seed=0)
+    model = rnnx.Sequential(layer, rnnx.Dropout(0.0, backend=bk)) if chained else layer
+    x, y = rng.standard_normal((5, 4, 3)), rng.integers(0, 2, size=(5, 4))
+    with pytest.raises(train.Diverged) as caught:
+        fit(model, (x, y), optimizer=optim.Adam(9.0), batch_size=batch_size)
+    assert caught.value.step == 2
+    assert caught.value.parameter.endswith("bias_hh_l0")
+
+
+def test_the_parameters_keep_their_order(bk: Backend, rng: np.random.Generator) -> None:
+    """That in which they were made."""
+    model = classifier(bk)
+    before = list(model.params)
+    fit(model, labelled(rng), epochs=1)
+    assert list(model.params) == before
+
+
 def test_a_rate_that_is_too_high_is_found(bk: Backend, rng: np.random.Generator) -> None:
     """Linear regression with a rate far too high: all parameters stay finite."""
     x, y = rng.standard_normal((5, 8, 3)), rng.standard_normal((5, 8, 2))

@@ -19,6 +19,7 @@ from rnnx.train.progress import Bar
 from rnnx.train.run import Run
 from rnnx.train.step import (
     Objective,
+    Params,
     draw_masks,
     evaluation_step,
     inputs_of,
@@ -110,7 +111,11 @@ class Trainer:
         """Give the model its parameters: the best, or those reached."""
         ended = run.history.stopped != ""
         best = run.best_params if ended and self.settings.keep_best else None
-        self.model.params = best or run.carry.params
+        self._hand_over(best or run.carry.params)
+
+    def _hand_over(self, params: Params) -> None:
+        """Give the model these parameters, in its own order."""
+        self.model.params = {name: params[name] for name in self.model.params}
 
     def _epoch(self, run: Run, bar: Bar) -> None:
         """Train on all batches of an epoch, those before a checkpoint left out; then measure."""
@@ -149,8 +154,8 @@ class Trainer:
 
     def _measure(self, run: Run, bar: Bar) -> None:
         """Close an epoch: its figures, the best parameters, the callbacks, the end."""
-        settings, model = self.settings, self.model
-        model.params = run.carry.params
+        settings = self.settings
+        self._hand_over(run.carry.params)
         table = np.asarray(run.rows)
         names = ["loss", "grad_norm", "alive", *settings.objective.metrics]
         trained = means(names, table[:, :-1], table[:, -1])
@@ -160,7 +165,7 @@ class Trainer:
         figures |= trained
         if self.held_out is not None:
             measured = measure(
-                self.evaluation, model, run.carry.params, self.held_out, settings.objective,
+                self.evaluation, self.model, run.carry.params, self.held_out, settings.objective,
                 settings.batch_size,
             )  # fmt: skip
             figures |= {f"validation_{name}": value for name, value in measured.items()}

@@ -63,7 +63,7 @@ def train_step(
     The figures are the loss, the norm of the gradient before clipping, 1 while nothing has
     diverged, and the metrics.
     """
-    bk, layout = model.backend, Layout.of(model)
+    bk, layout, names = model.backend, Layout.of(model), list(model.params)
     xp = bk.xp
 
     def step(carry: Carry, inputs: Any, masks: Params, rate: float) -> tuple[Carry, Array]:
@@ -73,7 +73,8 @@ def train_step(
         y, state, cache = model.forward(x, carry.state, params=params, **options)
         (value, dy), measured = _scores(layout, objective, y, target, lengths, weights)
         _, _, grads = model.backward(dy, cache)
-        squares = xp.stack([_square(xp, g) for g in grads.values()])  # (P,)
+        # jax.jit sorts the dicts that it is given: the model's order is asked of the model
+        squares = xp.stack([_square(xp, grads[name]) for name in names])  # (P,)
         norm = xp.sqrt(xp.sum(squares))
         alive = carry.alive & xp.isfinite(value) & xp.isfinite(norm)
         culprits = xp.where(carry.alive, ~xp.isfinite(squares), carry.culprits)
