@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_train import classifier, fit, labelled, ragged, tagger
+from test_train import assert_same, classifier, fit, labelled, ragged, tagger
 
 import rnnx
-from rnnx import Pool, Sequential, SimpleRNN, train
+from rnnx import Backend, Pool, Sequential, SimpleRNN, train
 from rnnx.data import Sequences, Stream
 
 X = np.ones((5, 4, 3))
@@ -51,6 +51,43 @@ def test_data_that_does_not_fit(model: Any, data: Any, words: str) -> None:
         fit(network, data)
     for name, w in network.params.items():
         np.testing.assert_array_equal(w, before[name])
+
+
+def embedder(backend: Any = "numpy") -> Any:
+    return Sequential(
+        rnnx.Embedding(5, 3, backend=backend, seed=0),
+        rnnx.GRU(3, 4, backend=backend, seed=0),
+        rnnx.Linear(4, 5, backend=backend, seed=1),
+    )
+
+
+@pytest.mark.parametrize("wrong", [-1, 5])
+def test_unknown_symbols_are_found_before_the_work(bk: Backend, wrong: int) -> None:
+    """A device's gather may wrap, clamp or fill; the model is as it was."""
+    ids = np.zeros((5, 4), dtype="int64")
+    ids[2, 3] = wrong
+    model = embedder(bk)
+    before = {name: bk.to_numpy(w).copy() for name, w in model.params.items()}
+    words = f"x must be between 0 and 4, .*, got {wrong} in sequence 3"
+    with pytest.raises(ValueError, match=words):
+        fit(model, (ids, np.abs(ids)), batch_size=1, shuffle=False)
+    for name, w in model.params.items():
+        np.testing.assert_array_equal(bk.to_numpy(w), before[name])
+    with pytest.raises(ValueError, match=words):
+        fit(model, Stream(ids, np.abs(ids), length=2))
+    with pytest.raises(ValueError, match=words):
+        train.predict(model, list(ids.T))
+
+
+def test_symbols_that_are_padding_are_not_looked_at(bk: Backend) -> None:
+    """-1, as is usual, beyond the lengths: as any other padding."""
+    ids = np.arange(20).reshape(5, 4) % 5
+    padded = np.where(np.arange(5)[:, None] < [5, 1, 2, 3], ids, -1)
+    runs = [
+        fit(embedder(bk), Sequences(x, np.where(x < 0, 0, x), lengths=[5, 1, 2, 3]))
+        for x in (ids, padded)
+    ]
+    assert_same(*runs)
 
 
 def test_nan_targets_name_the_sequence() -> None:

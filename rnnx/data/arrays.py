@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -49,19 +50,28 @@ def read_rows(backend: Backend, name: str, rows: Any) -> Values:
 
 def check_finite(name: str, values: Values, lengths: np.ndarray | None, axis: int) -> None:
     """Raise where a number on the host, of what is not padding, is NaN or infinite."""
-    if isinstance(values, list):
-        for i, row in enumerate(values):
-            if not np.all(np.isfinite(row)):
-                raise _not_finite(name, row, f"sequence {i}")
-    elif isinstance(values, np.ndarray) and not np.all(np.isfinite(values)):
-        bad = ~np.isfinite(values)
-        if lengths is not None:
-            bad = np.moveaxis(bad, axis, 0)  # (N, T, ...)
-            steps = np.arange(bad.shape[1]) < lengths[:, None]
-            bad = np.any(bad & steps.reshape(*steps.shape, *[1] * (bad.ndim - 2)), axis=1)
-        rows = np.flatnonzero(np.any(bad.reshape(len(bad), -1), axis=1))
-        if len(rows):
-            raise _not_finite(name, values, f"sequence {rows[0]}")
+    i, row = _first_wrong(values, lambda x: ~np.isfinite(x), lengths, axis)
+    if row is not None:
+        kind = "NaN" if np.any(np.isnan(row)) else "an infinite number"
+        raise ValueError(
+            f"{name} must hold finite numbers, got {kind} in sequence {i}: remove or fill it, or "
+            "leave it beyond lengths"
+        )
+
+
+def symbols(name: str, values: Values, size: int, lengths: np.ndarray | None, axis: int) -> Values:
+    """Return integers on the host with 0 for padding that is not in [0, size); raise for others."""
+
+    def outside(x: np.ndarray) -> np.ndarray:
+        return (x < 0) | (x >= size)
+
+    i, row = _first_wrong(values, outside, lengths, axis)
+    if row is not None:
+        raise ValueError(
+            f"{name} must be between 0 and {size - 1}, the symbols of the embedding, got "
+            f"{row[outside(row)][0]} in sequence {i}"
+        )
+    return np.where(outside(values), 0, values) if isinstance(values, np.ndarray) else values
 
 
 def gather(backend: Backend, values: Values, rows: np.ndarray, steps: int, axis: int) -> Array:
@@ -100,9 +110,18 @@ def _whole(name: str, host: np.ndarray) -> np.ndarray:
     return host.astype("int32", copy=False)
 
 
-def _not_finite(name: str, values: np.ndarray, where: str) -> ValueError:
-    kind = "NaN" if np.any(np.isnan(values)) else "an infinite number"
-    return ValueError(
-        f"{name} must hold finite numbers, got {kind} in {where}: remove or fill it, or leave it "
-        "beyond lengths"
-    )
+def _first_wrong(
+    values: Values,
+    wrong: Callable[[np.ndarray], np.ndarray],
+    lengths: np.ndarray | None,
+    axis: int,
+) -> tuple[int, np.ndarray | None]:
+    """Return the number of the first sequence with a wrong entry on the host, and its steps."""
+    if not isinstance(values, list | np.ndarray):
+        return 0, None
+    if isinstance(values, np.ndarray):
+        if not np.any(wrong(values)):
+            return 0, None
+        rows = np.moveaxis(values, axis, 0)  # (N, T, ...)
+        values = rows if lengths is None else [x[:n] for x, n in zip(rows, lengths, strict=True)]
+    return next(((i, row) for i, row in enumerate(values) if np.any(wrong(row))), (0, None))

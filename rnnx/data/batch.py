@@ -13,11 +13,12 @@ class Layout(NamedTuple):
     backend: Backend
     batch_first: bool  # (B, T, ...) and not (T, B, ...)
     reduces_time: bool  # one output a sequence, not one a step
+    symbols: int | None  # how many there are, where the first layer embeds them
 
     @classmethod
     def of(cls, model: Any) -> Self:
         """Return the layout of a model's data."""
-        return cls(model.backend, _batch_first(model), bool(model.reduces_time))
+        return cls(model.backend, _batch_first(model), bool(model.reduces_time), _symbols(model))
 
     @property
     def axis(self) -> int:
@@ -42,3 +43,9 @@ def _batch_first(model: Any) -> bool:
     return bool(getattr(model, "batch_first", False)) or any(
         _batch_first(layer) for layer in layers
     )
+
+
+def _symbols(model: Any) -> int | None:
+    while hasattr(model, "layers"):
+        model = model.layers[0]
+    return getattr(model, "num_embeddings", None)

@@ -66,6 +66,8 @@ class SequenceSource:
         self.lengths = self._read_lengths(data.lengths)
         self.ragged = data.lengths is not None or bool(np.any(self.lengths != self.lengths[0]))
         arrays.check_finite("x", self.x, self.lengths, layout.axis)
+        if layout.symbols is not None:
+            self.x = arrays.symbols("x", self.x, layout.symbols, self.lengths, layout.axis)
         self.weights = None if data.weights is None else self._read_weights(data.weights)
         self.y = None if data.y is None else self._read_targets(data.y)
 

@@ -115,6 +115,8 @@ class StreamSource:
         bk = self.layout.backend
         piece = arrays.read(bk, name, values[part, ...])
         arrays.check_finite(name, piece, None, 1)
+        if name == "x" and self.layout.symbols is not None:
+            piece = arrays.symbols(name, piece, self.layout.symbols, None, 1)
         return arrays.upload(bk, piece)
 
 

@@ -65,8 +65,9 @@ class Embedding(Layer):
         dtype: str | None = None,
         seed: Seed = None,
     ) -> None:
+        self.num_embeddings = validate.size("num_embeddings", num_embeddings)
         self.output_size = validate.size("size", size)
-        shape = (validate.size("num_embeddings", num_embeddings), self.output_size)
+        shape = (self.num_embeddings, self.output_size)
         self.backend = get_backend(backend, device=device, dtype=dtype)
         drawn = validate.generator(seed).standard_normal(shape)
         self.params = {"weight": self.backend.asarray(drawn)}
@@ -108,7 +109,7 @@ class Embedding(Layer):
 
     def _read(self, x: Any) -> Array:
         """Return the integers as an array on the device."""
-        V = self.params["weight"].shape[0]
+        V = self.num_embeddings
         if self.backend.is_own(x) and not isinstance(x, np.ndarray):
             if not self.backend.xp.isdtype(x.dtype, "integral"):
                 raise TypeError(f"x must be integers, got dtype {x.dtype}")
