@@ -429,6 +429,16 @@ def test_predict_is_the_model_in_order(bk: Backend, kind: str, rng: np.random.Ge
             np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
+def test_predictions_of_padding_are_zero(bk: Backend, rng: np.random.Generator) -> None:
+    """In the steps of x, though none is read to its end, and whatever the batches."""
+    x, lengths = rng.standard_normal((9, 4, 3)), [5, 1, 7, 3]
+    runs = [train.predict(tagger(bk), x, lengths=lengths, batch_size=n) for n in (1, 4)]
+    np.testing.assert_allclose(runs[0], runs[1], rtol=1e-5)
+    assert runs[0].shape == (9, 4, 2)
+    counts = np.arange(9)[:, None] < lengths
+    np.testing.assert_array_equal(np.any(runs[0] != 0, axis=-1), counts)
+
+
 def test_evaluate_counts_each_step_once(rng: np.random.Generator) -> None:
     """Whatever the batches: the mean over all steps of all sequences."""
     x = ragged(rng)

@@ -137,7 +137,7 @@ class SequenceSource:
     def _axes(self) -> str:
         return "(N, T)" if self.layout.batch_first else "(T, N)"
 
-    def _steps(self) -> int:
+    def steps(self) -> int:
         """Return the steps of an array, padding included."""
         return int(self.x.shape[1 - self.layout.axis])
 
@@ -146,12 +146,12 @@ class SequenceSource:
         if not self.ragged:
             return longest
         T = self.layout.backend.padded(longest)
-        return T if isinstance(self.x, list) else min(T, self._steps())
+        return T if isinstance(self.x, list) else min(T, self.steps())
 
     def _read_lengths(self, given: Any) -> np.ndarray:
         if isinstance(self.x, list):
             return np.asarray([len(row) for row in self.x])
-        T = self._steps()
+        T = self.steps()
         if given is None:
             return np.full(self.size, T)
         lengths = np.asarray(given)

@@ -76,7 +76,8 @@ def predict(model: Any, x: Any, *, lengths: Any = None, batch_size: int = 256) -
     -------
     numpy.ndarray or list of numpy.ndarray
         In the order of x: for a model with one output a sequence, (N, ...); else (T, N, ...), or
-        (N, T, ...) with `batch_first`, or for a list one array (T_i, ...) a sequence.
+        (N, T, ...) with `batch_first`, zero beyond the lengths, or for a list one array (T_i, ...)
+        a sequence.
 
     Raises
     ------
@@ -99,12 +100,14 @@ def predict(model: Any, x: Any, *, lengths: Any = None, batch_size: int = 256) -
             y = model.backend.to_numpy(model(batch.x, **options)[0])
             per_row = y if layout.reduces_time or layout.batch_first else np.swapaxes(y, 0, 1)
             for row, i in enumerate(rows):
-                found[i] = per_row[row]
+                found[i] = (
+                    per_row[row] if layout.reduces_time else per_row[row][: source.lengths[i]]
+                )
     if layout.reduces_time:
         return np.stack(found)
     if isinstance(x, list | tuple):
-        return [y[:length] for y, length in zip(found, source.lengths, strict=True)]
-    T = max(len(y) for y in found)
+        return found
+    T = source.steps()
     padded = [np.pad(y, [(0, T - len(y))] + [(0, 0)] * (y.ndim - 1)) for y in found]
     return np.stack(padded, axis=layout.axis)
 
