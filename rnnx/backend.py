@@ -114,25 +114,33 @@ class Backend:
                         f"got shapes {[tuple(item.shape) for item in items]}"
                     )
                 return self.xp.stack(items)
-            if _is_device_array(obj):
-                raise TypeError(
-                    f"expected an array of {self._accepted}, got one of "
-                    f"{type(obj).__module__.partition('.')[0]}: convert it with the to_numpy "
-                    "method of its own backend first"
-                )
-            if isinstance(obj, np.ma.MaskedArray):
-                raise TypeError(
-                    "expected an array, got a masked one, whose mask would be lost: use filled(), "
-                    "and give the mask apart"
-                )
-            try:
-                host = np.asarray(obj)
-            except (ValueError, TypeError, RuntimeError) as error:
-                reason = str(error).partition("\n")[0]
-                raise ValueError(f"expected a rectangular array of numbers: {reason}") from None
-            if host.dtype.kind not in "fiub":
-                raise TypeError(f"expected an array of real numbers, got dtype {host.dtype}")
-            return self._upload(host.astype(dtype, copy=False))
+            return self._upload(self.host(obj).astype(dtype, copy=False))
+
+    def host(self, obj: object) -> np.ndarray:
+        """Return `obj` as real numbers on the host, in their own dtype; errors as of `asarray`."""
+        if self.is_own(obj):
+            return self.to_numpy(obj)
+        if _is_device_array(obj):
+            raise TypeError(
+                f"expected an array of {self._accepted}, got one of "
+                f"{type(obj).__module__.partition('.')[0]}: convert it with the to_numpy "
+                "method of its own backend first"
+            )
+        if isinstance(obj, np.ma.MaskedArray):
+            raise TypeError(
+                "expected an array, got a masked one, whose mask would be lost: use filled(), "
+                "and give the mask apart"
+            )
+        if isinstance(obj, list | tuple) and any(map(_is_device_array, obj)):
+            obj = [self.host(item) for item in obj]
+        try:
+            host = np.asarray(obj)
+        except (ValueError, TypeError, RuntimeError) as error:
+            reason = str(error).partition("\n")[0]
+            raise ValueError(f"expected a rectangular array of numbers: {reason}") from None
+        if host.dtype.kind not in "fiub":
+            raise TypeError(f"expected an array of real numbers, got dtype {host.dtype}")
+        return host
 
     def zeros(self, shape: Sequence[int]) -> Array:
         """Return zeros of `shape` in the backend's dtype on its device."""

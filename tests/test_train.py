@@ -147,6 +147,36 @@ def test_padding_does_not_enter_the_figures(rng: np.random.Generator) -> None:
     )
 
 
+def test_whole_numbers_among_the_rows_are_numbers(rng: np.random.Generator) -> None:
+    """[[1], [2]] beside [[0.5]]: whichever of them is first in a batch."""
+    x = [[[1], [2]], [[0.5]], [[3]], [[1], [0.25]]]
+    y = [[[1, 0], [2, 0]], [[0.5, 1]], [[3, 0]], [[1, 2], [0.25, 1]]]
+    whole, floating = (
+        fit(rnnx.GRU(1, 2, seed=0), data, loss=losses.mean_squared_error, batch_size=1)
+        for data in ((x, y), tuple([np.asarray(row, float) for row in part] for part in (x, y)))
+    )
+    assert_same(whole, floating)
+
+
+def test_data_on_the_device(bk: Backend, rng: np.random.Generator) -> None:
+    """All of it: the history of the same data on the host."""
+    x, y, weights = rng.standard_normal((5, 8, 3)), rng.integers(0, 2, size=8), np.arange(1, 9) / 8
+    lengths = np.asarray([5, 1, 2, 5, 3, 3, 4, 1])
+    there = [bk.asarray(a, dtype=kind) for a, kind in
+             ((x, None), (y, "int32"), (lengths, "int32"), (weights, None))]  # fmt: skip
+    listed = [there[0][:n, i, :] for i, n in enumerate(lengths)], [there[1][i] for i in range(8)]
+    runs = [
+        fit(classifier(bk), data)
+        for data in (
+            Sequences(x, y, lengths=lengths, weights=weights),
+            Sequences(there[0], there[1], lengths=there[2], weights=there[3]),
+            Sequences(*listed, weights=there[3]),
+        )
+    ]
+    assert_same(runs[0], runs[1])
+    assert_same(runs[0], runs[2])
+
+
 def test_batch_first_is_the_same_run(rng: np.random.Generator) -> None:
     """(N, T, F) with batch_first and (T, N, F) without: the same history."""
     x, y = rng.standard_normal((9, 8, 3)), rng.integers(0, 2, size=(9, 8))

@@ -53,6 +53,23 @@ def test_data_that_does_not_fit(model: Any, data: Any, words: str) -> None:
         np.testing.assert_array_equal(w, before[name])
 
 
+def test_no_mask_is_lost() -> None:
+    """A masked array, of whatever part of the data, is refused as everywhere else."""
+    masked = np.ma.masked_greater(X, 0)
+    for x, y in ((masked, Y[0]), ([masked[:, 0]] * 4, Y[0]), (X, np.ma.masked_less(Y[0], 1))):
+        with pytest.raises(
+            TypeError, match=r"(x|y)(\[0\])?: .* masked one, whose mask would be lost"
+        ):
+            fit(classifier(), (x, y))
+
+
+def test_arrays_of_other_libraries_are_refused() -> None:
+    """In one line that names it, as by the layers."""
+    torch = pytest.importorskip("torch", reason="needs PyTorch")
+    with pytest.raises(TypeError, match="x: expected an array of NumPy, got one of torch: convert"):
+        fit(classifier(), (torch.ones((5, 4, 3)), Y[0]))
+
+
 def embedder(backend: Any = "numpy") -> Any:
     return Sequential(
         rnnx.Embedding(5, 3, backend=backend, seed=0),

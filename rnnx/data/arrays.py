@@ -20,23 +20,25 @@ def read(backend: Backend, name: str, obj: Any) -> Array:
     if backend.is_own(obj) and not isinstance(obj, np.ndarray):
         whole = backend.xp.isdtype(obj.dtype, "integral")
         return backend.asarray(obj, dtype="int32" if whole else None)
+    values = host(backend, name, obj)
+    if values.dtype.kind in "iu":
+        return _whole(name, values)
+    return values.astype(backend.dtype_name, copy=False)
+
+
+def host(backend: Backend, name: str, obj: Any) -> np.ndarray:
+    """Return real numbers as a NumPy array; an error says which they are."""
     try:
-        host = np.asarray(obj)
-    except (ValueError, TypeError) as error:
-        reason = str(error).partition("\n")[0]
-        raise ValueError(f"{name} must be an array or a list of arrays: {reason}") from None
-    if host.dtype.kind in "iu":
-        return _whole(name, host)
-    if host.dtype.kind not in "fb":
-        raise TypeError(f"{name} must hold real numbers, got dtype {host.dtype}")
-    return host.astype(backend.dtype_name, copy=False)
+        return backend.host(obj)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name}: {error}") from None
 
 
 def read_rows(backend: Backend, name: str, rows: Any) -> Values:
     """Return an array, or a list of arrays for a list of them; each as `read` does."""
     if not isinstance(rows, list | tuple):
         return read(backend, name, rows)
-    found = [read(backend, f"{name}[{i}]", backend_rows) for i, backend_rows in enumerate(rows)]
+    found = [read(backend, f"{name}[{i}]", row) for i, row in enumerate(rows)]
     for i, row in enumerate(found):
         if row.ndim == 0 or row.shape[0] == 0:
             raise ValueError(f"{name}[{i}] must hold at least one step, got shape {row.shape}")
@@ -45,7 +47,9 @@ def read_rows(backend: Backend, name: str, rows: Any) -> Values:
                 f"{name}[{i}] must have shape (T, *{tuple(found[0].shape[1:])}) like {name}[0], "
                 f"got {tuple(row.shape)}"
             )
-    return [row if isinstance(row, np.ndarray) else backend.to_numpy(row) for row in found]
+    hosts = [backend.host(row) for row in found]
+    kinds = {row.dtype.kind for row in hosts}  # [1, 2] beside [0.5] is of floating numbers, too
+    return hosts if len(kinds) == 1 else [row.astype(backend.dtype_name) for row in hosts]
 
 
 def check_finite(name: str, values: Values, lengths: np.ndarray | None, axis: int) -> None:

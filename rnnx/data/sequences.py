@@ -154,7 +154,7 @@ class SequenceSource:
         T = self.steps()
         if given is None:
             return np.full(self.size, T)
-        lengths = np.asarray(given)
+        lengths = arrays.host(self.layout.backend, "lengths", given)
         if lengths.shape != (self.size,) or lengths.dtype.kind not in "iu":
             raise ValueError(
                 f"lengths must be {self.size} integers, one a sequence, got {lengths.dtype} of "
@@ -167,7 +167,7 @@ class SequenceSource:
         return lengths
 
     def _read_weights(self, given: Any) -> np.ndarray:
-        weights = np.asarray(given, dtype="float64")
+        weights = arrays.host(self.layout.backend, "weights", given).astype("float64")
         if weights.shape != (self.size,):
             raise ValueError(f"weights must have shape {(self.size,)}, got {weights.shape}")
         if not np.all(np.isfinite(weights)) or weights.min() < 0 or weights.max() == 0:
