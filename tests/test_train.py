@@ -218,6 +218,26 @@ def test_streams_side_by_side(rng: np.random.Generator) -> None:
     np.testing.assert_array_equal(stream.y, stream.x[..., 0] + 1)
 
 
+def test_a_stream_on_the_device(bk: Backend, rng: np.random.Generator) -> None:
+    """Cut or whole: the history of the same stream on the host."""
+    x, y = rng.standard_normal((24, 3)), rng.integers(0, 2, size=24)
+    there = bk.asarray(x), bk.asarray(y, dtype="int32")
+    host, device = (fit(tagger(bk), Stream(*data, length=4, streams=3)) for data in ((x, y), there))
+    assert_same(host, device)
+
+
+def test_a_stream_of_a_table(rng: np.random.Generator) -> None:
+    """A data frame and a list are the arrays that they hold."""
+    pandas = pytest.importorskip("pandas", reason="needs pandas")
+    x, y = rng.standard_normal((24, 3)), rng.integers(0, 2, size=24)
+    frame = pandas.DataFrame(x, columns=list("abc"), index=range(100, 124))
+    for table, targets in ((frame, pandas.Series(y)), (x.tolist(), y.tolist())):
+        histories = [
+            fit(tagger(), Stream(*data, length=4, streams=3)) for data in ((x, y), (table, targets))
+        ]
+        assert_same(*histories)
+
+
 def test_validation_on_a_stream_carries_the_state(rng: np.random.Generator) -> None:
     """The loss of a whole stream does not depend on how it is cut."""
     x, y = rng.standard_normal((24, 2, 3)), rng.integers(0, 2, size=(24, 2))

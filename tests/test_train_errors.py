@@ -17,6 +17,10 @@ Y = np.zeros((5, 4), dtype="int64")
 NAN = np.where(np.arange(20).reshape(5, 4) == 7, np.nan, 1.0)
 
 
+def both_ways() -> Any:
+    return Sequential(rnnx.GRU(3, 2, bidirectional=True), rnnx.Linear(4, 2))
+
+
 @pytest.mark.parametrize(
     ("model", "data", "words"),
     [
@@ -39,6 +43,7 @@ NAN = np.where(np.arange(20).reshape(5, 4) == 7, np.nan, 1.0)
         (classifier, Sequences(X), "data must have targets"),
         (classifier, (np.full((5, 4, 3), "a"), Y[0]), "real numbers"),
         (classifier, Stream(X, Y, length=2), "a stream needs a time-major model"),
+        (both_ways, Stream(X, Y, length=2), "reads forward in time, got one with a bidirectional"),
         (classifier, X, "data must be"),
         (classifier, (X, Y[0].astype("int64") + 2**40), "integers of 32 bits"),
     ],

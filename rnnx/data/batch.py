@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, Self
 
 from rnnx.backend import Array, Backend
@@ -13,12 +14,19 @@ class Layout(NamedTuple):
     backend: Backend
     batch_first: bool  # (B, T, ...) and not (T, B, ...)
     reduces_time: bool  # one output a sequence, not one a step
+    both_ways: bool  # a layer reads backward in time, too
     symbols: int | None  # how many there are, where the first layer embeds them
 
     @classmethod
     def of(cls, model: Any) -> Self:
         """Return the layout of a model's data."""
-        return cls(model.backend, _batch_first(model), bool(model.reduces_time), _symbols(model))
+        return cls(
+            model.backend,
+            _any(model, lambda layer: getattr(layer, "batch_first", False)),
+            bool(model.reduces_time),
+            _any(model, lambda layer: getattr(getattr(layer, "sizes", None), "directions", 1) == 2),
+            _symbols(model),
+        )
 
     @property
     def axis(self) -> int:
@@ -38,11 +46,9 @@ class Batch(NamedTuple):
     counted: float  # steps or sequences that the loss is a mean of, each times its weight
 
 
-def _batch_first(model: Any) -> bool:
-    layers = getattr(model, "layers", ())
-    return bool(getattr(model, "batch_first", False)) or any(
-        _batch_first(layer) for layer in layers
-    )
+def _any(model: Any, of: Callable[[Any], bool]) -> bool:
+    """Return whether something is so of a model or a layer in it."""
+    return bool(of(model)) or any(_any(layer, of) for layer in getattr(model, "layers", ()))
 
 
 def _symbols(model: Any) -> int | None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from array_api_compat import array_namespace, is_array_api_obj
 
 from rnnx import validate
 from rnnx.data import arrays
@@ -48,6 +49,7 @@ class Stream:
 
     def __init__(self, x: Any, y: Any = None, *, length: int, streams: int | None = None) -> None:
         self.length = validate.size("length", length)
+        x, y = _array(x), None if y is None else _array(y)
         axes = 2 if streams is None else 1  # time, and the streams side by side
         if getattr(x, "ndim", 0) < axes:
             raise ValueError(
@@ -77,10 +79,15 @@ class StreamSource:
     stateful = True
 
     def __init__(self, data: Stream, layout: Layout) -> None:
-        if layout.batch_first or layout.reduces_time:
+        unfit = {
+            "batch_first": layout.batch_first,
+            "a Pool": layout.reduces_time,
+            "a bidirectional layer, which needs the end before the beginning": layout.both_ways,
+        }
+        if any(unfit.values()):
             raise ValueError(
-                "a stream needs a time-major model with an output at every step, got one with "
-                f"{'batch_first' if layout.batch_first else 'a Pool'}"
+                "a stream needs a time-major model with an output at every step that reads forward "
+                f"in time, got one with {next(name for name, found in unfit.items() if found)}"
             )
         self.layout, self.x, self.y, self.length = layout, data.x, data.y, data.length
         self.size = int(data.x.shape[1])
@@ -120,8 +127,14 @@ class StreamSource:
         return arrays.upload(bk, piece)
 
 
+def _array(x: Any) -> Any:
+    """Return a list or a table as an array, and all else as it is: a file may stand behind it."""
+    return np.asarray(x) if isinstance(x, list | tuple) or hasattr(x, "iloc") else x
+
+
 def _side_by_side(x: Any, streams: int) -> Any:
     """Return (T, ...) as (T // streams, streams, ...): consecutive pieces beside each other."""
-    T = x.shape[0] // streams
-    parts = np.reshape(np.asarray(x)[: T * streams], (streams, T, *x.shape[1:]))
-    return np.swapaxes(parts, 0, 1)
+    x = x if is_array_api_obj(x) else np.asarray(x)
+    xp, T = array_namespace(x), x.shape[0] // streams
+    parts = xp.reshape(x[: T * streams, ...], (streams, T, *x.shape[1:]))
+    return xp.permute_dims(parts, (1, 0, *range(2, parts.ndim)))
