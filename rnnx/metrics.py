@@ -75,8 +75,9 @@ def binary_accuracy(
 
 
 def _mean(x: Array, mask: Array | None, weights: Array | None) -> Array:
-    """Return the weighted mean of the positions that count."""
+    """Return the weighted mean of the positions that count; 0 where none does, as of the losses."""
     xp = array_namespace(x)
     w = xp.ones_like(x) if weights is None else weights
     w = w if mask is None else xp.where(mask, w, xp.zeros_like(w))
-    return xp.sum(w * x) / xp.sum(w)
+    total = xp.sum(w)
+    return xp.sum(w * x) / xp.where(total > 0, total, xp.ones_like(total))

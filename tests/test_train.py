@@ -197,6 +197,29 @@ def test_weights_are_repetitions(rng: np.random.Generator) -> None:
         np.testing.assert_allclose(first[name], second[name], rtol=1e-12)
 
 
+@pytest.mark.parametrize("metric", [metrics.accuracy, metrics.binary_accuracy])
+def test_a_batch_of_no_weight_is_not_there(metric: Any, rng: np.random.Generator) -> None:
+    """Its figures, which have no value, do not enter the means."""
+    x, weights = ragged(rng), np.asarray([1.0, 0.0] * 5 + [1.0])
+    y = rng.random((len(x), 2)) if metric is metrics.binary_accuracy else np.arange(len(x)) % 2
+    loss = losses.binary_cross_entropy if y.ndim == 2 else losses.softmax_cross_entropy
+    there = Sequences(x[::2], y[::2]), Sequences(x, y, weights=weights)
+    options: dict[str, Any] = {"loss": loss, "metrics": {"a": metric}, "batch_size": 1}
+    found = [train.evaluate(classifier(dtype="float64"), data, **options) for data in there]
+    assert found[0] == pytest.approx(found[1], rel=1e-13)
+
+
+def test_a_metric_may_have_no_value_where_nothing_counts(rng: np.random.Generator) -> None:
+    """0/0 in a batch of no weight is not a figure of the epoch."""
+
+    def one(y: Any, target: Any, mask: Any, weights: Any) -> Any:
+        return np.sum(weights) / np.sum(weights)
+
+    data = Sequences(*labelled(rng), weights=[1.0, 0.0] * 5 + [1.0])
+    history = fit(classifier(), data, metrics={"one": one}, batch_size=1)
+    assert history["one"].tolist() == [1.0] * 3
+
+
 def test_a_stream_is_truncated_bptt(rng: np.random.Generator) -> None:
     """The losses of `tbptt` over the same chunks, the state carried on, an update a chunk."""
     x, y = rng.standard_normal((25, 2, 3)), rng.integers(0, 2, size=(25, 2))

@@ -9,7 +9,7 @@ import pytest
 from test_train import assert_same, classifier, fit, labelled, ragged, tagger
 
 import rnnx
-from rnnx import Backend, Pool, Sequential, SimpleRNN, train
+from rnnx import Backend, Pool, Sequential, SimpleRNN, metrics, train
 from rnnx.data import Sequences, Stream
 
 X = np.ones((5, 4, 3))
@@ -136,6 +136,9 @@ def test_the_width_is_the_models(rng: np.random.Generator) -> None:
         ({"callbacks": [3]}, "callbacks must be"),
         ({"schedule": lambda step: -1.0}, r"schedule\(0\) must be"),
         ({"seed": -1}, "seed must be"),
+        ({"metrics": {"loss": metrics.accuracy}}, "names of their own, got 'loss'"),
+        ({"metrics": {"alive": metrics.accuracy}}, "names of their own, got 'alive'"),
+        ({"metrics": {"validation_loss": metrics.accuracy}}, "got 'validation_loss'"),
     ],
 )
 def test_options_outside_their_ranges(

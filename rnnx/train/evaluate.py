@@ -49,7 +49,7 @@ def evaluate(
     >>> round(figures["loss"], 3) > 0
     True
     """
-    objective = Objective(loss, dict(metrics or {}))
+    objective = Objective.of(loss, metrics)
     source = bind(model, data, targets=True)
     step = evaluation_step(model, objective)
     with model.backend.scope():
@@ -152,7 +152,8 @@ def measure(
 
 
 def means(names: list[str], table: Any, counts: Any) -> dict[str, float]:
-    """Return the means of a table's columns, its rows weighted by counts, by name."""
+    """Return the means of a table's columns by name, its rows weighted by counts."""
     weights = np.asarray(counts)[:, None]
-    values = np.sum(np.asarray(table) * weights, axis=0) / np.sum(weights)
+    counted = np.where(weights > 0, table, 0)  # without weight a figure may be NaN
+    values = np.sum(counted * weights, axis=0) / np.sum(weights)
     return dict(zip(names, values.tolist(), strict=True))

@@ -132,7 +132,7 @@ def fit(
     ((10,), True)
     """
     settings = Settings(
-        Objective(loss, dict(metrics or {})),
+        Objective.of(loss, metrics),
         optimizer,
         validate.size("epochs", epochs),
         validate.size("batch_size", batch_size),

@@ -8,13 +8,15 @@ last good parameters are still there.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from array_api_compat import device as device_of
 
 from rnnx.backend import Array, Backend
 from rnnx.data import Batch, Layout
 from rnnx.optim import clip_by_global_norm
+
+FIGURES = ("epoch", "step", "learning_rate", "loss", "grad_norm", "alive", "seconds")
 
 Params = dict[str, Array]
 Metric = Callable[..., Array]
@@ -35,6 +37,18 @@ class Objective(NamedTuple):
 
     loss: Callable[..., tuple[Array, Array]]
     metrics: Mapping[str, Metric]
+
+    @classmethod
+    def of(cls, loss: Callable[..., Any], metrics: Mapping[str, Metric] | None) -> Self:
+        """Return the objective; raise where a metric has the name of another figure."""
+        named = dict(metrics or {})
+        taken = [name for name in named if name in FIGURES or name.startswith("validation_")]
+        if taken:
+            raise ValueError(
+                f"metrics must have names of their own, got {taken[0]!r}: {', '.join(FIGURES)} and "
+                "validation_* are names of other figures"
+            )
+        return cls(loss, named)
 
 
 def start(model: Any, optimizer: Any, batch: Batch, stateful: bool) -> Carry:
