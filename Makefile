@@ -25,7 +25,7 @@ NEEDS_array_api_strict := array-api-strict
 .PHONY: demo test test-all test-gpu lint bench clean
 
 demo: $(VENV)/base
-	$(PIP) -e .[examples] $(NEEDS_$(BACKEND))
+	$(PIP) -e .[plots,train] $(NEEDS_$(BACKEND))
 	$(BIN)/python examples/char_rnn.py --backend $(BACKEND) $(ARGS)
 
 test: $(VENV)/test

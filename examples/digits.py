@@ -1,8 +1,8 @@
 """Read handwritten digits row by row: a real image is a sequence of eight rows of eight pixels.
 
-The data are scikit-learn's bundled digits. A quarter of them is held out, and never looked at before
-the end; the settings were chosen by cross-validation on the rest, a tenth of which says here when to
-stop.
+The data are scikit-learn's bundled digits. A quarter of them is held out, and never looked at
+before the end; the settings were chosen by cross-validation on the rest, a tenth of which says here
+which epoch was best.
 
     python examples/digits.py --backend torch
 
@@ -98,7 +98,9 @@ def draw(
     guess = int(np.argmax(p[hardest]))
     digit.grid(visible=False)
     digit.imshow(images[hardest], cmap="gray_r")
-    digit.set_title(f"The hardest: a {y[hardest]}, read as {guess} ({100 * p[hardest, guess]:.0f} %)")
+    digit.set_title(
+        f"The hardest: a {y[hardest]}, read as {guess} ({100 * p[hardest, guess]:.0f} %)"
+    )
     gru = model.layers[0]
     _, _, cache = gru.forward(images[hardest][:, None], masks={})
     forward = gru.backend.to_numpy(gru.states(cache)["h_l0"])

@@ -39,7 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         chosen = np.random.default_rng(options.seed).permutation(len(X))[: options.steps * BATCH]
         X, y = [X[i] for i in chosen], y[chosen]
     lengths = [len(x) for x in X]
-    print(f"{len(X)} utterances of {min(lengths)} to {max(lengths)} steps, {X[0].shape[1]} channels")
+    print(
+        f"{len(X)} utterances of {min(lengths)} to {max(lengths)} steps, {X[0].shape[1]} channels"
+    )
 
     classifier = RNNClassifier(
         64, bidirectional=True, dropout=0.5, epochs=options.epochs, batch_size=BATCH,

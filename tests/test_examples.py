@@ -16,6 +16,7 @@ from conftest import make
 from rnnx import SimpleRNN
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
+NAMES = sorted({path.stem for path in EXAMPLES.glob("*.py")} - {"common"})
 PLACES = [
     Case("numpy", "cpu", "float64"),
     Case("array_api_strict", "device1", "float64"),
@@ -37,7 +38,7 @@ def run(name: str, out: Path, *options: object) -> subprocess.CompletedProcess[s
     )
 
 
-@pytest.mark.parametrize("name", ["quickstart", "char_rnn", "adding_problem"])
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("place", PLACES, ids=str)
 def test_every_example_runs_everywhere(place: Case, name: str, tmp_path: Path) -> None:
     """A few steps on the chosen backend, device and dtype: a picture, and a loss that fell."""

@@ -33,7 +33,7 @@ class JaxBackend(Backend):
         return jax.lax.scan(step, carry, xs, reverse=reverse)
 
     def padded(self, steps: int) -> int:
-        """Return the next of two lengths an octave: for each, a program takes seconds to compile."""
+        """Return the next of two lengths an octave: each takes seconds to compile."""
         unit = 1 << max(0, steps.bit_length() - 2)
         return -(-steps // unit) * unit
 

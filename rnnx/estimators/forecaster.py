@@ -324,7 +324,7 @@ class RNNForecaster(BaseEstimator):
         """Make the model that these sizes ask for."""
         if not hasattr(self, "_rng"):
             self._rng = np.random.default_rng(0)
-        inputs_ = len(self._mean) + len(self._exog_mean) + 1
+        inputs_ = 2 * len(self._mean) + len(self._exog_mean) + 1
         self.model_ = build(self, inputs_, len(self._mean), self._rng)
         self._opt_state = None
         self.history_ = History()

@@ -1,8 +1,9 @@
 """Windows of series: a past, its naive continuation, and what really followed.
 
 The input of a step is the scaled value, of the past as it was, of the future as the naive forecast
-has it; then the exogenous values, and whether the step is in the future. The target is what the
-naive forecast is off by.
+has it; then what the naive forecast of a season before was off by, zero where that is not known;
+the exogenous values; and whether the step is in the future. The target is what the naive forecast
+is off by.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class Scaling(NamedTuple):
 class Windows(NamedTuple):
     """What a model is given of N windows, and how to read its outputs."""
 
-    x: np.ndarray  # (steps, N, F + E + 1)
+    x: np.ndarray  # (steps, N, 2F + E + 1)
     target: np.ndarray | None  # (steps, N, F); zero in the past
     naive: np.ndarray  # (N, horizon, F), scaled
     mean: np.ndarray  # (N, 1, F)
@@ -84,8 +85,10 @@ def assemble(
     flag = np.zeros((len(past), shape.steps, 1))
     flag[:, shape.window :] = 1
     values = np.concatenate([scaled, naive], axis=1)
+    change = np.zeros_like(values)
+    change[:, shape.season : shape.window] = scaled[:, shape.season :] - scaled[:, : -shape.season]
     outside = (exog - scaling.exog_mean) / scaling.exog_scale
-    x = np.swapaxes(np.concatenate([values, outside, flag], axis=2), 0, 1)
+    x = np.swapaxes(np.concatenate([values, change, outside, flag], axis=2), 0, 1)
     if future is None:
         return Windows(x, None, naive, mean, scale)
     target = np.zeros((len(past), shape.steps, past.shape[2]))
