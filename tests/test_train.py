@@ -177,6 +177,16 @@ def test_data_on_the_device(bk: Backend, rng: np.random.Generator) -> None:
     assert_same(runs[0], runs[2])
 
 
+def test_a_layer_without_a_memory_is_a_model(rng: np.random.Generator) -> None:
+    """Logistic regression of each step: ragged, it is a chain of that one layer."""
+    x = ragged(rng)
+    data = x, [rng.integers(0, 2, size=len(row)) for row in x]
+    bare, model = rnnx.Linear(3, 2, seed=0), rnnx.Sequential(rnnx.Linear(3, 2, seed=0))
+    assert_same(fit(bare, data, validation=data), fit(model, data, validation=data))
+    for found, expected in zip(train.predict(bare, x), train.predict(model, x), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
 def test_batch_first_is_the_same_run(rng: np.random.Generator) -> None:
     """(N, T, F) with batch_first and (T, N, F) without: the same history."""
     x, y = rng.standard_normal((9, 8, 3)), rng.integers(0, 2, size=(9, 8))

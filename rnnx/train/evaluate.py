@@ -9,7 +9,7 @@ import numpy as np
 
 from rnnx import validate
 from rnnx.data import Layout, Sequences
-from rnnx.train.step import Metric, Objective, evaluation_step, inputs_of, zero_state
+from rnnx.train.step import Metric, Objective, evaluation_step, inputs_of, padding, zero_state
 
 
 def evaluate(
@@ -96,8 +96,7 @@ def predict(model: Any, x: Any, *, lengths: Any = None, batch_size: int = 256) -
     layout, found = source.layout, [np.empty(0)] * source.size
     with model.backend.scope():
         for rows, batch in source.batches(validate.size("batch_size", batch_size)):
-            options = {} if batch.lengths is None else {"lengths": batch.lengths}
-            y = model.backend.to_numpy(model(batch.x, **options)[0])
+            y = model.backend.to_numpy(model(batch.x, **padding(model, batch.lengths))[0])
             per_row = y if layout.reduces_time or layout.batch_first else np.swapaxes(y, 0, 1)
             for row, i in enumerate(rows):
                 found[i] = (

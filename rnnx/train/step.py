@@ -109,8 +109,7 @@ def evaluation_step(model: Any, objective: Objective) -> Callable[..., tuple[Any
 
     def step(params: Params, state: Any, inputs: Any) -> tuple[Any, Array]:
         x, target, lengths, weights = inputs
-        options = {} if lengths is None else {"lengths": lengths}
-        y, final = model(x, state, params=params, **options)
+        y, final = model(x, state, params=params, **padding(model, lengths))
         (value, _), measured = _scores(layout, objective, y, target, lengths, weights)
         return None if state is None else final, bk.xp.stack([value, *measured])
 
@@ -150,9 +149,14 @@ def _square(xp: Any, g: Array) -> Array:
     return xp.vecdot(flat, flat)
 
 
+def padding(model: Any, lengths: Array | None) -> dict[str, Any]:
+    """Return the option that says where a batch is padded, for a layer that looks across steps."""
+    return {} if lengths is None or "lengths" not in model.options else {"lengths": lengths}
+
+
 def _options(model: Any, lengths: Array | None, masks: Params) -> dict[str, Any]:
     options: dict[str, Any] = {"masks": masks} if hasattr(model, "draw_masks") else {}
-    return options if lengths is None else options | {"lengths": lengths}
+    return options | padding(model, lengths)
 
 
 def _scores(
