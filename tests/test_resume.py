@@ -177,6 +177,31 @@ def test_a_checkpoint_is_not_written_over(tmp_path: Path) -> None:
     assert (tmp_path / checkpoint.NAME).read_bytes() == before
 
 
+NAME_PROGRAM = """
+from functools import partial
+from rnnx import losses, optim
+from rnnx.train.fit import _name
+
+def own(t):
+    return 1.0
+
+print(_name(partial(losses.huber, delta=2.0)), _name(optim.WarmUp(3, then=own)))
+"""
+
+
+def test_functions_have_the_same_names_in_every_process() -> None:
+    """Not the places in memory of what a partial or a schedule holds."""
+    outputs = [
+        subprocess.run(
+            [sys.executable, "-c", NAME_PROGRAM], capture_output=True, text=True, check=True
+        ).stdout
+        for _ in range(2)
+    ]
+    assert "huber" in outputs[0]
+    assert outputs[0] == outputs[1]
+    assert "0x" not in outputs[0]
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

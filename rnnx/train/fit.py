@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from os import PathLike
 from typing import Any
@@ -167,7 +168,7 @@ def _setup(model: Any, source: Any, held_out: Any, settings: Settings) -> dict[s
         "validation": None if held_out is None else held_out.describe(),
         "loss": _name(settings.objective.loss),
         "metrics": list(settings.objective.metrics),
-        "optimizer": repr(settings.optimizer),
+        "optimizer": _name(settings.optimizer),
         "schedule": _name(settings.schedule),
         "batch_size": settings.batch_size,
         "shuffle": settings.shuffle,
@@ -183,4 +184,5 @@ def _layers(model: Any) -> Any:
 
 def _name(function: Any) -> str:
     """Return what tells a function from others, the same in every process."""
-    return str(getattr(function, "__qualname__", None) or repr(function))
+    text = str(getattr(function, "__qualname__", None) or repr(function))
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", text)  # as of what functools.partial holds
