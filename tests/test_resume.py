@@ -177,7 +177,16 @@ def test_a_checkpoint_is_not_written_over(tmp_path: Path) -> None:
     assert (tmp_path / checkpoint.NAME).read_bytes() == before
 
 
-NAME_PROGRAM = """
+def test_a_first_step_that_fails_leaves_no_run(tmp_path: Path) -> None:
+    """Data that does not fit the loss, then data that does: there is nothing to go on from."""
+    model, options = problem("sequences")
+    x, y = options["data"]
+    with pytest.raises(TypeError, match="targets must have a dtype"):
+        fit(model, **options | {"data": (x, y + 0.5)}, checkpoint_dir=tmp_path)
+    assert len(fit(model, **options, checkpoint_dir=tmp_path)["loss"]) == 5
+
+
+NAMES = """
 from functools import partial
 from rnnx import losses, optim
 from rnnx.train.fit import _name
@@ -193,7 +202,7 @@ def test_functions_have_the_same_names_in_every_process() -> None:
     """Not the places in memory of what a partial or a schedule holds."""
     outputs = [
         subprocess.run(
-            [sys.executable, "-c", NAME_PROGRAM], capture_output=True, text=True, check=True
+            [sys.executable, "-c", NAMES], capture_output=True, text=True, check=True
         ).stdout
         for _ in range(2)
     ]

@@ -54,6 +54,10 @@ class Checkpoints:
         """Return whether there is a checkpoint."""
         return self.path.exists()
 
+    def begun(self) -> bool:
+        """Return whether there is a checkpoint with a step to lose."""
+        return self.exists() and bool(io.load(self.path, _KIND)[0]["step"] > 0)
+
     def save(self, run: Run) -> None:
         """Write the run as it stands, whose figures have been read."""
         bk, carry = run.model.backend, run.carry

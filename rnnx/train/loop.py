@@ -90,15 +90,15 @@ class Trainer:
         run = Run(self.model, carry, rng)
         if self.store is None:
             return run
-        if not self.store.exists():
-            self.store.save(run)  # a folder that cannot be written is found before the work
-        elif resume:
+        if resume and self.store.exists():
             self.store.restore(run)
-        else:
+        elif self.store.begun():
             raise ValueError(
                 f"there is a checkpoint already, {self.store.path}: give resume=True to go on from "
                 "it, or another checkpoint_dir"
             )
+        else:
+            self.store.save(run)  # a folder that cannot be written is found before the work
         return run
 
     def _extent(self, run: Run) -> tuple[int, int]:
