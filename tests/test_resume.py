@@ -16,7 +16,7 @@ from test_train import assert_same, classifier, fit, labelled, tagger
 import rnnx
 from rnnx import Backend, io, optim, train
 from rnnx.data import Stream
-from rnnx.train import checkpoint
+from rnnx.train import Run, checkpoint
 
 KILLS = 50
 
@@ -103,6 +103,22 @@ def test_patience_ends_a_resumed_run_at_the_same_epoch(tmp_path: Path) -> None:
     options |= {"epochs": 60, "patience": 3, "optimizer": optim.Adam(0.2)}
     assert_same(fit(again, **options, checkpoint_dir=tmp_path, resume=True), runs[0][1])
     assert_same_params(again, runs[0][0])
+
+
+@pytest.mark.parametrize("reason", ["patience", "callback"])
+def test_a_run_that_was_stopped_goes_on(reason: str, tmp_path: Path) -> None:
+    """With more patience, or without that callback: it is the run that was never stopped."""
+    options = problem("sequences")[1] | {"epochs": 12, "optimizer": optim.Adam(0.2)}
+    stop: dict[str, Any] = {"patience": 2} if reason == "patience" else {"callbacks": [Run.stop]}
+    whole, _ = problem("sequences")
+    expected = fit(whole, **options)
+    model, _ = problem("sequences")
+    history = fit(model, **options, **stop, checkpoint_dir=tmp_path)
+    assert history.stopped == reason
+    assert len(history["loss"]) < 12
+    fresh, _ = problem("sequences")
+    assert_same(fit(fresh, **options, checkpoint_dir=tmp_path, resume=True), expected)
+    assert_same_params(fresh, whole)
 
 
 PROGRAM = """
@@ -287,16 +303,16 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert_same_params(fresh, whole)
 
 
-def test_other_generators_are_kept_too(tmp_path: Path) -> None:
-    """A bit generator whose state is an array."""
+@pytest.mark.parametrize("seed", [np.random.Generator(np.random.MT19937(6)), 7])
+def test_other_generators_are_kept_too(seed: Any, tmp_path: Path) -> None:
+    """A bit generator whose state is an array; what is given on resuming need not be one."""
     runs = []
     for cut in (None, 2):
         model, options = problem("sequences")
         options |= {"seed": np.random.Generator(np.random.MT19937(5))}
         if cut:
             fit(model, **options | {"epochs": cut}, checkpoint_dir=tmp_path)
-            options |= {"seed": np.random.Generator(np.random.MT19937(6))}
-            options |= {"checkpoint_dir": tmp_path, "resume": True}
+            options |= {"seed": seed, "checkpoint_dir": tmp_path, "resume": True}
         runs.append(fit(model, **options))
     assert_same(*runs)
 

@@ -74,7 +74,6 @@ class Checkpoints:
             "seconds": run.clock(),
             "rng": _encoded(run.rng.bit_generator.state),
             "epoch_rng": _encoded(run.epoch_rng),
-            "stopped": run.history.stopped,
         }
         try:
             io.save(self.path, _KIND, header, arrays)
@@ -113,8 +112,7 @@ class Checkpoints:
         run.epoch, run.step = header["epoch"], header["step"]
         run.position, run.seconds = header["position"], header["seconds"]
         run.epoch_rng = _decoded(header["epoch_rng"])
-        run.rng.bit_generator.state = _decoded(header["rng"])
-        run.history.stopped = header["stopped"]
+        run.rng = _in_state(run.rng, _decoded(header["rng"]))
 
     def _compare(self, found: Mapping[str, Any]) -> None:
         """Raise where the checkpoint was made with another setup."""
@@ -151,6 +149,15 @@ def _unpacked(backend: Backend, path: str, like: Any, arrays: Mapping[str, Array
     if isinstance(like, dict):
         return {k: _unpacked(backend, f"{path}/{k}", part, arrays) for k, part in like.items()}
     return backend.asarray(arrays[path])
+
+
+def _in_state(rng: np.random.Generator, state: Any) -> np.random.Generator:
+    """Return the generator in this state; another, where the state is of another kind."""
+    kind = state["bit_generator"]
+    if rng.bit_generator.state["bit_generator"] != kind:
+        rng = np.random.Generator(getattr(np.random, kind)())
+    rng.bit_generator.state = state
+    return rng
 
 
 def _part(arrays: Mapping[str, np.ndarray], kind: str) -> dict[str, np.ndarray]:

@@ -90,8 +90,9 @@ def fit(
     checkpoint_every : int, optional
         Write it after every so many steps, too.
     resume : bool
-        Whether to go on from the checkpoint in `checkpoint_dir`, where there is one. On NumPy, the
-        resumed run equals an uninterrupted one bit for bit.
+        Whether to go on from the checkpoint in `checkpoint_dir`, where there is one: also of a run
+        that ended, for more epochs, with more patience, or where a callback stopped it. On NumPy,
+        the resumed run equals an uninterrupted one bit for bit.
     seed : None, int or numpy.random.Generator
         Of the order of the data and of dropout; a resumed run has that of its checkpoint.
 

@@ -92,6 +92,7 @@ class Trainer:
             return run
         if resume and self.store.exists():
             self.store.restore(run)
+            self._judge(run)
         elif self.store.begun():
             raise ValueError(
                 f"there is a checkpoint already, {self.store.path}: give resume=True to go on from "
@@ -176,7 +177,12 @@ class Trainer:
         bar.show(figures)
         for callback in self.callbacks:
             callback.epoch(run)
-        if settings.patience is not None and self._stale(run) >= settings.patience:
+        self._judge(run)
+
+    def _judge(self, run: Run) -> None:
+        """Stop where the validation loss has not got lower for as long as there is patience."""
+        patience = self.settings.patience
+        if patience is not None and run.epoch and self._stale(run) >= patience:
             run.history.stopped = "patience"
 
     def _stale(self, run: Run) -> int:
