@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -301,6 +301,48 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     history = fit(fresh, **options, checkpoint_dir=tmp_path / "run", resume=True)
     assert_same(history, expected)
     assert_same_params(fresh, whole)
+
+
+class Averaged(NamedTuple):
+    """A state of a user's optimizer: numbers of all kinds, in tuples, lists and dicts."""
+
+    step: int
+    count: Any
+    rest: list[Any]
+
+
+class Own:
+    """A user's optimizer, which takes its state at its word."""
+
+    learning_rate = 0.1
+
+    def __repr__(self) -> str:
+        return "Own()"
+
+    def init(self, params: Any) -> Averaged:
+        xp = next(iter(params.values())).__array_namespace__()
+        return Averaged(0, xp.asarray(0), [{k: 0.0 * w for k, w in params.items()}, 0.5])
+
+    def update(self, params: Any, grads: Any, state: Averaged, rate: float) -> Any:
+        assert type(state.step) is int
+        assert type(state.rest[1]) is float
+        assert "int" in str(state.count.dtype)
+        mean = {k: 0.5 * m + grads[k] for k, m in state.rest[0].items()}
+        new = {k: w - rate * mean[k] for k, w in params.items()}
+        return new, Averaged(state.step + 1, state.count + 1, [mean, state.rest[1] / 2])
+
+
+def test_an_optimizer_of_ones_own_is_resumed(tmp_path: Path) -> None:
+    """Its state comes back as what it was."""
+    runs = []
+    for cut in (None, 2):
+        model, options = problem("sequences")
+        options |= {"optimizer": Own()}
+        if cut:
+            fit(model, **options | {"epochs": cut}, checkpoint_dir=tmp_path)
+            options |= {"checkpoint_dir": tmp_path, "resume": True}
+        runs.append(fit(model, **options))
+    assert_same(*runs)
 
 
 @pytest.mark.parametrize("seed", [np.random.Generator(np.random.MT19937(6)), 7])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -134,6 +135,7 @@ def test_the_width_is_the_models(rng: np.random.Generator) -> None:
         ({"resume": True}, "need a checkpoint_dir"),
         ({"callbacks": [train.Callback]}, "callbacks must be"),
         ({"callbacks": [3]}, "callbacks must be"),
+        ({"callbacks": print}, "callbacks must be a list"),
         ({"schedule": lambda step: -1.0}, r"schedule\(0\) must be"),
         ({"seed": -1}, "seed must be"),
         ({"metrics": {"loss": metrics.accuracy}}, "names of their own, got 'loss'"),
@@ -147,6 +149,14 @@ def test_options_outside_their_ranges(
     """Each is named."""
     with pytest.raises((ValueError, TypeError), match=words):
         fit(classifier(), labelled(rng), **options)
+
+
+def test_a_log_that_cannot_be_opened(rng: np.random.Generator, tmp_path: Path) -> None:
+    """The reason, and not that there is no log to close."""
+    pytest.importorskip("tensorboardX", reason="needs tensorboardX")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="file"):
+        fit(classifier(), labelled(rng), callbacks=[train.TensorBoard(tmp_path / "file")])
 
 
 def test_simple_rnn_is_sent_to_the_layers(rng: np.random.Generator) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -96,8 +97,9 @@ class TensorBoard(Callback):
         self._writer.flush()
 
     def end(self, run: Run) -> None:
-        """Close the log."""
-        self._writer.close()
+        """Close the log, if it could be opened."""
+        if self._writer is not None:
+            self._writer.close()
 
 
 class Function(Callback):
@@ -119,6 +121,8 @@ def read(callbacks: Any) -> list[Callback]:
     TypeError
         For what is neither a `Callback` nor a function.
     """
+    if not isinstance(callbacks, Iterable):
+        raise TypeError(f"callbacks must be a list of them, got {callbacks!r}: put it in a list")
     found = []
     for callback in callbacks:
         if not isinstance(callback, Callback) and (

@@ -132,23 +132,26 @@ def _packed(backend: Backend, path: str, tree: Any) -> dict[str, np.ndarray]:
     """Return the arrays of a nested state by their paths."""
     if tree is None:
         return {}
-    if isinstance(tree, tuple):
+    if isinstance(tree, tuple | list):
         tree = {str(i): part for i, part in enumerate(tree)}
     if isinstance(tree, dict):
         parts = [_packed(backend, f"{path}/{name}", part) for name, part in tree.items()]
         return {name: array for part in parts for name, array in part.items()}
-    return {path: np.asarray(backend.to_numpy(tree))}
+    return {path: np.asarray(tree if isinstance(tree, int | float) else backend.to_numpy(tree))}
 
 
 def _unpacked(backend: Backend, path: str, like: Any, arrays: Mapping[str, Array]) -> Any:
     """Return a nested state of the structure of `like` from arrays by their paths."""
     if like is None:
         return None
-    if isinstance(like, tuple):
-        return tuple(_unpacked(backend, f"{path}/{i}", part, arrays) for i, part in enumerate(like))
+    if isinstance(like, tuple | list):
+        parts = [_unpacked(backend, f"{path}/{i}", part, arrays) for i, part in enumerate(like)]
+        return type(like)(*parts) if hasattr(like, "_fields") else type(like)(parts)
     if isinstance(like, dict):
         return {k: _unpacked(backend, f"{path}/{k}", part, arrays) for k, part in like.items()}
-    return backend.asarray(arrays[path])
+    if isinstance(like, int | float):
+        return type(like)(arrays[path].item())
+    return backend.asarray(arrays[path], dtype=arrays[path].dtype.name)
 
 
 def _in_state(rng: np.random.Generator, state: Any) -> np.random.Generator:
