@@ -45,7 +45,7 @@ __all__ = [
     "tbptt",
 ]
 
-_LAZY = ("data", "diagnostics", "estimators", "metrics", "plots", "train")
+_LAZY = ("characters", "data", "diagnostics", "estimators", "metrics", "plots", "train")
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -1,0 +1,5 @@
+"""A character model: it learns a text, says how likely another is, and writes more of it."""
+
+from rnnx.characters.model import CharacterModel
+
+__all__ = ["CharacterModel"]
