@@ -99,24 +99,24 @@ def load(path: str | PathLike[str], model: str) -> tuple[dict[str, Any], dict[st
     ValueError
         For a file that is truncated, not ours, of another model or of another version.
     """
-    content = Path(path).read_bytes()
-    try:
-        with zipfile.ZipFile(BytesIO(content)) as archive:
-            names = archive.namelist()
-            arrays = {name.removesuffix(".npy"): _read(archive, name) for name in names}
-        header = json.loads(arrays.pop(_HEADER).tobytes())
-        found, version = header.pop("model"), header.pop("version")
-    except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, RuntimeError,
-            zipfile.BadZipFile, zlib.error) as error:  # fmt: skip
-        raise damaged(path, error) from None
+    found, version, header, arrays = _content(path)
     if found != model:
         raise ValueError(f"expected the file of a {model}, got that of a {found}: {path}")
-    if version != VERSION:
-        raise ValueError(
-            f"expected file version {VERSION}, got {version}: read {path} with the version of "
-            "rnnx that wrote it"
-        )
+    _check(version, path)
     return header, arrays
+
+
+def read(path: str | PathLike[str]) -> tuple[str, dict[str, Any], dict[str, np.ndarray]]:
+    """Read a file that `save` wrote for whatever model; return also the name of its class.
+
+    Raises
+    ------
+    OSError, ValueError
+        As `load` does.
+    """
+    model, version, header, arrays = _content(path)
+    _check(version, path)
+    return model, header, arrays
 
 
 def damaged(path: str | PathLike[str], reason: object) -> ValueError:
@@ -131,3 +131,27 @@ def damaged(path: str | PathLike[str], reason: object) -> ValueError:
 def _read(archive: zipfile.ZipFile, name: str) -> np.ndarray:
     with archive.open(name) as member:
         return np.lib.format.read_array(member, allow_pickle=False)
+
+
+def _content(
+    path: str | PathLike[str],
+) -> tuple[str, Any, dict[str, Any], dict[str, np.ndarray]]:
+    """Return the class of model, the version, the header and the arrays of a file."""
+    content = Path(path).read_bytes()
+    try:
+        with zipfile.ZipFile(BytesIO(content)) as archive:
+            names = archive.namelist()
+            arrays = {name.removesuffix(".npy"): _read(archive, name) for name in names}
+        header = json.loads(arrays.pop(_HEADER).tobytes())
+        return header.pop("model"), header.pop("version"), header, arrays
+    except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, RuntimeError,
+            zipfile.BadZipFile, zlib.error) as error:  # fmt: skip
+        raise damaged(path, error) from None
+
+
+def _check(version: Any, path: str | PathLike[str]) -> None:
+    if version != VERSION:
+        raise ValueError(
+            f"expected file version {VERSION}, got {version}: read {path} with the version of "
+            "rnnx that wrote it"
+        )

@@ -96,6 +96,18 @@ def test_files_keep_everything(model: CharacterModel, tmp_path: Path) -> None:
         CharacterModel.load(tmp_path / "other.rnnx")
 
 
+def test_files_that_lack_something_are_refused(model: CharacterModel, tmp_path: Path) -> None:
+    """A parameter, the alphabet, the options: never completed at random."""
+    path = tmp_path / "model.rnnx"
+    model.save(path)
+    name, header, arrays = io.read(path)
+    for lost in ("1.weight_hh_l0", "characters", "options"):
+        fewer = [{k: v for k, v in part.items() if k != lost} for part in (header, arrays)]
+        io.save(path, name, *fewer)
+        with pytest.raises(ValueError, match="expected a model file of rnnx"):
+            CharacterModel.load(path)
+
+
 def test_a_generator_as_seed_is_not_kept(tmp_path: Path) -> None:
     """The file holds None in its place."""
     options = SMALL | {"epochs": 1, "seed": np.random.default_rng(0)}

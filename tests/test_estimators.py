@@ -20,7 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from rnnx import BackendUnavailable
+from rnnx import BackendUnavailable, io
 from rnnx.estimators import RNNClassifier, RNNForecaster, RNNRegressor
 from rnnx.optim import Adam
 
@@ -231,6 +231,23 @@ def test_files_and_pickles_keep_everything(kind: str, tmp_path: Path) -> None:
         np.testing.assert_allclose(other, expected, atol=1e-5)
     with pytest.raises(ValueError, match="expected the file of a RNN"):
         (RNNRegressor if kind == "classifier" else RNNClassifier).load(tmp_path / "model.rnnx")
+
+
+@pytest.mark.parametrize("kind", ["classifier", "regressor", "forecaster"])
+def test_files_that_lack_something_are_refused(kind: str, tmp_path: Path) -> None:
+    """A parameter, what was fitted, a part of the header: never completed at random."""
+    estimator, _ = fitted(kind)
+    path = tmp_path / "model.rnnx"
+    estimator.save(path)
+    model, header, arrays = io.read(path)
+    assert model == type(estimator).__name__
+    for lost in ("model/0.weight_hh_l0", "n_iter_", "_steps_in", "options", "fitted"):
+        fewer = {k: v for k, v in header.items() if k != lost}
+        if "fitted" in fewer:
+            fewer["fitted"] = {k: v for k, v in fewer["fitted"].items() if k != lost}
+        io.save(path, model, fewer, {k: v for k, v in arrays.items() if k != lost})
+        with pytest.raises(ValueError, match="expected a model file of rnnx"):
+            type(estimator).load(path)
 
 
 def test_a_clone_is_unfitted() -> None:

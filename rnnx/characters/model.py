@@ -159,9 +159,7 @@ class CharacterModel:
         return self
 
     def bits_per_character(self, text: str) -> float:
-        """Return the mean of -log₂ of the probability of each character given all before it.
-
-        Of all but the first, which has none before it.
+        """Return the mean of -log₂ p of each character but the first, given all before it.
 
         Raises
         ------
@@ -200,11 +198,10 @@ class CharacterModel:
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the fitted model to a file that `load` reads, without pickle; whole or not."""
-        model = self._fitted()
+        model, bk = self._fitted(), self._fitted().backend
         options = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _PLACE}
         if not isinstance(self.seed, int | None):
             options["seed"] = None  # a generator's state is not kept
-        bk = model.backend
         header = {"options": options, "dtype": bk.dtype_name, "characters": self.characters_}
         arrays = {name: bk.to_numpy(w) for name, w in model.params.items()}
         io.save(path, type(self).__name__, header, arrays)
@@ -226,11 +223,14 @@ class CharacterModel:
             Where there is no such file, or it is damaged or of another class.
         """
         header, arrays = io.load(path, cls.__name__)
-        place = target_backend(backend, device=device, dtype=dtype, own_dtype=header["dtype"])
-        model = cls(**header["options"], backend=place)
-        model.characters_, model.history_ = header["characters"], History()
-        model.model_ = network.build(model, len(model.characters_), np.random.default_rng(0))
-        model.model_.set_params(arrays)
+        own = header.get("dtype", "float32")
+        place = target_backend(backend, device=device, dtype=dtype, own_dtype=own)
+        try:
+            model = cls(**header["options"], backend=place)
+            model.characters_, model.history_ = header["characters"], History()
+            model.model_ = network.restored(model, len(model.characters_), arrays)
+        except (KeyError, TypeError, ValueError) as error:
+            raise io.damaged(path, error) from None
         return model
 
     def _fitted(self) -> Sequential:

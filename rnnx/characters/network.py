@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,15 @@ def build(options: Any, symbols: int, rng: np.random.Generator) -> Sequential:
     ]  # fmt: skip
     layers += [Dropout(dropout, **where)] if dropout else []
     return Sequential(*layers, Linear(o.hidden_size, symbols, seed=rng, **where))
+
+
+def restored(options: Any, symbols: int, params: Mapping[str, np.ndarray]) -> Sequential:
+    """Return the network of these parameters, which must be all of them."""
+    model = build(options, symbols, np.random.default_rng(0))
+    if params.keys() != model.params.keys():
+        raise ValueError(f"expected {list(model.params)}, got {list(params)}")
+    model.set_params(params)
+    return model
 
 
 def bits(logits: Array, targets: Array) -> tuple[Array, Array]:

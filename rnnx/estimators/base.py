@@ -205,5 +205,4 @@ class SequenceEstimator(BaseEstimator):
         OSError, ValueError
             Where there is no such file, or it is damaged or of another class.
         """
-        header, arrays = io.load(path, cls.__name__)
-        return saving.unpacked(cls, header, arrays, backend, device, dtype)
+        return saving.load(cls, cls._fitted, path, backend, device, dtype)

@@ -255,8 +255,7 @@ class RNNForecaster(BaseEstimator):
         dtype: str | None = None,
     ) -> Self:
         """Return the forecaster that `save` wrote, on any backend."""
-        header, arrays = io.load(path, cls.__name__)
-        return saving.unpacked(cls, header, arrays, backend, device, dtype)
+        return saving.load(cls, cls._fitted, path, backend, device, dtype)
 
     def _read(
         self, X: Any, exog: Any, *, reset: bool, ahead: bool = False

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from os import PathLike
 from typing import Any, TypeVar
 
 import numpy as np
 
-from rnnx.backend import Backend, get_backend
+from rnnx import io
+from rnnx.backend import Backend, target_backend
 
 Estimator = TypeVar("Estimator")
 _PLACE = ("backend", "device", "dtype")  # chosen anew where a file is loaded
@@ -64,31 +66,54 @@ def packed(estimator: Any, names: tuple[str, ...]) -> tuple[dict[str, Any], dict
     return json.loads(json.dumps(header)), arrays
 
 
-def unpacked(
+def load(
     cls: Callable[..., Estimator],
-    header: Mapping[str, Any],
-    arrays: Mapping[str, np.ndarray],
+    names: tuple[str, ...],
+    path: str | PathLike[str],
     backend: str | Backend,
     device: Any,
     dtype: str | None,
 ) -> Estimator:
-    """Return the estimator that `packed` described, on a backend; its own dtype by default."""
-    if dtype is None and not isinstance(backend, Backend):
-        dtype = header["dtype"]
-    place = get_backend(backend, device=device, dtype=dtype)
+    """Return the estimator in a file that holds what `packed` returned; its own dtype by default.
+
+    Raises
+    ------
+    OSError, ValueError
+        Where there is no such file, or it is damaged, lacks something, or is of another class.
+    """
+    header, arrays = io.load(path, cls.__name__)
+    own = header.get("dtype", "float32")
+    place = target_backend(backend, device=device, dtype=dtype, own_dtype=own)
+    try:
+        return _unpacked(cls, names, header, arrays, place)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise io.damaged(path, error) from None
+
+
+def _unpacked(
+    cls: Callable[..., Estimator],
+    names: tuple[str, ...],
+    header: Mapping[str, Any],
+    arrays: Mapping[str, np.ndarray],
+    place: Backend,
+) -> Estimator:
+    """Return the estimator that `packed` described, on a backend."""
     estimator: Any = cls(**header["options"], backend=place)
-    for name, value in header["fitted"].items():
-        setattr(estimator, name, value)
-    for path, array in arrays.items():
-        kind, _, name = path.partition("/")
-        if kind == "fitted":
-            setattr(estimator, name, array)
+    fitted = header["fitted"] | _part(arrays, "fitted")
+    for name in names:
+        setattr(estimator, name, fitted[name])
     estimator._rebuild()
-    estimator.model_.set_params(
-        {k.removeprefix("model/"): w for k, w in arrays.items() if k.startswith("model/")}
-    )
+    params = _part(arrays, "model")
+    if params.keys() != estimator.model_.params.keys():
+        raise ValueError(f"expected {list(estimator.model_.params)}, got {list(params)}")
+    estimator.model_.set_params(params)
     restored: Estimator = estimator
     return restored
+
+
+def _part(arrays: Mapping[str, np.ndarray], kind: str) -> dict[str, np.ndarray]:
+    start = f"{kind}/"
+    return {k.removeprefix(start): v for k, v in arrays.items() if k.startswith(start)}
 
 
 def _plain(name: str, value: np.ndarray) -> np.ndarray:
