@@ -77,8 +77,10 @@ def replacing(path: str | PathLike[str], mode: str, **options: Any) -> Iterator[
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, target)
-    except BaseException:
+    except BaseException as error:
         part.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename == str(part):
+            error.filename = str(path)  # the name that the caller knows
         raise
 
 

@@ -137,5 +137,7 @@ def test_a_failed_save_leaves_the_old_file(saved: Path, monkeypatch: pytest.Monk
         SimpleRNN(3, 4, 2).save(saved)
     assert saved.read_bytes() == before
     assert list(saved.parent.iterdir()) == [saved]
-    with pytest.raises(FileNotFoundError):
-        SimpleRNN(3, 4, 2).save(saved.parent / "no folder" / "model.rnnx")
+    missing = saved.parent / "no folder" / "model.rnnx"
+    with pytest.raises(FileNotFoundError) as caught:
+        SimpleRNN(3, 4, 2).save(missing)
+    assert caught.value.filename == str(missing)
