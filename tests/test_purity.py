@@ -90,6 +90,7 @@ ALLOWED = {  # room -> the rooms it may import, beside `backend` and itself
     "metrics": set(),
     "data": {"validate"},
     "train": {"data", "io", "optim", "plots", "validate"},
+    "cli": {"_version", "io", "plots"},
     "characters": {"data", "io", "layers", "losses", "optim", "train", "validate"},
     "estimators": {"data", "io", "layers", "losses", "metrics", "optim", "train", "validate"},
     "optim": {"validate"},

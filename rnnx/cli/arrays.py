@@ -1,0 +1,79 @@
+"""NPY and NPZ files, without pickle; every error says in which file and where."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ENDINGS = (".npy", ".npz")
+
+
+def are(paths: Sequence[Path]) -> bool:
+    """Return whether files are of arrays; several of them, or some of them, are refused."""
+    some = [path for path in paths if path.suffix.lower() in ENDINGS]
+    if some and len(paths) > 1:
+        raise ValueError(f"expected one file of arrays, or CSV files, got {some[0]} and others")
+    return bool(some)
+
+
+def read(path: Path) -> dict[str, np.ndarray]:
+    """Return the arrays of a file by name; that of an NPY file is X.
+
+    Raises
+    ------
+    OSError, ValueError
+        For a file that cannot be read, is damaged, or holds Python objects.
+    """
+    try:
+        with open(path, "rb") as file:
+            loaded: Any = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                return {"X": loaded}
+            return {name: loaded[name] for name in loaded.files}
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} must be a file of NumPy arrays without pickle: {error}") from None
+
+
+def numbers(path: Path, name: str, arrays: dict[str, np.ndarray], axes: Sequence[int]) -> Any:
+    """Return an array of finite numbers in float64, with one of these numbers of axes."""
+    if name not in arrays:
+        raise ValueError(f"{path} must hold an array {name}, got {', '.join(arrays) or 'none'}")
+    array = arrays[name]
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"{name} in {path} must hold real numbers, got dtype {array.dtype}")
+    if array.ndim not in axes or 0 in array.shape:
+        known = " or ".join(map(str, axes))
+        raise ValueError(
+            f"{name} in {path} must have {known} axes, none of them empty, got shape {array.shape}"
+        )
+    return array.astype("float64")
+
+
+def check_finite(path: Path, name: str, values: np.ndarray, at: str = "") -> None:
+    """Raise where a number is not finite; `at` begins its index."""
+    bad = np.argwhere(~np.isfinite(values))
+    if len(bad):
+        value = values[tuple(bad[0])]
+        index = ", ".join([at] * bool(at) + [str(i) for i in bad[0]])
+        raise ValueError(f"{name}[{index}] in {path} must be a finite number, got {value}")
+
+
+def read_lengths(path: Path, arrays: dict[str, np.ndarray], shape: Sequence[int]) -> Any:
+    """Return the steps of each sequence that are not padding, or None."""
+    if "lengths" not in arrays:
+        return None
+    lengths, (n, T) = arrays["lengths"], shape[:2]
+    if lengths.shape != (n,) or lengths.dtype.kind not in "iu":
+        raise ValueError(
+            f"lengths in {path} must be {n} integers, one for each sequence of X, got "
+            f"{lengths.dtype} of shape {lengths.shape}"
+        )
+    if lengths.min() < 1 or lengths.max() > T:
+        raise ValueError(
+            f"lengths in {path} must be between 1 and {T}, got {lengths.min()} to {lengths.max()}"
+        )
+    return lengths

@@ -1,0 +1,95 @@
+"""Options of the command from the signature and the docstring of a class: one place of truth."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+NAMES = {"num_layers": "layers", "random_state": "seed"}  # parameter -> option, where they differ
+WORDS = {  # of what a docstring says for people who write Python
+    "backend": "numpy, cupy, torch, jax, array_api_strict, or auto: cupy where it has a GPU",
+    "device": "index or name of a device, as in 1 or cuda:1",
+    "dtype": "float32 or float64",
+    "seed": "of all that is drawn: one seed, one result",
+}
+
+
+def add(group: Any, cls: Any, skipped: Iterable[str], docs: Iterable[Any] = ()) -> None:
+    """Add an option for each parameter of a class.
+
+    Parameters
+    ----------
+    group : argument group
+        Where to add them.
+    cls : type
+        Its signature has the names, types and defaults, its docstring the help.
+    skipped : iterable of str
+        Parameters that are no options.
+    docs : iterable of type
+        Classes whose docstrings are read where that of `cls` refers to them.
+    """
+    texts: dict[str, tuple[str, str]] = {}
+    for owner in (cls, *docs):
+        texts = described(owner) | texts
+    for parameter in inspect.signature(cls).parameters.values():
+        if parameter.name in skipped:
+            continue
+        name = NAMES.get(parameter.name, parameter.name)
+        kind, text = texts.get(parameter.name, ("", ""))
+        text = WORDS.get(name, text).replace("`", "").replace("%", "%%")
+        flag, annotation = f"--{name.replace('_', '-')}", str(parameter.annotation)
+        if annotation == "bool":
+            group.add_argument(flag, dest=parameter.name, action="store_true", help=text)
+            continue
+        if parameter.default is not None:
+            text = f"{text.rstrip('.')} (default: {parameter.default})"
+        choices = re.findall(r'"(\w+)"', kind) + ["none"] * kind.endswith("None")
+        read = reader(parameter.name, annotation)
+        metavar = {"int": "N", "float": "X"}.get(read.__name__, "NAME")
+        group.add_argument(
+            flag, dest=parameter.name, type=read, default=parameter.default, help=text,
+            metavar="|".join(choices) if len(choices) > 1 else metavar,
+        )  # fmt: skip
+
+
+def values(cls: Any, options: argparse.Namespace) -> dict[str, Any]:
+    """Return the arguments for a class among the options that were read."""
+    names = inspect.signature(cls).parameters
+    return {name: getattr(options, name) for name in names if hasattr(options, name)}
+
+
+def described(cls: Any) -> dict[str, tuple[str, str]]:
+    """Return the type and the text that a numpydoc docstring has for each parameter of its own."""
+    document = inspect.getdoc(cls) or ""
+    section = re.search(r"^Parameters\n-+\n(.*?)(?=^\w+\n---|\Z)", document, re.MULTILINE | re.S)
+    entries = re.findall(r"^(\w+) : (.+)\n((?:    .+\n?)+)", section[1] if section else "", re.M)
+    return {name: (kind, " ".join(text.split())) for name, kind, text in entries}
+
+
+def reader(name: str, annotation: str) -> Callable[[str], Any]:
+    """Return what turns the text of an option into a value of an annotated type."""
+    if name in ("seed", "random_state"):
+        annotation = "int"
+    types: dict[str, Callable[[str], Any]] = {"int": int, "float": float, "Any": _number_or_name}
+    read = types.get(annotation.removesuffix(" | None"), str)
+
+    def convert(text: str) -> Any:
+        return None if annotation.endswith("None") and text.lower() == "none" else read(text)
+
+    convert.__name__ = read.__name__  # argparse says "invalid int value"
+    return convert
+
+
+def names(text: str) -> list[str]:
+    """Return names that stand between commas."""
+    found = [name.strip() for name in text.split(",")]
+    if not all(found) or len(set(found)) < len(found):
+        raise argparse.ArgumentTypeError(f"expected names between commas, each once, got {text!r}")
+    return found
+
+
+def _number_or_name(text: str) -> int | str:
+    return int(text) if text.isdecimal() else text

@@ -1,0 +1,128 @@
+"""The results folder of a training: written whole, never over another model."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+MODEL, SUMMARY, CHECKPOINT = "model.rnnx", "summary.json", "checkpoint.npz"
+NAMES = (MODEL, "history.csv", SUMMARY, "learning_curves.png", "forecast.png")  # all that there are
+
+
+class Results:
+    """A folder to write results in.
+
+    Parameters
+    ----------
+    path : Path
+        The folder; made where it is missing.
+    force, resume : bool
+        Whether to replace what is in it, or to go on with a training that was interrupted.
+
+    Raises
+    ------
+    FileExistsError
+        Where there is a model or a checkpoint already.
+    ValueError
+        For both `force` and `resume`.
+    """
+
+    def __init__(self, path: Path, *, force: bool, resume: bool) -> None:
+        if force and resume:
+            raise ValueError("--force begins anew, --resume goes on: give one of them")
+        if path.exists() and not path.is_dir():
+            raise FileExistsError(f"--out must be a folder, or the name of a new one, got {path}")
+        if (path / MODEL).exists() and not force:
+            raise FileExistsError(
+                f"there is a model in {path} already: give --force to replace it, or another --out"
+            )
+        if (path / CHECKPOINT).exists() and not force and not resume:
+            raise FileExistsError(
+                f"there is an interrupted training in {path}: give --resume to go on, or --force "
+                "to begin anew"
+            )
+        self.path, self.force = path, force
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Make the folder, and take it away again where nothing came to be in it."""
+        made = not self.path.exists()
+        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            with tempfile.TemporaryDirectory(dir=self.path):  # found out now, not after the work
+                pass
+            if self.force:
+                (self.path / CHECKPOINT).unlink(missing_ok=True)
+            yield
+        except BaseException:
+            if made and not any(self.path.iterdir()):
+                self.path.rmdir()
+            raise
+
+    def write(self, files: Mapping[str, Callable[[Path], None]]) -> None:
+        """Write files by the functions that write each; all, or on an error none."""
+        with tempfile.TemporaryDirectory(prefix=".rnnx-", dir=self.path) as part:
+            for name, write in files.items():
+                write(Path(part) / name)
+            for name in files:
+                os.replace(Path(part) / name, self.path / name)
+        for name in {*NAMES, CHECKPOINT} - {*files}:  # of another training
+            (self.path / name).unlink(missing_ok=True)
+
+
+def pictures(drawings: Mapping[str, Callable[[Any], None]]) -> dict[str, Callable[[Path], None]]:
+    """Return the functions that write pictures; none, with a note, where Matplotlib is missing."""
+    if importlib.util.find_spec("matplotlib") is None:
+        print("rnnx: note: no pictures without Matplotlib: pip install 'rnnx[plots]'",
+              file=sys.stderr)  # fmt: skip
+        return {}
+    return {name: _painter(draw) for name, draw in drawings.items()}
+
+
+def dump(summary: Mapping[str, Any]) -> Callable[[Path], None]:
+    """Return the function that writes a summary."""
+
+    def write(path: Path) -> None:
+        path.write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    return write
+
+
+def find(path: Path) -> tuple[Path, dict[str, Any]]:
+    """Return the model file that a path names, itself or its folder, and the summary beside it.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        Where there is no model; where the summary is no JSON.
+    """
+    if path.is_dir():
+        path = path / MODEL
+    if not path.exists():
+        raise FileNotFoundError(f"there is no model {path}: give a results folder or a model file")
+    beside = path.with_name(SUMMARY)
+    if path.name != MODEL or not beside.exists():
+        return path, {}
+    try:
+        found: dict[str, Any] = json.loads(beside.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{beside} must be what `rnnx train` wrote, got {error}") from None
+    return path, found
+
+
+def _painter(draw: Callable[[Any], None]) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        from matplotlib.figure import Figure  # without pyplot: no window, no display
+
+        figure = Figure(figsize=(7, 4.5), layout="constrained")
+        draw(figure.subplots())
+        figure.savefig(path, dpi=150)
+
+    return write
