@@ -250,6 +250,47 @@ def test_files_that_lack_something_are_refused(kind: str, tmp_path: Path) -> Non
             type(estimator).load(path)
 
 
+@pytest.mark.parametrize("kind", ["classifier", "regressor", "forecaster"])
+def test_what_is_set_later_is_of_the_next_fit(kind: str, tmp_path: Path) -> None:
+    """Options that shape a model are those that it was fitted with, also in its file."""
+    estimator, X = fitted(kind)
+    expected = estimator.predict(X)
+    later = {"hidden_size": 99, "cell": "rnn", "num_layers": 2}
+    if kind == "forecaster":
+        later |= {"horizon": 9, "season": 7, "scale": None}
+    else:
+        later |= {"per_step": True, "bidirectional": True, "pool": "max"}
+    estimator.set_params(**later)
+    np.testing.assert_array_equal(estimator.predict(X), expected)
+    estimator.save(tmp_path / "model.rnnx")
+    loaded = type(estimator).load(tmp_path / "model.rnnx")
+    np.testing.assert_array_equal(loaded.predict(X), expected)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(estimator)).predict(X), expected)
+
+
+def test_options_that_a_search_found_can_be_saved(tmp_path: Path) -> None:
+    """NumPy's scalars, as of np.arange and np.linspace."""
+    X, y = ragged()
+    options = {"hidden_size": np.int64(4), "learning_rate": np.float32(0.5), "dropout": 0.0,
+               "bidirectional": np.bool_(True), "random_state": np.int32(3)}  # fmt: skip
+    classifier = RNNClassifier(epochs=1, **options).fit(X, y)
+    classifier.save(tmp_path / "model.rnnx")
+    loaded = RNNClassifier.load(tmp_path / "model.rnnx")
+    assert {name: getattr(loaded, name) for name in options} == options
+    np.testing.assert_array_equal(loaded.predict(X), classifier.predict(X))
+
+
+def test_the_names_of_columns_are_in_the_file(tmp_path: Path) -> None:
+    """A loaded estimator knows another table, as the one that was saved does."""
+    pandas = pytest.importorskip("pandas", reason="needs pandas")
+    table = pandas.DataFrame(X3[:, :, 0], columns=list("abcde"))
+    RNNClassifier(**SMALL).fit(table, Y3).save(tmp_path / "model.rnnx")
+    loaded = RNNClassifier.load(tmp_path / "model.rnnx")
+    assert loaded.predict(table).shape == (6,)
+    with pytest.raises(ValueError, match="feature names"):
+        loaded.predict(table.rename(columns={"a": "z"}))
+
+
 def test_a_clone_is_unfitted() -> None:
     """With the same options."""
     estimator, X = fitted("classifier")

@@ -25,6 +25,7 @@ class SequenceEstimator(BaseEstimator):
     _outputs: Callable[[], int]  # of the model
     _loss_function: Callable[[], Any]
     _metrics: Callable[[], dict[str, Any]]
+    _options: dict[str, Any]  # those that the model was made with
     _fitted: tuple[str, ...] = ("n_features_in_", "n_iter_", "_steps_in", "mean_", "scale_")
 
     def __init__(
@@ -103,6 +104,7 @@ class SequenceEstimator(BaseEstimator):
             Where the loss or a gradient is no longer finite.
         """
         with saving.unchanged_on_error(self):
+            self._options = self.get_params(deep=False)
             rows = inputs.read_sequences(self, X, reset=True)
             targets = self._read_targets(rows, y, reset=True)
             weights = inputs.read_weights(sample_weight, rows)
@@ -130,6 +132,8 @@ class SequenceEstimator(BaseEstimator):
     def _continue(self, X: Any, y: Any, sample_weight: Any, first: bool) -> Self:
         """Train for one epoch more, from new weights at first."""
         with saving.unchanged_on_error(self):
+            if first:
+                self._options = self.get_params(deep=False)
             rows = inputs.read_sequences(self, X, reset=first)
             targets = self._read_targets(rows, y, reset=first)
             weights = inputs.read_weights(sample_weight, rows)
@@ -145,7 +149,7 @@ class SequenceEstimator(BaseEstimator):
             y = inputs.chosen(targets, of)
             return Sequences(
                 inputs.time_major(inputs.chosen(rows, of)),
-                inputs.time_major(y) if self.per_step else y,
+                inputs.time_major(y) if self._options["per_step"] else y,
                 weights=None if weights is None else weights[of],
             )
 
@@ -175,10 +179,12 @@ class SequenceEstimator(BaseEstimator):
         rows = inputs.read_sequences(self, X, reset=False)
         x = inputs.standardized(rows, self.mean_, self.scale_)
         y = predict(self.model_, inputs.time_major(x))
-        return inputs.time_major(y) if self.per_step else y
+        return inputs.time_major(y) if self._options["per_step"] else y
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the fitted estimator to a file that `load` reads, without pickle.
+
+        The options are those that it was fitted with, whatever was set since.
 
         Raises
         ------

@@ -146,7 +146,7 @@ class RNNClassifier(ClassifierMixin, SequenceEstimator):
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the accuracy: the share of sequences, or of steps, whose label is predicted."""
         predicted = self.predict(X)
-        if not self.per_step:
+        if not self._options["per_step"]:
             return float(accuracy_score(y, predicted, sample_weight=sample_weight))
         found = np.concatenate([np.ravel(row) for row in predicted])
         labels = np.concatenate([np.ravel(row) for row in y])
@@ -158,7 +158,7 @@ class RNNClassifier(ClassifierMixin, SequenceEstimator):
         """Return the labels' numbers."""
         if y is None:
             raise ValueError("requires y to be passed, but the target y is None")
-        if self.per_step:
+        if self._options["per_step"]:
             labels: Any = inputs.read_steps("y", y, rows)
             flat = np.concatenate([np.ravel(row) for row in labels])
         else:

@@ -240,7 +240,10 @@ class RNNForecaster(BaseEstimator):
         return float(r2_score(np.ravel(truth), np.ravel(self._forecast(past, outside))))
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the fitted forecaster to a file that `load` reads, without pickle."""
+        """Write the fitted forecaster to a file that `load` reads, without pickle.
+
+        The options are those that it was fitted with, whatever was set since.
+        """
         check_is_fitted(self, "model_")
         header, arrays = saving.packed(self, self._fitted)
         io.save(path, type(self).__name__, header, arrays)
@@ -264,7 +267,7 @@ class RNNForecaster(BaseEstimator):
         single = not inputs.is_list(X) and np.ndim(X) == 1
         rows = np.asarray(X)[None] if single else X
         series = list(inputs.read_sequences(self, rows, reset=reset, any_length=True))
-        more = validate.size("horizon", self.horizon) if ahead else 0
+        more = int(self._options["horizon"]) if ahead else 0
         return series, self._read_exog(exog, series, single, more, reset)
 
     def _read_exog(
@@ -297,10 +300,11 @@ class RNNForecaster(BaseEstimator):
         return found
 
     def _shape(self) -> Shape:
-        return Shape(self.window_, int(self.horizon), int(self.season))
+        return Shape(self.window_, int(self._options["horizon"]), int(self._options["season"]))
 
     def _start(self, series: list[np.ndarray], outside: list[np.ndarray]) -> None:
         """Choose the window, learn the scaling, and make a new model."""
+        self._options = self.get_params(deep=False)
         horizon, season = (validate.size(k, getattr(self, k)) for k in ("horizon", "season"))
         if self.scale is not None:
             validate.one_of("scale", self.scale, SCALES)
@@ -337,7 +341,8 @@ class RNNForecaster(BaseEstimator):
                 )
 
     def _scaling(self) -> Scaling:
-        return Scaling(self.scale, self._mean, self._scale, self._exog_mean, self._exog_scale)
+        kind = self._options["scale"]
+        return Scaling(kind, self._mean, self._scale, self._exog_mean, self._exog_scale)
 
     def _train(self, series: list[np.ndarray], outside: list[np.ndarray], epochs: int) -> Self:
         shape = self._shape()

@@ -140,7 +140,7 @@ class RNNRegressor(RegressorMixin, SequenceEstimator):
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return R², of all steps with `per_step`; 1 is perfect, 0 that of the mean."""
         predicted = self.predict(X)
-        if not self.per_step:
+        if not self._options["per_step"]:
             return float(r2_score(y, predicted, sample_weight=sample_weight))
         if sample_weight is not None:
             sample_weight = np.repeat(sample_weight, inputs.lengths_of(predicted))
@@ -151,7 +151,7 @@ class RNNRegressor(RegressorMixin, SequenceEstimator):
         """Return the standardized targets, K of them a sequence or a step."""
         if y is None:
             raise ValueError("requires y to be passed, but the target y is None")
-        if self.per_step:
+        if self._options["per_step"]:
             values: Any = inputs.read_steps("y", y, rows)
             flat = check_array(
                 np.concatenate([np.asarray(row) for row in values])
@@ -172,7 +172,7 @@ class RNNRegressor(RegressorMixin, SequenceEstimator):
             raise ValueError(f"y must have targets of shape {self._target_shape}, got {shape}")
         if isinstance(values, list):
             return [self._scaled(row, 1) for row in values]
-        return self._scaled(values, 2 if self.per_step else 1)
+        return self._scaled(values, 2 if self._options["per_step"] else 1)
 
     def _scaled(self, y: np.ndarray, lead: int) -> np.ndarray:
         """Return standardized targets (..., K), behind `lead` axes."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from numbers import Integral
 from os import PathLike
 from typing import Any, TypeVar
 
@@ -42,7 +43,7 @@ def packed(estimator: Any, names: tuple[str, ...]) -> tuple[dict[str, Any], dict
     Parameters
     ----------
     estimator : object
-        With `get_params` and a `model_`.
+        With a `model_`, and the `_options` that it was made with.
     names : tuple of str
         The fitted attributes to keep: numbers, strings, None, arrays.
 
@@ -52,18 +53,20 @@ def packed(estimator: Any, names: tuple[str, ...]) -> tuple[dict[str, Any], dict
         For classes that are neither numbers nor strings.
     """
     model = estimator.model_
-    options = {k: v for k, v in estimator.get_params(deep=False).items() if k not in _PLACE}
-    if not isinstance(options.get("random_state"), int | None):
+    options = {k: v for k, v in estimator._options.items() if k not in _PLACE}
+    if not isinstance(options.get("random_state"), Integral | None):
         options["random_state"] = None  # a generator's state is not kept
     header: dict[str, Any] = {"options": options, "dtype": model.backend.dtype_name, "fitted": {}}
     arrays = {f"model/{k}": model.backend.to_numpy(w) for k, w in model.params.items()}
+    if hasattr(estimator, "feature_names_in_"):
+        names = (*names, "feature_names_in_")
     for name in names:
         value = getattr(estimator, name)
         if isinstance(value, np.ndarray):
             arrays[f"fitted/{name}"] = _plain(name, value)
         else:
-            header["fitted"][name] = value.item() if isinstance(value, np.generic) else value
-    return json.loads(json.dumps(header)), arrays
+            header["fitted"][name] = value
+    return json.loads(json.dumps(header, default=np.generic.item)), arrays  # np.int64(8) is 8
 
 
 def load(
@@ -99,9 +102,12 @@ def _unpacked(
 ) -> Estimator:
     """Return the estimator that `packed` described, on a backend."""
     estimator: Any = cls(**header["options"], backend=place)
+    estimator._options = estimator.get_params(deep=False)
     fitted = header["fitted"] | _part(arrays, "fitted")
     for name in names:
         setattr(estimator, name, fitted[name])
+    if "feature_names_in_" in fitted:
+        estimator.feature_names_in_ = fitted["feature_names_in_"].astype(object)
     estimator._rebuild()
     params = _part(arrays, "model")
     if params.keys() != estimator.model_.params.keys():
