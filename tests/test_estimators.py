@@ -20,7 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from rnnx import BackendUnavailable, io
+from rnnx import Backend, BackendUnavailable, io
 from rnnx.estimators import RNNClassifier, RNNForecaster, RNNRegressor
 from rnnx.optim import Adam
 
@@ -200,6 +200,42 @@ def test_estimators_on_every_backend(place: str) -> None:
     f = [RNNForecaster(3, **SMALL | {"epochs": 2}, backend=b).fit(series).predict(series)
          for b in (backend, "numpy")]  # fmt: skip
     np.testing.assert_allclose(f[0], f[1], atol=1e-4)
+
+
+def test_data_on_the_device(bk: Backend) -> None:
+    """X, y, weights and exogenous values: what the same numbers on the host give."""
+    rng = np.random.default_rng(0)
+    X, values, weights = rng.standard_normal((12, 5, 2)), rng.standard_normal(12), np.ones(12)
+    labels, series = (values > 0).astype("int64"), rng.standard_normal((2, 60))
+    options = SMALL | {"epochs": 1, "hidden_size": 4}
+
+    def put(a: np.ndarray) -> Any:
+        return bk.asarray(a, dtype="int32" if a.dtype.kind == "i" else None)
+
+    for kind, y in ((RNNClassifier, labels), (RNNRegressor, values)):
+        found = []
+        for place in (put, lambda a: np.asarray(bk.to_numpy(put(a)))):
+            one = kind(**options, backend=bk)
+            one.fit([place(row) for row in X], place(y), sample_weight=place(weights))
+            one.fit(place(X), place(y), sample_weight=place(weights))
+            found.append([one.predict(place(X)), one.score(place(X), place(y))])
+        np.testing.assert_array_equal(found[0][0], found[1][0])
+        assert found[0][1] == found[1][1]
+    forecaster = RNNForecaster(3, **options, backend=bk).fit(put(series), exog=put(series))
+    ahead = np.concatenate([series, series[:, :3]], axis=1)
+    assert forecaster.predict(put(series), exog=put(ahead)).shape == (2, 3)
+    assert np.isfinite(forecaster.score(put(series), exog=put(series)))
+
+
+def test_a_table_of_exogenous_values() -> None:
+    """A data frame, a row for each series, is the array that it holds."""
+    pandas = pytest.importorskip("pandas", reason="needs pandas")
+    series = np.random.default_rng(0).standard_normal((2, 60))
+    forecasts = [
+        RNNForecaster(3, **SMALL).fit(series, exog=exog).predict(series[:, 3:], exog=exog)
+        for exog in (series, pandas.DataFrame(series))
+    ]
+    np.testing.assert_array_equal(*forecasts)
 
 
 def fitted(kind: str) -> tuple[Any, Any]:
@@ -484,6 +520,9 @@ def test_exogenous_values_are_used() -> None:
     ):
         with pytest.raises(ValueError, match=words):
             forecaster.predict(series[:-4], exog=wrong)
+    uneven = [exog[:-4], np.ones((296, 2))]
+    with pytest.raises(ValueError, match=r"1 values a step, like exog\[0\], got 2 in exog\[1\]"):
+        blind.fit([series[:-4], series[:-4]], exog=uneven)
     with pytest.raises(ValueError, match="got 1"):
         blind.predict(series[:-4], exog=exog)
 

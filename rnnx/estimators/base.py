@@ -107,7 +107,7 @@ class SequenceEstimator(BaseEstimator):
             self._options = self.get_params(deep=False)
             rows = inputs.read_sequences(self, X, reset=True)
             targets = self._read_targets(rows, y, reset=True)
-            weights = inputs.read_weights(sample_weight, rows)
+            weights = inputs.read_weights(self, sample_weight, rows)
             epochs = validate.size("epochs", self.epochs)
             self._start(rows)
             return self._train(rows, targets, weights, epochs)
@@ -136,7 +136,7 @@ class SequenceEstimator(BaseEstimator):
                 self._options = self.get_params(deep=False)
             rows = inputs.read_sequences(self, X, reset=first)
             targets = self._read_targets(rows, y, reset=first)
-            weights = inputs.read_weights(sample_weight, rows)
+            weights = inputs.read_weights(self, sample_weight, rows)
             if first:
                 self._start(rows)
             return self._train(rows, targets, weights, 1)

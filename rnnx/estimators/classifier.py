@@ -145,7 +145,7 @@ class RNNClassifier(ClassifierMixin, SequenceEstimator):
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the accuracy: the share of sequences, or of steps, whose label is predicted."""
-        predicted = self.predict(X)
+        predicted, y = self.predict(X), inputs.on_host(self, y)
         if not self._options["per_step"]:
             return float(accuracy_score(y, predicted, sample_weight=sample_weight))
         found = np.concatenate([np.ravel(row) for row in predicted])
@@ -158,6 +158,7 @@ class RNNClassifier(ClassifierMixin, SequenceEstimator):
         """Return the labels' numbers."""
         if y is None:
             raise ValueError("requires y to be passed, but the target y is None")
+        y = inputs.on_host(self, y)
         if self._options["per_step"]:
             labels: Any = inputs.read_steps("y", y, rows)
             flat = np.concatenate([np.ravel(row) for row in labels])

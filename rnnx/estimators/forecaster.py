@@ -230,7 +230,7 @@ class RNNForecaster(BaseEstimator):
         """
         check_is_fitted(self, "model_")
         if y is not None:
-            predicted = self.predict(X, exog=exog)
+            predicted, y = self.predict(X, exog=exog), inputs.on_host(self, y)
             return float(r2_score(np.ravel(y), np.ravel(predicted)))
         series, outside = self._read(X, exog, reset=False)
         shape = self._shape()
@@ -264,6 +264,7 @@ class RNNForecaster(BaseEstimator):
         self, X: Any, exog: Any, *, reset: bool, ahead: bool = False
     ) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Return the series (T_i, F) and their exogenous values; of the horizon too, if `ahead`."""
+        X, exog = inputs.on_host(self, X), inputs.on_host(self, exog)
         single = not inputs.is_list(X) and np.ndim(X) == 1
         rows = np.asarray(X)[None] if single else X
         series = list(inputs.read_sequences(self, rows, reset=reset, any_length=True))
@@ -273,15 +274,15 @@ class RNNForecaster(BaseEstimator):
     def _read_exog(
         self, exog: Any, series: list[np.ndarray], single: bool, more: int, reset: bool
     ) -> list[np.ndarray]:
-        expected = 0 if reset else len(self._exog_mean)
+        expected = None if reset else len(self._exog_mean)
         if exog is None:
             if expected:
                 raise ValueError(f"exog must have {expected} values a step, as in fit, got none")
             return [np.zeros((len(row) + more, 0)) for row in series]
-        given = [exog] if single else list(exog)
+        given = [exog] if single else list(np.asarray(exog) if hasattr(exog, "iloc") else exog)
         if len(given) != len(series):
             raise ValueError(f"exog must be of {len(series)} series like X, got {len(given)}")
-        found = []
+        found: list[np.ndarray] = []
         for i, (row, values) in enumerate(zip(series, given, strict=True)):
             array = np.asarray(values, dtype="float64")
             array = array[:, None] if array.ndim == 1 else array
@@ -292,9 +293,11 @@ class RNNForecaster(BaseEstimator):
                 )
             if not np.all(np.isfinite(array)):
                 raise ValueError(f"exog[{i}] contains NaN or infinity: remove or fill them")
-            if array.shape[1] != (expected or array.shape[1]) or (not reset and not expected):
+            expected = array.shape[1] if expected is None else expected
+            if array.shape[1] != expected:
                 raise ValueError(
-                    f"exog must have {expected} values a step, as in fit, got {array.shape[1]}"
+                    f"exog must have {expected} values a step, "
+                    f"{'like exog[0]' if reset else 'as in fit'}, got {array.shape[1]} in exog[{i}]"
                 )
             found.append(array)
         return found

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from array_api_compat import is_array_api_obj
 from sklearn.utils.validation import _check_sample_weight, check_array, validate_data
+
+from rnnx.backend import get_backend
 
 Rows = Any  # an array (n, T, F), or a list of n arrays (T_i, F)
 
@@ -30,6 +33,7 @@ def read_sequences(estimator: Any, X: Any, *, reset: bool, any_length: bool = Fa
     ValueError
         For other shapes, no sequence, numbers that are not finite, or other features than before.
     """
+    X = on_host(estimator, X)
     if isinstance(X, list | tuple) and len(X) == 0:
         raise ValueError("X must hold at least one sequence, got an empty list")
     if is_list(X):
@@ -55,6 +59,21 @@ def read_sequences(estimator: Any, X: Any, *, reset: bool, any_length: bool = Fa
     if reset:
         estimator._steps_in = table.shape[1]
     return table[:, :, None]
+
+
+def on_host(estimator: Any, X: Any) -> Any:
+    """Return X, or the entries of a list, on the host, where they are on a device.
+
+    Raises
+    ------
+    TypeError
+        For an array of another library or device than the estimator's.
+    """
+    if isinstance(X, list | tuple):
+        return [on_host(estimator, row) for row in X] if any(map(_on_device, X)) else X
+    if not _on_device(X):
+        return X
+    return get_backend(estimator.backend, device=estimator.device, dtype=estimator.dtype).host(X)
 
 
 def is_list(X: Any) -> bool:
@@ -132,16 +151,23 @@ def read_steps(name: str, y: Any, X: Rows) -> Rows:
     return found
 
 
-def read_weights(sample_weight: Any, rows: Rows) -> np.ndarray | None:
+def read_weights(estimator: Any, sample_weight: Any, rows: Rows) -> np.ndarray | None:
     """Return one weight a sequence, or None."""
     if sample_weight is None:
         return None
     weights: np.ndarray = _check_sample_weight(
-        sample_weight, np.zeros((len(rows), 1)), dtype="float64", ensure_non_negative=True
+        on_host(estimator, sample_weight),
+        np.zeros((len(rows), 1)),
+        dtype="float64",
+        ensure_non_negative=True,
     )
     if not np.any(weights):
         raise ValueError("sample_weight must have an entry above 0, got zero for all")
     return weights
+
+
+def _on_device(x: Any) -> bool:
+    return is_array_api_obj(x) and not isinstance(x, np.ndarray | np.generic)
 
 
 def _sequence(i: int, row: Any) -> np.ndarray:

@@ -139,7 +139,7 @@ class RNNRegressor(RegressorMixin, SequenceEstimator):
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return R², of all steps with `per_step`; 1 is perfect, 0 that of the mean."""
-        predicted = self.predict(X)
+        predicted, y = self.predict(X), inputs.on_host(self, y)
         if not self._options["per_step"]:
             return float(r2_score(y, predicted, sample_weight=sample_weight))
         if sample_weight is not None:
@@ -151,6 +151,7 @@ class RNNRegressor(RegressorMixin, SequenceEstimator):
         """Return the standardized targets, K of them a sequence or a step."""
         if y is None:
             raise ValueError("requires y to be passed, but the target y is None")
+        y = inputs.on_host(self, y)
         if self._options["per_step"]:
             values: Any = inputs.read_steps("y", y, rows)
             flat = check_array(
