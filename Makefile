@@ -46,9 +46,10 @@ lint: $(VENV)/base
 	$(BIN)/mypy
 
 bench: $(VENV)/base
-	$(PIP) -e . $(TORCH) jax
+	$(PIP) -e . $(TORCH) jax keras scikit-learn sktime
 	$(BIN)/python benchmarks/cpu.py
 	$(BIN)/python benchmarks/layers.py
+	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/footprint.py
 
 # pip of 25.1 or later knows dependency groups

@@ -91,7 +91,9 @@ def measure_added(kind: str, seconds: float) -> dict[str, Any]:
             ("clipped", (found["fit, clipped"], found["loop, clipped"])),
         )
     } | {"by a clock": median(value for _, value in found["outside"])}
-    times = {"step, ms": round(1e3 * median(steps), 3), "before, ms": round(1e3 * median(before), 1)}
+    times = {
+        "step, ms": round(1e3 * median(steps), 3), "before, ms": round(1e3 * median(before), 1)
+    }  # fmt: skip
     return {"cell": kind} | times | {name: round(value, 4) for name, value in share.items()}
 
 
@@ -190,8 +192,7 @@ def measure_run(ask: Ask, problem: str, cell: str, seeds: int) -> list[dict[str,
             request = {"problem": problem, "cell": cell, "form": form, "seed": seed}
             found[name].append(ask(library, backend, **request))
     rows = [
-        {"problem": problem, "cell": cell, "rival": name}
-        | summary(found[name], TARGETS[problem])
+        {"problem": problem, "cell": cell, "rival": name} | summary(found[name], TARGETS[problem])
         for name in names
     ]
     for row in rows[1:]:
@@ -250,7 +251,8 @@ def report(result: dict[str, Any]) -> None:
         rows = [r for r in result["runs"] if (r["problem"], r["cell"]) == (problem, cell)]
         tables[f"{problem}, {cell}"] = rows
     for title, rows in tables.items():
-        head = [key for key in rows[-1] if key not in ("problem", "cell" if "rival" in rows[-1] else "")]
+        known = ("problem", "cell") if "rival" in rows[-1] else ()
+        head = [key for key in rows[-1] if key not in known]
         print(f"{title}\n\n| {' | '.join(head)} |\n|{'---|' * len(head)}")
         for row in rows:
             print(f"| {' | '.join(str(row.get(key, '')) for key in head)} |")

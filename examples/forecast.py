@@ -22,12 +22,13 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from rnnx import plots
-from rnnx.estimators import RNNForecaster
 
 try:
     from statsmodels.datasets import co2
+
+    from rnnx.estimators import RNNForecaster
 except ImportError:
-    common.fail("this example needs statsmodels: pip install 'rnnx[examples]'")
+    common.fail("this example needs scikit-learn and statsmodels: pip install 'rnnx[examples]'")
 
 HORIZON, WINDOW, BATCH = 12, 48, 32
 UNIT = "CO₂ (ppm)"

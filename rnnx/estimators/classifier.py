@@ -67,7 +67,7 @@ class RNNClassifier(ClassifierMixin, SequenceEstimator):
     classes_ : numpy.ndarray
         The labels, sorted.
     model_ : rnnx.Sequential
-        The network.
+        The network, of features standardized as ``(x - mean_) / scale_``.
     history_ : rnnx.train.History
         The figures of the last training.
     n_features_in_, n_iter_ : int
