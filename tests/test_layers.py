@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from itertools import pairwise
 from typing import Any
 
@@ -437,3 +439,12 @@ def test_the_forget_bias_is_set_in_every_layer() -> None:
         assert layer.params[f"bias_ih_{suffix}"][3:6].tolist() == [1.5] * 3
         assert layer.params[f"bias_hh_{suffix}"][3:6].tolist() == [0.0] * 3
         assert np.all(layer.params[f"bias_ih_{suffix}"][:3] != 1.5)
+
+
+def test_a_layer_can_be_copied_and_pickled_while_it_streams(bk: Backend) -> None:
+    """Between two steps: the copies go on as the layer does."""
+    gru, x = rnnx.GRU(3, 4, backend=bk, seed=0), bk.asarray(np.ones(3))
+    _, state = gru.step(x)
+    expected = bk.to_numpy(gru.step(x, state)[0])
+    for other in (pickle.loads(pickle.dumps(gru)), copy.deepcopy(gru)):
+        np.testing.assert_array_equal(bk.to_numpy(other.step(x, state)[0]), expected)

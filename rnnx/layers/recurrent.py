@@ -84,6 +84,9 @@ class Recurrent(Layer):
         name = type(self).__name__
         return f"{name}({s.input_size}, {s.hidden_size}, {s.num_layers}{options}, {self.backend})"
 
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"_stepper": None}  # it is made of functions, and made again in `step`
+
     @property
     def input_size(self) -> int:
         """The size I of x's last axis."""
