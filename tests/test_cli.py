@@ -266,6 +266,20 @@ def test_several_values_of_a_step(run: Run) -> None:
     )
 
 
+def test_the_index_of_a_data_frame_is_no_feature(run: Run) -> None:
+    """A column without a name can be named by its place, and is else not read."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((10, 3))
+    write("frame.csv", ["", "a", "b", "y"], [[i, *row] for i, row in enumerate(X)])
+    train = ["train", "regressor", "frame.csv", "--target", "y", *SMALL, "--out"]
+    assert run(*train, "r")[0] == 0
+    expected = RNNRegressor(**OPTIONS).fit(X[:, :2], X[:, 2]).predict(X[:, :2])
+    found = [float(row["prediction"]) for row in table(run("predict", "r", "frame.csv")[1])]
+    np.testing.assert_array_equal(found, expected)
+    assert run(*train, "s", "--id", "column 1", "--features", "a,b")[0] == 0
+    assert list(table(run("predict", "s", "frame.csv")[1])[0]) == ["column 1", "prediction"]
+
+
 CHARACTERS = ["--hidden-size", 12, "--streams", 4, "--epochs", 3, "--seed", 0, "--quiet"]
 
 

@@ -15,7 +15,8 @@ examples:
   rnnx train characters book.txt --out book
   rnnx predict book --prompt "Once upon" --length 400 --temperature 0.7
 
-`rnnx COMMAND --help` says more. Without a command: the table of backends.
+`rnnx COMMAND --help` says more. Without a command: the table of backends. An error is one line, and
+the exit code is 2 where it cannot be done as asked, 1 where the work failed on the way.
 """
 
 

@@ -20,8 +20,9 @@ files:
     feature, and --target.
   NPY: X of shape (n, T, F) or (n, T), and --target-file y.npy.
   NPZ: arrays X and y; and lengths (n,), the steps of each sequence that are not padding.
-The first line of a CSV file names its columns. Features are all columns that are not named
-otherwise, or those of --features. CSV files of the same columns are read as one.
+The first line of a CSV file names its columns; the first without a name is "column 1", and so on.
+Features are all columns that have a name and are not named otherwise, or those of --features. CSV
+files of the same columns are read as one.
 """
 
 
@@ -133,7 +134,7 @@ def _present(table: Table, wanted: list[str], learn: bool) -> list[str]:
 def _features(table: Table, options: Namespace, used: list[str]) -> list[str]:
     """Return the columns of features."""
     if options.features is None:
-        found = [name for name in table.columns if name not in used]
+        found = [name for name in table.columns if name not in [*used, *table.unnamed]]
         if not found:
             raise ValueError(f"{options.files[0]} has no column left for the features")
         return found

@@ -19,8 +19,8 @@ files:
     target is empty are the future: `predict` needs them for --exog, one for each step ahead.
   NPY: X of shape (T,), (n, T) or (n, T, F).
   NPZ: such an X, and exog of shape (T, E) or (n, T, E); for `predict` of the steps ahead, too.
-The first line of a CSV file names its columns; others than those named are not read. CSV files of
-the same columns are read as one.
+The first line of a CSV file names its columns; the first without a name is "column 1", and so on.
+Others than those of the options are not read. CSV files of the same columns are read as one.
 """
 
 

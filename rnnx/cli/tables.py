@@ -17,6 +17,7 @@ class Table(NamedTuple):
     columns: list[str]
     rows: list[list[str]]
     places: list[tuple[Path, int]]  # of each row: its file, its line
+    unnamed: list[str]  # columns that the file has no name for, such as the index of a data frame
 
     def column(self, name: str, option: str) -> list[str]:
         """Return a column's cells; `option` named it."""
@@ -132,7 +133,7 @@ def read(paths: Sequence[Path], delimiter: str | None) -> Table:
             )
     rows = [row for table in tables for row in table.rows]
     places = [place for table in tables for place in table.places]
-    return Table(tables[0].columns, rows, places)
+    return Table(tables[0].columns, rows, places, tables[0].unnamed)
 
 
 def labels(cells: Iterable[str]) -> np.ndarray:
@@ -155,8 +156,9 @@ def _read(path: Path, delimiter: str) -> Table:
         raise ValueError(
             f"{path} must have a line of column names and rows below it, got {len(lines)} line(s)"
         )
-    columns = lines[0][0]
-    if len(set(columns)) < len(columns) or not all(columns):
+    named = lines[0][0]
+    columns = [name or f"column {j}" for j, name in enumerate(named, 1)]
+    if len(set(columns)) < len(columns):
         raise ValueError(
             f"{path} must name each column once in its first line, got {_brief(columns)}"
         )
@@ -166,7 +168,9 @@ def _read(path: Path, delimiter: str) -> Table:
                 f"{path}, line {line}: expected {len(columns)} cells, as there are column names, "
                 f"got {len(cells)} (--delimiter is {delimiter!r})"
             )
-    return Table(columns, [row for row, _ in lines[1:]], [(path, line) for _, line in lines[1:]])
+    rows, places = [row for row, _ in lines[1:]], [(path, line) for _, line in lines[1:]]
+    unnamed = [column for column, name in zip(columns, named, strict=True) if not name]
+    return Table(columns, rows, places, unnamed)
 
 
 def _character(delimiter: str) -> str:
