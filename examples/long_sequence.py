@@ -1,6 +1,6 @@
 """Learn from a million steps without holding them: truncated BPTT, and exact BPTT in √T memory.
 
-The task is a flip-flop: pulses of +1 or -1 come on three channels, 50 steps apart on average, and
+The task is a flip-flop: pulses of +1 or -1 come on three channels, 20 steps apart on average, and
 the target is the sign of each channel's last pulse. The sequence lies in a file. Truncated BPTT
 reads it in chunks of 50 steps, the state carried, the gradient cut. Exact BPTT takes one gradient
 through all steps: it keeps a state every √T steps and runs each chunk again on the way back.
@@ -32,57 +32,49 @@ from rnnx.data import Stream
 from rnnx.losses import mean_squared_error
 from rnnx.optim import Adam
 
-CHANNELS, GAP, HIDDEN = 3, 50, 32
-STREAMS, CHUNK = 8, 50  # of truncated BPTT: eighths of the sequence side by side, steps of a chunk
+CHANNELS, GAP, HIDDEN = 3, 20, 32
+STREAMS, CHUNK = 32, 50  # of truncated BPTT: parts of the sequence side by side, steps at a time
 LENGTHS = 1_000, 10_000, 100_000  # where memory is traced, which makes NumPy four times slower
 PER_STEP = 2 * HIDDEN + 5 * CHANNELS  # numbers: h, x, y, the gradient by each, and the target
+Curves = list[tuple[str, str, Sequence[float], Sequence[float]]]  # label, style, steps, MB
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = common.parser(__doc__, epochs=1)
     parser.add_argument("--length", type=common.positive, default=10**6, help="steps in all")
     options, backend = common.read(parser, arguments)
-    T = min(options.length, (options.steps or options.length) * STREAMS * CHUNK)
-    if LENGTHS[0] > T:
-        common.fail(f"{T} steps are no long sequence: give a --length of {LENGTHS[0]} or more")
+    limit = options.steps or options.length  # chunks
+    T = min(options.length, limit * STREAMS * CHUNK)
+    n = min(T, limit * CHUNK)  # of the exact gradient: in a short run fewer, one stream is slower
+    if T < CHUNK * STREAMS:
+        common.fail(f"a chunk of all streams has {CHUNK * STREAMS} steps: give a longer --length")
 
     rng = np.random.default_rng(options.seed)
     x, y = write(options.out / "long_sequence.npy", T, rng)
-    new = [part[:, None] for part in flip_flop(rng, min(T, 20_000), np.ones(CHANNELS))]
-    test = Stream(*new, length=CHUNK)
+    new = flip_flop(rng, 1000, np.ones((20, CHANNELS)))
     model = Sequential(
         RNN(CHANNELS, HIDDEN, recurrent_init="orthogonal", backend=backend, seed=rng),
         Linear(HIDDEN, CHANNELS, backend=backend, seed=rng),
     )
-
-    usual = peak_of_process()
-    before = train.evaluate(model, test, loss=mean_squared_error)["loss"]
-    start = time.perf_counter()
-    loss = exact(model, x, y, progress=True)
+    before = train.evaluate(model, new, loss=mean_squared_error)["loss"]
+    usual, start = peak_of_process(), time.perf_counter()
+    loss = exact(model, x[:n], y[:n], progress=True)
     middle = time.perf_counter()
     history = truncated(model, x, y, options.epochs, progress=True)
-    end = time.perf_counter()
-    after = train.evaluate(model, test, loss=mean_squared_error)["loss"]
-    grown = (peak_of_process() - usual) / 1e6
+    grown, end = (peak_of_process() - usual) / 1e6, time.perf_counter()
+    after = train.evaluate(model, new, loss=mean_squared_error)["loss"]
     held = T * PER_STEP * (8 if options.dtype == "float64" else 4) / 1e6
 
-    print(f"exact gradient of a loss of {loss:.3f} over {T:,} steps: {middle - start:.1f} s")
+    print(f"exact gradient of a loss of {loss:.3f} over {n:,} steps: {middle - start:.1f} s")
     print(f"truncated BPTT over {options.epochs * T:,} steps: {end - middle:.1f} s")
-    print(f"error on new steps: {before:.4f} before, {after:.4f} after; always 0: 1")
     print(f"for both, the process grew by {grown:.1f} MB; holding all takes {held:.0f} MB")
-    lengths = [length for length in LENGTHS if length <= T]
-    ways: dict[str, Callable[..., Any]] = {
-        "everything held": whole,
-        "exact in chunks: rnnx.chunked_bptt": exact,
-        "truncated: rnnx.train.fit": truncated,
-    }
-    if backend.name not in ("numpy", "array_api_strict"):
-        ways = {}  # Python does not see what other libraries allocate
-    traced = {
-        name: [peak_of_arrays(lambda way=way, n=n: way(model, x[:n], y[:n])) for n in lengths]
-        for name, way in ways.items()
-    }
-    figure = draw(history.steps["loss"], lengths, traced, T, grown, held)
+    print(f"error on new sequences: {before:.4f} before, {after:.4f} after; always 0: 1")
+    curves: Curves = [("everything held, computed", "k--", [T / 1000, T], [held / 1000, held])]
+    if backend.name in ("numpy", "array_api_strict"):  # Python sees what these allocate
+        lengths = [length for length in LENGTHS if length <= n] or [n]
+        curves += trace(model, x, y, lengths)
+    curves += [("growth of the process, both in chunks", "k*", [T], [grown])]
+    figure = draw(history.steps["loss"], curves)
     common.save_figure(figure, options.out / "long_sequence.png")
     return common.verdict(before, after)
 
@@ -102,11 +94,12 @@ def write(path: Path, length: int, rng: np.random.Generator) -> tuple[np.ndarray
 def flip_flop(
     rng: np.random.Generator, length: int, first: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return pulses x (T, C), from `first` on, and the last one of each channel, y (T, C)."""
-    shape = (length, CHANNELS)
+    """Return pulses x (T, ..., C), the first given, and the last one until each step, y."""
+    shape = (length, *first.shape)
     x = np.where(rng.random(shape) < 1 / GAP, rng.choice([-1.0, 1.0], shape), 0.0)
     x[0] = first
-    latest = np.maximum.accumulate(np.where(x == 0, 0, np.arange(length)[:, None]))
+    steps = np.arange(length).reshape(-1, *[1] * first.ndim)
+    latest = np.maximum.accumulate(np.where(x == 0, 0, steps))
     return x, np.take_along_axis(x, latest, axis=0)
 
 
@@ -116,7 +109,7 @@ def truncated(
     """Train by truncated BPTT, with an update every chunk."""
     return train.fit(
         model, Stream(x, y, length=CHUNK, streams=STREAMS), loss=mean_squared_error,
-        optimizer=Adam(0.003), epochs=epochs, clip_norm=1.0, progress=progress,
+        optimizer=Adam(0.01), epochs=epochs, clip_norm=1.0, progress=progress,
     )  # fmt: skip
 
 
@@ -157,13 +150,23 @@ def whole(model: Sequential, x: np.ndarray, y: np.ndarray) -> None:
     model.backward(dy, cache)
 
 
-def peak_of_arrays(work: Callable[[], Any]) -> float:
-    """Return the most that NumPy and Python hold of what they allocate at some work, in MB."""
-    tracemalloc.start()
-    work()
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    return peak / 1e6
+def trace(model: Sequential, x: np.ndarray, y: np.ndarray, lengths: list[int]) -> Curves:
+    """Return the most memory that NumPy and Python allocate, for each way at each length."""
+    ways: dict[str, Callable[..., Any]] = {
+        "everything held": whole,
+        "exact in chunks: rnnx.chunked_bptt": exact,
+        "truncated: rnnx.train.fit": truncated,
+    }
+    curves: Curves = []
+    for i, (name, way) in enumerate(ways.items()):
+        peaks = []
+        for length in lengths:
+            tracemalloc.start()
+            way(model, x[:length], y[:length])
+            peaks.append(tracemalloc.get_traced_memory()[1] / 1e6)
+            tracemalloc.stop()
+        curves.append((name, f"C{i}o-", lengths, peaks))
+    return curves
 
 
 def peak_of_process() -> int:
@@ -173,26 +176,18 @@ def peak_of_process() -> int:
     return getrusage(RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def draw(
-    losses: np.ndarray,
-    lengths: list[int],
-    traced: dict[str, list[float]],
-    T: int,
-    grown: float,
-    held: float,
-) -> Figure:
-    """Draw the loss by steps read, and the memory by steps: traced, computed, of the process."""
+def draw(losses: np.ndarray, curves: Curves) -> Figure:
+    """Draw the loss by the steps read, and the memory by the steps of the sequence."""
     figure, (left, right) = common.panels(
         ("Truncated BPTT on a flip-flop", "steps read", "mean squared error of a chunk"),
         ("Memory for the gradients", "steps of the sequence", "peak memory in MB"),
     )
-    left.semilogy(np.arange(1, len(losses) + 1) * CHUNK * STREAMS, losses, linewidth=0.6)
-    right.loglog([T / 1000, T], [held / 1000, held], "k--", label="everything held, computed")
-    for name, sizes in traced.items():
-        right.loglog(lengths, sizes, "o-", label=name)
-    right.loglog(T, grown, "k*", label="process, both in chunks")
+    left.semilogy(np.arange(1, len(losses) + 1) * CHUNK * STREAMS, losses, linewidth=0.8)
+    for name, style, lengths, sizes in curves:
+        right.loglog(lengths, sizes, style, label=name)
     for axes in (left, right):
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        axes.yaxis.set_major_formatter("{x:g}")
     right.legend(fontsize="small")
     return figure
 

@@ -123,6 +123,17 @@ def test_a_label_a_step(kind: str) -> None:
     assert scores.min() > 0.6
 
 
+def test_targets_a_step_in_any_form() -> None:
+    """Nested lists, a table, a list of rows: as the array."""
+    pandas = pytest.importorskip("pandas", reason="needs pandas")
+    X = np.random.default_rng(0).standard_normal((12, 5))
+    y = (X > 0).astype(int)
+    forms = [(X, y), (X.tolist(), y.tolist()), (X, pandas.DataFrame(y)), (X, list(y)),
+             ([row[:, None] for row in X], y)]  # fmt: skip
+    found = [RNNClassifier(per_step=True, **SMALL).fit(*data).score(*data) for data in forms]
+    assert found == found[:1] * 5
+
+
 @pytest.mark.parametrize("outputs", [1, 2])
 def test_a_value_a_step(outputs: int) -> None:
     """The running sum, one value or two a step, in the unit of the targets."""
@@ -163,6 +174,19 @@ def test_partial_fit_goes_on() -> None:
     assert one.score(X, y) > 0.8
     for name, w in whole.model_.params.items():  # the same draws in the same order
         np.testing.assert_allclose(one.model_.params[name], w, rtol=1e-4, atol=1e-5)
+
+
+def test_partial_fit_holds_nothing_out() -> None:
+    """It learns all that it is given, also where `fit` would stop early: of one step, too."""
+    X, y = ragged()
+    options = SMALL | {"schedule": "constant"}
+    early = {"validation_fraction": 0.1, "patience": 3}
+    series = seasonal()
+    for kind, data in ((RNNClassifier, (X[:5], y[:5], [0, 1])), (RNNRegressor, (X[:5], y[:5])),
+                       (RNNForecaster, (series,))):  # fmt: skip
+        one, other = (kind(**options | more).partial_fit(*data) for more in ({}, early))
+        for name, w in one.model_.params.items():
+            np.testing.assert_array_equal(other.model_.params[name], w)
 
 
 def test_partial_fit_knows_its_classes() -> None:
@@ -354,7 +378,7 @@ X3, Y3 = np.ones((6, 5, 2)), np.arange(6) % 2
         (RNNClassifier(patience=3), X3, Y3, "validation_fraction above 0"),
         (RNNClassifier(validation_fraction=0.1), X3, Y3, "leaves none"),
         (RNNClassifier(epochs=0), X3, Y3, "epochs must be"),
-        (RNNClassifier(pool="sum"), X3, Y3, "how must be|pool"),
+        (RNNClassifier(pool="sum"), X3, Y3, "pool must be one of last, mean, max"),
         (RNNClassifier(per_step=True), X3, Y3, r"y\[0\] must have a target for each of the 5"),
         (RNNClassifier(backend="abacus"), X3, Y3, "backend must be one of"),
         (RNNRegressor(), X3, np.full(6, np.nan), "NaN"),
@@ -528,11 +552,19 @@ def test_exogenous_values_are_used() -> None:
 
 
 def test_early_stopping_of_a_forecaster_holds_out_the_end() -> None:
-    """What is held out lies after all that is learned."""
+    """What is held out lies after all that is learned, the scaling included."""
     series = seasonal()
-    series[-48:] += 1e4  # a forecaster that learned these would show it in its scaling
-    forecaster = RNNForecaster(6, **SMALL | {"epochs": 40}, validation_fraction=0.2, patience=3)
-    assert "validation_loss" in forecaster.fit(series).history_
+    exog = series[:, None].copy()
+    series[-48:] += 1e4
+    exog[-48:] += 1e4
+    options = SMALL | {"epochs": 2, "scale": "standard"}
+    forecaster = RNNForecaster(6, **options, window=20, validation_fraction=0.2)
+    forecaster.fit(series, exog=exog)
+    assert forecaster.history_["validation_loss"].min() > 100 * forecaster.history_["loss"].max()
+    alone = RNNForecaster(6, **options, window=20).fit(series[:-48], exog=exog[:-48])
+    np.testing.assert_array_equal(forecaster.history_["loss"], alone.history_["loss"])
+    patient = RNNForecaster(6, **SMALL | {"epochs": 40}, validation_fraction=0.2, patience=3)
+    assert patient.fit(series).n_iter_ <= 40
 
 
 def test_partial_fit_of_forecasters_and_regressors() -> None:

@@ -110,7 +110,8 @@ class SequenceEstimator(BaseEstimator):
             weights = inputs.read_weights(self, sample_weight, rows)
             epochs = validate.size("epochs", self.epochs)
             self._start(rows)
-            return self._train(rows, targets, weights, epochs)
+            fraction = validate.fraction("validation_fraction", self.validation_fraction)
+            return self._train(rows, targets, weights, epochs, fraction)
 
     def _start(self, rows: Any) -> None:
         """Make a new model for sequences like these."""
@@ -139,11 +140,12 @@ class SequenceEstimator(BaseEstimator):
             weights = inputs.read_weights(self, sample_weight, rows)
             if first:
                 self._start(rows)
-            return self._train(rows, targets, weights, 1)
+            return self._train(rows, targets, weights, 1, 0.0)
 
-    def _train(self, rows: Any, targets: Any, weights: Any, epochs: int) -> Self:
+    def _train(self, rows: Any, targets: Any, weights: Any, epochs: int, fraction: float) -> Self:
+        """Learn the sequences, but for a fraction that is held out."""
         rows = inputs.standardized(rows, self.mean_, self.scale_)
-        kept, held = self._split(len(rows))
+        kept, held = self._split(len(rows), fraction)
 
         def part(of: np.ndarray) -> Sequences:
             y = inputs.chosen(targets, of)
@@ -162,12 +164,12 @@ class SequenceEstimator(BaseEstimator):
         self.n_iter_ += len(self.history_["epoch"])
         return self
 
-    def _split(self, n: int) -> tuple[np.ndarray, np.ndarray]:
+    def _split(self, n: int, fraction: float) -> tuple[np.ndarray, np.ndarray]:
         """Return the sequences to learn and those held out, at random."""
-        held = int(n * validate.fraction("validation_fraction", self.validation_fraction))
-        if held == n or (self.validation_fraction and not held):
+        held = int(n * fraction)
+        if held == n or (fraction and not held):
             raise ValueError(
-                f"validation_fraction={self.validation_fraction} of {n} sequences leaves none to "
+                f"validation_fraction={fraction} of {n} sequences leaves none to "
                 "learn or none to hold out: give more sequences or another fraction"
             )
         order = self._rng.permutation(n) if held else np.arange(n)

@@ -149,7 +149,7 @@ class RNNClassifier(ClassifierMixin, SequenceEstimator):
         if not self._options["per_step"]:
             return float(accuracy_score(y, predicted, sample_weight=sample_weight))
         found = np.concatenate([np.ravel(row) for row in predicted])
-        labels = np.concatenate([np.ravel(row) for row in y])
+        labels = np.concatenate([np.ravel(row) for row in inputs.read_steps("y", y, predicted)])
         if sample_weight is not None:
             sample_weight = np.repeat(sample_weight, inputs.lengths_of(predicted))
         return float(accuracy_score(labels, found, sample_weight=sample_weight))

@@ -34,8 +34,8 @@ class RNNForecaster(BaseEstimator):
     horizon : int
         Steps ahead.
     window : int or None
-        Steps of the past that are read; by default twice the longer of horizon and season, at
-        least 32, or what the shortest series has.
+        Steps of the past that are read; by default the most of 32, two horizons and four seasons,
+        or what the shortest series has.
     season : int
         Steps of a season: the naive forecast is the value that many steps before, and with 1 the
         last value.
@@ -174,8 +174,9 @@ class RNNForecaster(BaseEstimator):
         with saving.unchanged_on_error(self):
             epochs = validate.size("epochs", self.epochs)
             series, outside = self._read(X, exog, reset=True)
-            self._start(series, outside)
-            return self._train(series, outside, epochs)
+            fraction = validate.fraction("validation_fraction", self.validation_fraction)
+            self._start(series, outside, fraction)
+            return self._train(series, outside, epochs, fraction)
 
     def partial_fit(self, X: Any, y: None = None, *, exog: Any = None) -> Self:
         """Go through all windows of these series once, from where the last call ended.
@@ -186,8 +187,8 @@ class RNNForecaster(BaseEstimator):
         with saving.unchanged_on_error(self):
             series, outside = self._read(X, exog, reset=first)
             if first:
-                self._start(series, outside)
-            return self._train(series, outside, 1)
+                self._start(series, outside, 0.0)
+            return self._train(series, outside, 1, 0.0)
 
     def predict(self, X: Any, *, exog: Any = None) -> np.ndarray:
         """Return what follows each series.
@@ -305,22 +306,23 @@ class RNNForecaster(BaseEstimator):
     def _shape(self) -> Shape:
         return Shape(self.window_, int(self._options["horizon"]), int(self._options["season"]))
 
-    def _start(self, series: list[np.ndarray], outside: list[np.ndarray]) -> None:
-        """Choose the window, learn the scaling, and make a new model."""
+    def _start(self, series: list[np.ndarray], outside: list[np.ndarray], fraction: float) -> None:
+        """Choose the window, learn the scaling of what is not held out, and make a new model."""
         self._options = self.get_params(deep=False)
         horizon, season = (validate.size(k, getattr(self, k)) for k in ("horizon", "season"))
         if self.scale is not None:
             validate.one_of("scale", self.scale, SCALES)
         shortest = min(len(row) for row in series)
         if self.window is None:
-            self.window_ = max(season, min(shortest - horizon, max(32, 2 * horizon, 2 * season)), 1)
+            self.window_ = max(season, min(shortest - horizon, max(32, 2 * horizon, 4 * season)), 1)
         else:
             self.window_ = validate.size("window", self.window)
         if self.window_ < season:
             raise ValueError(f"window must be at least the season, {season}, got {self.window_}")
         self._check_lengths(series, self.window_ + horizon)
-        self._mean, self._scale = inputs.moments(series)
-        self._exog_mean, self._exog_scale = inputs.moments(outside)
+        parts = _kept(series, fraction)
+        self._mean, self._scale = inputs.moments(_cut(series, parts))
+        self._exog_mean, self._exog_scale = inputs.moments(_cut(outside, parts))
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         self._rng = np.random.default_rng(seed)
         self._rebuild()
@@ -347,12 +349,14 @@ class RNNForecaster(BaseEstimator):
         kind = self._options["scale"]
         return Scaling(kind, self._mean, self._scale, self._exog_mean, self._exog_scale)
 
-    def _train(self, series: list[np.ndarray], outside: list[np.ndarray], epochs: int) -> Self:
+    def _train(
+        self, series: list[np.ndarray], outside: list[np.ndarray], epochs: int, fraction: float
+    ) -> Self:
+        """Learn all windows, but for those of a fraction of each series, at its end."""
         shape = self._shape()
         self._check_lengths(series, shape.steps)
-        fraction = validate.fraction("validation_fraction", self.validation_fraction)
-        held = [int(fraction * len(row)) for row in series]
-        kept = [slice(None, len(row) - n) for row, n in zip(series, held, strict=True)]
+        kept = _kept(series, fraction)
+        held = [len(row) - part.stop for row, part in zip(series, kept, strict=True)]
         last = [slice(-(n + shape.window), None) for n in held]
         if fraction and min(held) < shape.horizon:
             raise ValueError(
@@ -360,7 +364,7 @@ class RNNForecaster(BaseEstimator):
                 f"than the horizon, {shape.horizon}: give a larger one"
             )
         if fraction:
-            self._check_lengths([r[k] for r, k in zip(series, kept, strict=True)], shape.steps)
+            self._check_lengths(_cut(series, kept), shape.steps)
         data = self._windows(shape, series, outside, kept)
         held_out = self._windows(shape, series, outside, last) if fraction else None
         optimizer = Continued(self, self._opt_state)
@@ -377,9 +381,8 @@ class RNNForecaster(BaseEstimator):
         self, shape: Shape, series: list[np.ndarray], outside: list[np.ndarray], parts: list[slice]
     ) -> Sequences:
         """Return all windows of a part of each series."""
-        cut = [sliding(row[part], shape.steps) for row, part in zip(series, parts, strict=True)]
-        around = [sliding(row[part], shape.steps) for row, part in zip(outside, parts, strict=True)]
-        whole = np.concatenate(cut)
+        whole = np.concatenate([sliding(row, shape.steps) for row in _cut(series, parts)])
+        around = [sliding(row, shape.steps) for row in _cut(outside, parts)]
         past, future = whole[:, : shape.window], whole[:, shape.window :]
         windows = assemble(shape, self._scaling(), past, future, np.concatenate(around))
         return Sequences(windows.x, windows.target)
@@ -392,3 +395,12 @@ class RNNForecaster(BaseEstimator):
         around = np.stack([row[-shape.steps :] for row in outside])
         windows: Windows = assemble(shape, self._scaling(), past, None, around)
         return windows.values(predict(self.model_, windows.x))
+
+
+def _kept(series: list[np.ndarray], fraction: float) -> list[slice]:
+    """Return the part of each series that is learned where a fraction at its end is held out."""
+    return [slice(0, len(row) - int(fraction * len(row))) for row in series]
+
+
+def _cut(rows: list[np.ndarray], parts: list[slice]) -> list[np.ndarray]:
+    return [row[part] for row, part in zip(rows, parts, strict=True)]

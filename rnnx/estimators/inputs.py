@@ -136,10 +136,7 @@ def read_steps(name: str, y: Any, X: Rows) -> Rows:
     ValueError
         Where their number is not that of the steps.
     """
-    if isinstance(X, list) != isinstance(y, list | tuple):
-        kind = "a list of arrays (T_i, ...)" if isinstance(X, list) else "an array (n, T, ...)"
-        raise ValueError(f"{name} must be {kind} like X, for a target a step")
-    found: Rows = [np.asarray(row) for row in y] if isinstance(X, list) else np.asarray(y)
+    found = [np.asarray(row) for row in (np.asarray(y) if hasattr(y, "iloc") else y)]
     if len(found) != len(X):
         raise ValueError(f"{name} must have as many sequences as X, {len(X)}, got {len(found)}")
     for i, (row, x) in enumerate(zip(found, X, strict=True)):
@@ -148,7 +145,7 @@ def read_steps(name: str, y: Any, X: Rows) -> Rows:
                 f"{name}[{i}] must have a target for each of the {len(x)} steps of X[{i}], got "
                 f"shape {row.shape}"
             )
-    return found
+    return found if isinstance(X, list) else np.stack(found)
 
 
 def read_weights(estimator: Any, sample_weight: Any, rows: Rows) -> np.ndarray | None:

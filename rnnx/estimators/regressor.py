@@ -144,7 +144,7 @@ class RNNRegressor(RegressorMixin, SequenceEstimator):
             return float(r2_score(y, predicted, sample_weight=sample_weight))
         if sample_weight is not None:
             sample_weight = np.repeat(sample_weight, inputs.lengths_of(predicted))
-        truth = np.concatenate([np.asarray(row) for row in y])
+        truth = np.concatenate(list(inputs.read_steps("y", y, predicted)))
         return float(r2_score(truth, np.concatenate(list(predicted)), sample_weight=sample_weight))
 
     def _read_targets(self, rows: Any, y: Any, *, reset: bool) -> Any:

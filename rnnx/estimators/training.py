@@ -14,7 +14,7 @@ from rnnx.layers.dropout import Dropout
 from rnnx.layers.gru import GRU
 from rnnx.layers.linear import Linear
 from rnnx.layers.lstm import LSTM
-from rnnx.layers.pool import Pool
+from rnnx.layers.pool import HOWS, Pool
 from rnnx.layers.rnn import RNN
 from rnnx.layers.sequential import Sequential
 from rnnx.optim import Adam, AdamW, Constant, Cosine
@@ -37,6 +37,7 @@ def build(estimator: Any, features: int, outputs: int, rng: np.random.Generator)
         )
     ]  # fmt: skip
     if not getattr(o, "per_step", True):
+        validate.one_of("pool", o.pool, HOWS)
         layers.append(Pool(o.pool, bidirectional=both, **where))
     if o.dropout:
         layers.append(Dropout(o.dropout, **where))
@@ -83,7 +84,7 @@ def train_model(
     o = estimator
     batch_size = validate.size("batch_size", o.batch_size)
     validate.one_of("schedule", o.schedule, SCHEDULES)
-    if o.patience is not None and held_out is None:
+    if o.patience is not None and held_out is None and epochs > 1:  # not of partial_fit
         raise ValueError("patience needs held-out data: give a validation_fraction above 0")
     steps = epochs * -(-_count(data) // batch_size)
     return fit(
@@ -97,7 +98,7 @@ def train_model(
         metrics=metrics,
         clip_norm=o.clip_norm,
         schedule=Cosine(steps) if o.schedule == "cosine" and epochs > 1 else Constant(),
-        patience=o.patience,
+        patience=None if held_out is None else o.patience,
         callbacks=[_Keep(optimizer)],
         progress=bool(o.verbose),
         seed=rng,

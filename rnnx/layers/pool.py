@@ -11,6 +11,8 @@ from rnnx.forms import read_floating
 from rnnx.layers import forms, pooling
 from rnnx.layers.base import Layer
 
+HOWS = ("last", "mean", "max")
+
 
 class Cache(NamedTuple):
     """What `Pool.backward` needs."""
@@ -78,7 +80,7 @@ class Pool(Layer):
         device: Any = None,
         dtype: str | None = None,
     ) -> None:
-        self.how = validate.one_of("how", how, ("last", "mean", "max"))
+        self.how = validate.one_of("how", how, HOWS)
         self.batch_first = bool(batch_first)
         self.bidirectional = bool(bidirectional)
         self.backend = get_backend(backend, device=device, dtype=dtype)
