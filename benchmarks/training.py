@@ -219,8 +219,8 @@ def summary(answers: list[dict[str, Any]], targets: tuple[float, ...]) -> dict[s
 
 
 def reached(accuracy: list[float], target: float) -> int:
-    """Return after how many epochs an accuracy was reached first."""
-    return 1 + next(i for i, value in enumerate(accuracy) if value >= target)
+    """Return after how many epochs an accuracy was reached first; all, where it never was."""
+    return next((i for i, value in enumerate(accuracy, 1) if value >= target), len(accuracy))
 
 
 def compared(row: dict[str, Any]) -> list[str]:

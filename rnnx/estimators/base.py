@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from rnnx import io, validate
 from rnnx.data import Sequences
 from rnnx.estimators import inputs, saving
-from rnnx.estimators.training import Continued, build, train_model
+from rnnx.estimators.training import Continued, build, held_out_fraction, train_model
 from rnnx.train import History, predict
 
 
@@ -110,7 +110,7 @@ class SequenceEstimator(BaseEstimator):
             weights = inputs.read_weights(self, sample_weight, rows)
             epochs = validate.size("epochs", self.epochs)
             self._start(rows)
-            fraction = validate.fraction("validation_fraction", self.validation_fraction)
+            fraction = held_out_fraction(self)
             return self._train(rows, targets, weights, epochs, fraction)
 
     def _start(self, rows: Any) -> None:

@@ -15,7 +15,7 @@ from rnnx import io, validate
 from rnnx.data import Sequences
 from rnnx.estimators import inputs, saving
 from rnnx.estimators.regressor import LOSSES
-from rnnx.estimators.training import Continued, build, train_model
+from rnnx.estimators.training import Continued, build, held_out_fraction, train_model
 from rnnx.estimators.windows import Scaling, Shape, Windows, assemble, future_only, sliding
 from rnnx.train import History, predict
 
@@ -174,7 +174,7 @@ class RNNForecaster(BaseEstimator):
         with saving.unchanged_on_error(self):
             epochs = validate.size("epochs", self.epochs)
             series, outside = self._read(X, exog, reset=True)
-            fraction = validate.fraction("validation_fraction", self.validation_fraction)
+            fraction = held_out_fraction(self)
             self._start(series, outside, fraction)
             return self._train(series, outside, epochs, fraction)
 
@@ -312,7 +312,8 @@ class RNNForecaster(BaseEstimator):
         horizon, season = (validate.size(k, getattr(self, k)) for k in ("horizon", "season"))
         if self.scale is not None:
             validate.one_of("scale", self.scale, SCALES)
-        shortest = min(len(row) for row in series)
+        parts = _kept(series, fraction)
+        shortest = min(part.stop for part in parts)
         if self.window is None:
             self.window_ = max(season, min(shortest - horizon, max(32, 2 * horizon, 4 * season)), 1)
         else:
@@ -320,7 +321,6 @@ class RNNForecaster(BaseEstimator):
         if self.window_ < season:
             raise ValueError(f"window must be at least the season, {season}, got {self.window_}")
         self._check_lengths(series, self.window_ + horizon)
-        parts = _kept(series, fraction)
         self._mean, self._scale = inputs.moments(_cut(series, parts))
         self._exog_mean, self._exog_scale = inputs.moments(_cut(outside, parts))
         seed = check_random_state(self.random_state).randint(2**31 - 1)

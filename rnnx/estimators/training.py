@@ -45,6 +45,14 @@ def build(estimator: Any, features: int, outputs: int, rng: np.random.Generator)
     return Sequential(*layers, Linear(width, outputs, seed=rng, **where))
 
 
+def held_out_fraction(estimator: Any) -> float:
+    """Return the fraction of its data that `fit` holds out, which `patience` needs."""
+    fraction = validate.fraction("validation_fraction", estimator.validation_fraction)
+    if estimator.patience is not None and not fraction:
+        raise ValueError("patience needs held-out data: give a validation_fraction above 0")
+    return fraction
+
+
 class Continued:
     """An optimizer that goes on from the state of an earlier training."""
 
@@ -84,8 +92,6 @@ def train_model(
     o = estimator
     batch_size = validate.size("batch_size", o.batch_size)
     validate.one_of("schedule", o.schedule, SCHEDULES)
-    if o.patience is not None and held_out is None and epochs > 1:  # not of partial_fit
-        raise ValueError("patience needs held-out data: give a validation_fraction above 0")
     steps = epochs * -(-_count(data) // batch_size)
     return fit(
         model,
