@@ -44,7 +44,8 @@ def test_every_example_runs_everywhere(place: Case, name: str, tmp_path: Path) -
     """A few steps on the chosen backend, device and dtype: a picture, and a loss that fell."""
     make(place)
     options = ("--backend", place.backend, "--device", place.device, "--dtype", place.dtype)
-    done = run(name, tmp_path, *options, "--seed", 1, "--epochs", 1, "--steps", 10)
+    steps = 40 if name == "char_rnn" else 10  # its text is that of the running Python
+    done = run(name, tmp_path, *options, "--seed", 1, "--epochs", 1, "--steps", steps)
     assert done.returncode == 0, done.stderr
     (picture,) = tmp_path.glob("*.png")
     assert picture.read_bytes().startswith(b"\x89PNG")
