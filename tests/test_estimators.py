@@ -563,8 +563,6 @@ def test_early_stopping_of_a_forecaster_holds_out_the_end() -> None:
     assert forecaster.history_["validation_loss"].min() > 100 * forecaster.history_["loss"].max()
     alone = RNNForecaster(6, **options, window=20).fit(series[:-48], exog=exog[:-48])
     np.testing.assert_array_equal(forecaster.history_["loss"], alone.history_["loss"])
-    patient = RNNForecaster(6, **SMALL | {"epochs": 40}, validation_fraction=0.2, patience=3)
-    assert patient.fit(series).n_iter_ <= 40
 
 
 def test_partial_fit_of_forecasters_and_regressors() -> None:
