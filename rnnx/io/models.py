@@ -14,7 +14,7 @@ a description that is not valid. `_restore` gets arrays that are as expected.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from os import PathLike
 from typing import Any, Self
@@ -131,26 +131,23 @@ class Saved:
 
 
 def layer_specs(
-    config: Mapping[str, Any], dtype: str, available: Iterable[str], prefix: str = ""
+    description: Description, config: Mapping[str, Any], prefix: str = ""
 ) -> dict[str, Spec]:
-    """Return what a layer's parameters must be, from its configuration.
+    """Return what the arrays of a layer's parameters must be in a file.
 
     Parameters
     ----------
+    description : Description
+        The file's. Its dtype is that of the parameters.
     config : dict
-        What `config()` of the layer returned.
-    dtype : str
-        The parameters' dtype.
-    available : iterable of str
-        The names of the arrays in the file: more layers than these are refused at once.
+        The layer's configuration, as `config()` returned it.
     prefix : str
-        What stands before each name.
+        What stands before each parameter's name in the file, such as ``"model."``.
     """
     from rnnx.build import shapes
 
-    _check_depth(config, len(list(available)))
-    found = shapes(config)
-    return {prefix + name: Spec(dtype, tuple(shape)) for name, shape in found.items()}
+    _check_depth(config, len(description.specs))
+    return {prefix + k: Spec(description.dtype, tuple(v)) for k, v in shapes(config).items()}
 
 
 def restore_layer(config: Mapping[str, Any], arrays: Arrays, backend: Backend) -> Any:
@@ -177,7 +174,7 @@ def _load(path: Any, hooks: Any, kind: str, target: Callable[..., Backend]) -> A
     place = target(own_dtype=description.dtype)
     try:
         return hooks._restore(description, arrays, place)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise damaged(path, error) from None
 
 
@@ -186,7 +183,7 @@ class _Layer:
 
     @staticmethod
     def _expect(description: Description) -> dict[str, Spec]:
-        return layer_specs(description.config, description.dtype, description.specs)
+        return layer_specs(description, description.config)
 
     @staticmethod
     def _restore(description: Description, arrays: Arrays, backend: Backend) -> Any:
