@@ -563,7 +563,7 @@ class Model(io.Saved):
     def _expect(cls, description: Description) -> Any:
         if description.extra != {"classes": ["a"]}:
             raise ValueError("classes must be ['a']")
-        return io.layer_specs(description, description.config, "model.")
+        return io.layer_specs(description.config, description.dtype, description.specs, "model.")
 
     @classmethod
     def _restore(cls, description: Description, arrays: Any, backend: Backend) -> Any:

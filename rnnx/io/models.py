@@ -14,7 +14,7 @@ a description that is not valid. `_restore` gets arrays that are as expected.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from os import PathLike
 from typing import Any, Self
@@ -131,23 +131,26 @@ class Saved:
 
 
 def layer_specs(
-    description: Description, config: Mapping[str, Any], prefix: str = ""
+    config: Mapping[str, Any], dtype: str, available: Iterable[str], prefix: str = ""
 ) -> dict[str, Spec]:
     """Return what the arrays of a layer's parameters must be in a file.
 
     Parameters
     ----------
-    description : Description
-        The file's. Its dtype is that of the parameters.
     config : dict
         The layer's configuration, as `config()` returned it.
+    dtype : str
+        The parameters' dtype.
+    available : iterable of str
+        The names of the file's arrays. A configuration with more stacked layers than arrays is
+        refused before its shapes are listed.
     prefix : str
         What stands before each parameter's name in the file, such as ``"model."``.
     """
     from rnnx.build import shapes
 
-    _check_depth(config, len(description.specs))
-    return {prefix + k: Spec(description.dtype, tuple(v)) for k, v in shapes(config).items()}
+    _check_depth(config, len(list(available)))
+    return {prefix + k: Spec(dtype, tuple(v)) for k, v in shapes(config).items()}
 
 
 def restore_layer(config: Mapping[str, Any], arrays: Arrays, backend: Backend) -> Any:
@@ -183,7 +186,7 @@ class _Layer:
 
     @staticmethod
     def _expect(description: Description) -> dict[str, Spec]:
-        return layer_specs(description, description.config)
+        return layer_specs(description.config, description.dtype, description.specs)
 
     @staticmethod
     def _restore(description: Description, arrays: Arrays, backend: Backend) -> Any:
