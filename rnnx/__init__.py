@@ -15,6 +15,7 @@ from rnnx.bptt import chunked_bptt, tbptt
 from rnnx.cells import Cell
 from rnnx.checks import gradcheck
 from rnnx.core import Core
+from rnnx.io import load, save
 from rnnx.layers.base import Layer
 from rnnx.layers.dropout import Dropout
 from rnnx.layers.embedding import Embedding
@@ -51,8 +52,10 @@ __all__ = [
     "chunked_bptt",
     "get_backend",
     "gradcheck",
+    "load",
     "losses",
     "optim",
+    "save",
     "tbptt",
 ]
 

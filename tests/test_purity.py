@@ -94,7 +94,7 @@ ALLOWED = {  # room -> the rooms it may import, beside `backend` and itself
     "estimators": {"data", "io", "layers", "losses", "metrics", "optim", "train", "validate"},
     "optim": {"validate"},
     "validate": set(),
-    "io": {"models"},
+    "io": {"layers", "models"},
     "backends": set(),
     "backend": set(),
     "layers": {"core", "cells", "validate"},
