@@ -100,7 +100,7 @@ ALLOWED = {  # room -> the rooms it may import, beside `backend` and itself
     "forms": set(),
     "io": set(),
     "backends": set(),
-    "backend": set(),
+    "backend": {"backends"},
     "parameters": set(),
     "layers": {"core", "cells", "forms", "parameters", "validate"},
     "bptt": {"validate"},
