@@ -106,7 +106,7 @@ ALLOWED = {  # room -> the rooms it may import, beside `backend` and itself
     "bptt": {"validate"},
     "checks": {"backends"},
     "diagnostics": {"core", "layers"},
-    "plots": {"diagnostics", "validate"},
+    "plots": {"_doc", "diagnostics", "validate"},
     "simple": {"core", "cells", "elman", "forms", "io", "parameters", "validate"},
 }
 
