@@ -211,7 +211,7 @@ def jaxs(problem: dict[str, Any]) -> tuple[Callable[[], object], Callable[[], ob
 
 
 def compare(problem: dict[str, Any], training: Runs) -> dict[str, float]:
-    """Return each gradient's largest error against ours in float64, relative to its largest entry."""
+    """Return each gradient's largest error against ours in float64, relative to its largest."""
     import numpy as np
 
     from rnnx import get_backend

@@ -5,25 +5,10 @@ from __future__ import annotations
 from array_api_compat import array_namespace
 from array_api_compat import device as device_of
 
-from rnnx._doc import shared
 from rnnx.backend import Array, scope_of
 from rnnx.losses.shared import shares
 
-_DOCUMENTED = shared(
-    arguments="""
-    mask : array, shape (...), optional
-        Boolean: which positions count.
-    weights : array, shape (...), optional
-        The weight of each position, at least 0; default is 1.
-    """,
-    returned="""
-    array, shape ()
-        In [0, 1], in the dtype of the logits.
-    """,
-)
 
-
-@_DOCUMENTED
 def accuracy(
     logits: Array, targets: Array, mask: Array | None = None, weights: Array | None = None
 ) -> Array:
@@ -35,11 +20,15 @@ def accuracy(
         Scores of the classes.
     targets : array, shape (...)
         Integers in [0, K).
-    {arguments}
+    mask : array, shape (...), optional
+        Boolean: which positions count.
+    weights : array, shape (...), optional
+        The weight of each position, at least 0; default is 1.
 
     Returns
     -------
-    {returned}
+    array, shape ()
+        In [0, 1], in the dtype of the logits.
 
     Examples
     --------
@@ -58,7 +47,6 @@ def accuracy(
         return _mean(xp.astype(hits, logits.dtype), mask, weights)
 
 
-@_DOCUMENTED
 def binary_accuracy(
     logits: Array, targets: Array, mask: Array | None = None, weights: Array | None = None
 ) -> Array:
@@ -68,11 +56,15 @@ def binary_accuracy(
     ----------
     logits, targets : array, shape (...)
         Floating, of equal shape; targets in [0, 1].
-    {arguments}
+    mask : array, shape (...), optional
+        Boolean: which positions count.
+    weights : array, shape (...), optional
+        The weight of each position, at least 0; default is 1.
 
     Returns
     -------
-    {returned}
+    array, shape ()
+        In [0, 1], in the dtype of the logits.
 
     Examples
     --------

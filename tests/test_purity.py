@@ -88,7 +88,7 @@ ALLOWED = {  # room -> the rooms it may import, beside `backend` and itself
     "core": {"cells"},
     "_doc": set(),
     "losses": {"_doc", "validate"},
-    "metrics": {"_doc", "losses"},
+    "metrics": {"losses"},
     "data": {"validate"},
     "train": {"data", "io", "optim", "plots", "validate"},
     "cli": {"_version", "io", "plots"},

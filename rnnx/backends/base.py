@@ -111,8 +111,8 @@ class Backend:
             )
         if isinstance(obj, np.ma.MaskedArray):
             raise TypeError(
-                "expected an array, got a masked array: use filled(), and pass the mask as an "
-                "argument of its own"
+                "expected an array, got a masked one, whose mask would be lost: use filled(), and "
+                "pass the mask separately"
             )
         if isinstance(obj, list | tuple) and any(map(_is_device_array, obj)):
             obj = [self.host(item) for item in obj]
