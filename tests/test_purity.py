@@ -16,7 +16,6 @@ PURE = [
     *sorted((PACKAGE / "cells").glob("*.py")),
     *sorted(set((PACKAGE / "core").glob("*.py")) - {PACKAGE / "core" / "numpy_step.py"}),
     *sorted((PACKAGE / "optim").glob("*.py")),
-    PACKAGE / "simple" / "network.py",
     *sorted((PACKAGE / "losses").glob("*.py")),
     PACKAGE / "metrics.py",
 ]
@@ -104,7 +103,7 @@ ALLOWED = {  # room -> the rooms it may import, beside `backend` and itself
     "checks": {"backends"},
     "diagnostics": {"cells", "core", "layers"},
     "plots": {"_doc", "diagnostics", "validate"},
-    "simple": {"core", "cells", "layers", "validate"},
+    "simple": {"layers", "validate"},
 }
 
 

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import lru_cache, partial
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from rnnx import validate
 from rnnx.backend import Array, Backend, get_backend, target_backend
-from rnnx.cells.rnn import RNNCell
-from rnnx.core.contract import Params
-from rnnx.layers.base import UNDRAWN, Outline, Seed, replaced
+from rnnx.layers.base import UNDRAWN, Outline, Params, Seed, replaced
+from rnnx.layers.linear import Linear
+from rnnx.layers.rnn import RNN
+from rnnx.layers.sequential import Sequential
 from rnnx.simple import vectors
-from rnnx.simple.network import Cache, Network
 
 
 class SimpleRNN:
     """An Elman network with a linear output, trained by backpropagation through time.
+
+    Forward, written for columns; arrays hold them as rows::
+
+        h_t = φ(Wxh x_t + Whh h_{t-1} + bh)            φ = tanh or relu
+        y_t = Why h_t + by
+
+    Backward, from dy_t, t = T ... 1::
+
+        dh_t = Whyᵀ dy_t + Whhᵀ da_{t+1}
+        da_t = dh_t ⊙ φ'                               tanh: 1 - h_t², relu: [h_t > 0]
+        dWhy = Σ dy_t h_tᵀ    dWxh = Σ da_t x_tᵀ    dWhh = Σ da_t h_{t-1}ᵀ
+        dby = Σ dy_t          dbh = Σ da_t
 
     Parameters
     ----------
@@ -81,8 +92,13 @@ class SimpleRNN:
         self.input_size = validate.size("input_size", input_size)
         self.hidden_size = validate.size("hidden_size", hidden_size)
         self.output_size = validate.size("output_size", output_size)
-        self.cell = RNNCell(nonlinearity)
+        self.nonlinearity = nonlinearity
         self.backend = get_backend(backend, device=device, dtype=dtype)
+        place: dict[str, Any] = {"backend": self.backend, "seed": UNDRAWN}
+        self._model = Sequential(
+            RNN(self.input_size, self.hidden_size, nonlinearity=nonlinearity, **place),
+            Linear(self.hidden_size, self.output_size, **place),
+        )
         shapes = self._shapes()
         self.params: Params = {name: Outline(shape) for name, shape in shapes.items()}
         if seed is not UNDRAWN:
@@ -99,7 +115,7 @@ class SimpleRNN:
     def __repr__(self) -> str:
         return (
             f"SimpleRNN({self.input_size}, {self.hidden_size}, {self.output_size}, "
-            f"nonlinearity={self.cell.nonlinearity!r}, backend={self.backend})"
+            f"nonlinearity={self.nonlinearity!r}, backend={self.backend})"
         )
 
     def __getattr__(self, name: str) -> Array:
@@ -140,10 +156,9 @@ class SimpleRNN:
         with self.backend.scope():
             x, form = vectors.read_inputs(self.backend, inputs, self.input_size)
             h0 = vectors.read_state(self.backend, state, x.shape[1], self.hidden_size)
-            run = _compiled(self.backend, self.cell)[0]
-            y, cache = run(self.params, x, h0)
-            self._pass = _Pass(cache, dict(self.params), form)
-            self._final_state = cache.h[-1, ...]
+            y, (h, _), cache = self._model.forward(x, (h0[None, ...], None), params=self._named())
+            self._pass = _Pass(cache, tuple(y.shape), form)
+            self._final_state = h[0, ...]
             return vectors.write_outputs(y, form)
 
     def backward(self, doutputs: Any, learning_rate: float = 0.01) -> Params:
@@ -186,7 +201,16 @@ class SimpleRNN:
         dict of arrays
             The gradients with respect to `Wxh`, `Whh`, `Why`, `bh`, `by`, in their shapes.
         """
-        return self._backward(doutputs)[0]
+        cache, dy = self._arriving(doutputs)
+        with self.backend.scope():
+            _, _, found = self._model.backward(dy, cache)
+            columns = {"bh": found["0.bias_ih_l0"], "by": found["1.bias"]}
+            return {
+                "Wxh": found["0.weight_ih_l0"],
+                "Whh": found["0.weight_hh_l0"],
+                "Why": found["1.weight"],
+                **{name: db[:, None] for name, db in columns.items()},
+            }
 
     def state_gradients(self, doutputs: Any) -> Array:
         """Compute dL/dh_t for every t: how far back in time the loss is felt.
@@ -199,7 +223,9 @@ class SimpleRNN:
             The whole gradient of the loss with respect to h_t, through y_t and through all later
             states; B is 1 where the input had no batch axis.
         """
-        return self._backward(doutputs, want_h=True)[1]
+        cache, dy = self._arriving(doutputs)
+        dh: Array = self._model.state_gradients(dy, cache)[0]["0.h_l0"]
+        return dh
 
     @property
     def final_state(self) -> Array:
@@ -235,15 +261,10 @@ class SimpleRNN:
         target = target_backend(backend, device=device, dtype=dtype, own_dtype=own)
         copy = type(self)(
             self.input_size, self.hidden_size, self.output_size,
-            nonlinearity=self.cell.nonlinearity, backend=target, seed=0,
+            nonlinearity=self.nonlinearity, backend=target, seed=0,
         )  # fmt: skip
         copy.set_params({name: self.backend.to_numpy(W).copy() for name, W in self.params.items()})
         return copy
-
-    @property
-    def network(self) -> Network:
-        """The same network as pure functions of its parameters."""
-        return Network(self.backend, self.cell)
 
     def config(self) -> dict[str, Any]:
         """Return what `rnnx.build` makes the same network of, without its parameters' values."""
@@ -252,7 +273,7 @@ class SimpleRNN:
             "input_size": self.input_size,
             "hidden_size": self.hidden_size,
             "output_size": self.output_size,
-            "nonlinearity": self.cell.nonlinearity,
+            "nonlinearity": self.nonlinearity,
         }
 
     def _shapes(self) -> dict[str, tuple[int, int]]:
@@ -265,34 +286,26 @@ class SimpleRNN:
             "by": (out, 1),
         }
 
-    def _last_pass(self) -> _Pass:
+    def _named(self) -> Params:
+        """Return the parameters under the names of the layers; b_hh is zero."""
+        p, zero = self.params, self.backend.zeros((self.hidden_size,))
+        hidden = {"weight_ih": p["Wxh"], "weight_hh": p["Whh"], "bias_ih": p["bh"][:, 0]}
+        named = {f"0.{name}_l0": W for name, W in (hidden | {"bias_hh": zero}).items()}
+        return named | {"1.weight": p["Why"], "1.bias": p["by"][:, 0]}
+
+    def _arriving(self, doutputs: Any) -> tuple[Any, Array]:
+        """Return the cache of the last forward pass, and the gradient with respect to y."""
         if self._pass is None:
             raise RuntimeError("expected a forward pass first, got none since the parameters "
                                "last changed: call forward(inputs)")  # fmt: skip
-        return self._pass
-
-    def _backward(self, doutputs: Any, want_h: bool = False) -> tuple[Params, Any]:
-        """Return the gradients with respect to the parameters and, if asked for, to every state."""
-        cache, params, form = self._last_pass()
+        cache, shape, form = self._pass
         with self.backend.scope():
-            shape = (*cache.x.shape[:2], self.output_size)
-            dy = vectors.read_doutputs(self.backend, doutputs, shape, form)
-            _, *runs = _compiled(self.backend, self.cell)
-            found: tuple[Params, Any] = runs[want_h](params, cache, dy)
-            return found
+            return cache, vectors.read_doutputs(self.backend, doutputs, shape, form)
 
 
 class _Pass(NamedTuple):
-    """A forward pass: its cache, the parameters it ran with, the form of its outputs."""
+    """A forward pass: its cache, the shape of y, and the form of the outputs."""
 
-    cache: Cache
-    params: Params
+    cache: Any
+    shape: tuple[int, ...]
     form: str
-
-
-@lru_cache(maxsize=16)
-def _compiled(backend: Backend, cell: RNNCell) -> tuple[Callable[..., Any], ...]:
-    """Return the pure forward and both backwards, compiled once where the backend compiles."""
-    network = Network(backend, cell)
-    runs = (network.forward, network.backward, partial(network.backward, want_h=True))
-    return tuple(backend.compile(run) for run in runs)

@@ -28,7 +28,7 @@ def read_inputs(backend: Backend, inputs: Any, size: int) -> tuple[Array, str]:
     return (x[:, None, :], "rows") if x.ndim == 2 else (x, "batch")
 
 
-def read_doutputs(backend: Backend, doutputs: Any, shape: tuple[int, int, int], form: str) -> Array:
+def read_doutputs(backend: Backend, doutputs: Any, shape: tuple[int, ...], form: str) -> Array:
     """Return dy (T, B, O), the gradient with respect to the outputs, from their form."""
     T, B, size = shape
     if form == "list" and isinstance(doutputs, list | tuple):
