@@ -12,7 +12,9 @@ from rnnx import losses, optim
 from rnnx._version import __version__
 from rnnx.backend import Backend, BackendUnavailable, available_backends, get_backend
 from rnnx.bptt import chunked_bptt, tbptt
+from rnnx.build import build
 from rnnx.checks import gradcheck
+from rnnx.io import load, save
 from rnnx.layers.dropout import Dropout
 from rnnx.layers.embedding import Embedding
 from rnnx.layers.gru import GRU
@@ -37,11 +39,14 @@ __all__ = [
     "SimpleRNN",
     "__version__",
     "available_backends",
+    "build",
     "chunked_bptt",
     "get_backend",
     "gradcheck",
+    "load",
     "losses",
     "optim",
+    "save",
     "tbptt",
 ]
 

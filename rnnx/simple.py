@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from os import PathLike
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnnx import elman, forms, io, validate
+from rnnx import elman, forms, validate
 from rnnx.backend import Array, Backend, get_backend, target_backend
 from rnnx.cells.rnn import RNNCell
 from rnnx.core.products import product
@@ -245,49 +244,11 @@ class SimpleRNN:
         copy.set_params({name: self.backend.to_numpy(W).copy() for name, W in self.params.items()})
         return copy
 
-    def save(self, path: str | PathLike[str]) -> None:
-        """Write the sizes and the parameters to a file that holds no code and no pickle.
+    def config(self) -> dict[str, Any]:
+        """Return what the network is built from, as JSON can hold it."""
+        from rnnx.build import config
 
-        The file is replaced whole or not at all.
-        """
-        header = {
-            "sizes": [self.input_size, self.hidden_size, self.output_size],
-            "nonlinearity": self.cell.nonlinearity,
-            "dtype": self.backend.dtype_name,
-        }
-        arrays = {name: self.backend.to_numpy(W) for name, W in self.params.items()}
-        io.save(path, "SimpleRNN", header, arrays)
-
-    @classmethod
-    def load(
-        cls,
-        path: str | PathLike[str],
-        *,
-        backend: str | Backend = "numpy",
-        device: Any = None,
-        dtype: str | None = None,
-    ) -> SimpleRNN:
-        """Read a network that `save` wrote, onto any backend.
-
-        `dtype` is by default the file's, or that of the `Backend` given.
-
-        Raises
-        ------
-        ValueError
-            For a file that is truncated, of another version, or not of a SimpleRNN.
-        """
-        header, arrays = io.load(path, "SimpleRNN")
-        try:
-            (features, hidden, out), phi = header["sizes"], header["nonlinearity"]
-            own = header["dtype"]
-        except (KeyError, TypeError, ValueError) as error:
-            raise io.damaged(path, f"its header lacks {error}") from None
-        target = target_backend(backend, device=device, dtype=dtype, own_dtype=own)
-        rnn = cls(features, hidden, out, nonlinearity=phi, backend=target, seed=0)
-        if arrays.keys() != rnn.params.keys():
-            raise io.damaged(path, f"expected {list(rnn.params)}, got {list(arrays)}")
-        rnn.set_params(arrays)
-        return rnn
+        return config(self)
 
     def _shapes(self) -> dict[str, tuple[int, int]]:
         features, hidden, out = self.input_size, self.hidden_size, self.output_size

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 from rnnx.backend import Array, Backend, target_backend
@@ -31,6 +31,31 @@ class Layer:
     backend: Backend
     params: dict[str, Array]
     forward: Callable[..., tuple[Any, Any, Any]]
+
+    batch_first: bool = False
+    directions: int = 1
+
+    def config(self) -> dict[str, Any]:
+        """Return what the layer is built from, as JSON can hold it."""
+        from rnnx.build import config
+
+        return config(self)
+
+    def draw_masks(self, shape: Sequence[int], seed: Any = None) -> dict[str, Array]:
+        """Return dropout masks for an input of this shape; none without dropout."""
+        return {}
+
+    def children(self) -> tuple[Layer, ...]:
+        """Return the layers that this one is made of."""
+        return ()
+
+    def walk(self) -> Iterator[tuple[str, Layer]]:
+        """Yield the name and the layer of each leaf."""
+        if not self.children():
+            yield "", self
+        for i, child in enumerate(self.children()):
+            for name, leaf in child.walk():
+                yield f"{i}.{name}" if name else str(i), leaf
 
     def __call__(
         self, x: Any, state: Any = None, *, params: dict[str, Array] | None = None

@@ -50,6 +50,8 @@ class Dropout(Layer):
     [[[2.0, 0.0, 0.0, 0.0]], [[2.0, 2.0, 2.0, 2.0]]]
     """
 
+    options = ("masks",)
+
     def __init__(
         self,
         p: float,

@@ -26,7 +26,7 @@ class Recurrent(Layer):
     A call changes nothing on a layer, so one layer may serve several threads.
     """
 
-    options: ClassVar[tuple[str, ...]] = OPTIONS
+    options: ClassVar[tuple[str, ...]] = (*OPTIONS, "masks")
 
     def __init__(
         self,
@@ -86,6 +86,11 @@ class Recurrent(Layer):
 
     def __getstate__(self) -> dict[str, Any]:
         return vars(self) | {"_stepper": None}  # it is made of functions, and made again in `step`
+
+    @property
+    def directions(self) -> int:  # type: ignore[override]
+        """2 for a bidirectional layer."""
+        return self.sizes.directions
 
     @property
     def input_size(self) -> int:

@@ -55,7 +55,7 @@ class Sequential(Layer):
     (64, 16)
     """
 
-    options: ClassVar[tuple[str, ...]] = OPTIONS
+    options: ClassVar[tuple[str, ...]] = (*OPTIONS, "masks")
 
     def __init__(self, *layers: Any) -> None:
         if not layers:
@@ -80,6 +80,15 @@ class Sequential(Layer):
     def params(self, params: dict[str, Array]) -> None:
         for i, layer in enumerate(self.layers):
             layer.params = _part(params, i)
+
+    def children(self) -> tuple[Any, ...]:
+        """Return its layers."""
+        return self.layers
+
+    @property
+    def batch_first(self) -> bool:
+        """Whether its layers that read sequences are batch first."""
+        return any(layer.batch_first for _, layer in self.walk())
 
     @property
     def reduces_time(self) -> bool:
@@ -143,7 +152,7 @@ class Sequential(Layer):
         finals, caches = [], []
         for i, (layer, start) in enumerate(zip(self.layers, states, strict=True)):
             chosen = _options(layer, options)
-            if hasattr(layer, "draw_masks"):
+            if "masks" in layer.options:
                 chosen |= {"masks": None if masks is None else _part(masks, i)}
             x, final, cache = layer.forward(x, start, params=_part(params, i), **chosen)
             finals.append(final)
@@ -172,7 +181,7 @@ class Sequential(Layer):
         rng = validate.generator(seed)
         masks: dict[str, Array] = {}
         for i, layer in enumerate(self.layers):
-            if hasattr(layer, "draw_masks"):
+            if "masks" in layer.options:
                 drawn = layer.draw_masks(shape, rng)
                 masks |= {f"{i}.{name}": mask for name, mask in drawn.items()}
             shape = layer.output_shape(shape)
@@ -223,7 +232,7 @@ class Sequential(Layer):
 
 def _options(layer: Any, options: dict[str, Any]) -> dict[str, Any]:
     """Return the options that a layer takes."""
-    return {name: value for name, value in options.items() if name in layer.options}
+    return {k: v for k, v in options.items() if k in layer.options and k != "masks"}
 
 
 def _part(named: Mapping[str, Array], i: int) -> dict[str, Array]:

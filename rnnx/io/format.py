@@ -1,0 +1,194 @@
+"""The file format: safetensors, with a description of the content as JSON in its metadata.
+
+A file holds 8 bytes with the header's length, the header as JSON, and the arrays' bytes. Every
+array and every number of the header is checked before memory is taken for it, and a checksum covers
+all of the content. No name in a file is ever looked up in a module, and nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from os import PathLike
+from typing import IO, Any
+
+import numpy as np
+
+from rnnx.io.header import DTYPES, VERSION, Description, Spec, check_size, read_header
+from rnnx.io.replacing import replacing
+
+File = str | PathLike[str]
+Arrays = dict[str, np.ndarray]
+
+
+Expect = Callable[[Description], Mapping[str, Spec]]
+
+
+def write(path: File, description: Description, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write a description and arrays to `path`, whole or not at all.
+
+    Raises
+    ------
+    OSError
+        If the folder is missing, not writable or full. An existing file stays as it was.
+    ValueError, TypeError
+        If an array has a dtype that the format lacks, or JSON cannot hold the description.
+    """
+    from safetensors.numpy import save
+
+    own = {name: _plain(name, array) for name, array in arrays.items()}
+    content = json.loads(json.dumps(_fields(description), allow_nan=False))
+    content["checksum"] = _checksum(content, own)
+    whole = save(own, {"rnnx": json.dumps(content)})
+    check_size(whole[8 : 8 + int.from_bytes(whole[:8], "little")])
+    with replacing(path, "wb") as file:
+        file.write(whole)
+
+
+def describe(path: File) -> Description:
+    """Return what a file says of its content, without reading the arrays.
+
+    Raises
+    ------
+    OSError, ValueError
+        As for `read`.
+    """
+    with _opened(path) as file, _named(path):
+        return read_header(file)[0]
+
+
+def read(
+    path: File, kind: str | None = None, expect: Expect | None = None
+) -> tuple[Description, Arrays]:
+    """Read a file that `write` wrote.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    kind : str, optional
+        The only kind of content that is accepted.
+    expect : callable, optional
+        ``expect(description)`` returns the `Spec` of every array, by name. A file with other names,
+        dtypes or shapes is refused before memory is taken for its arrays.
+
+    Raises
+    ------
+    OSError
+        If the file is missing or cannot be read.
+    ValueError
+        If it is damaged, of another kind or version, or not a file of rnnx. One line, which names
+        the file.
+    """
+    with _opened(path) as file, _named(path):
+        description, checksum, places = read_header(file)
+        if kind is not None and description.kind != kind:
+            raise ValueError(f"it holds a {description.kind!r}, expected a {kind!r}")
+        if expect is not None:
+            _compare(description.specs, expect(description))
+        arrays = {name: _array(file, description.specs[name], at) for name, at in places.items()}
+        if _checksum(_fields(description), arrays) != checksum:
+            raise ValueError("its checksum does not match its content")
+    return description, arrays
+
+
+def finite(arrays: Mapping[str, np.ndarray]) -> None:
+    """Raise ValueError if an array holds NaN or infinity."""
+    for name, array in arrays.items():
+        if not np.all(np.isfinite(array)):
+            raise ValueError(f"expected finite numbers in {name!r}, got NaN or infinity")
+
+
+def part(named: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """Return the entries whose names start with ``prefix.``, without it."""
+    start = f"{prefix}."
+    return {k.removeprefix(start): v for k, v in named.items() if k.startswith(start)}
+
+
+def damaged(path: File, reason: object) -> ValueError:
+    """Return the error for a file that does not hold what it should."""
+    text = " ".join(str(reason).split())[:500]
+    return ValueError(f"cannot load {os.fspath(path)!r}: {text}")
+
+
+@contextmanager
+def _named(path: File) -> Iterator[None]:
+    """Turn what goes wrong with a file's content into one line that names the file."""
+    try:
+        yield
+    except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
+        raise damaged(path, error) from None
+    except MemoryError:
+        raise OSError(errno.ENOMEM, "not enough memory for its arrays", os.fspath(path)) from None
+
+
+@contextmanager
+def _opened(path: File) -> Iterator[IO[bytes]]:
+    """Open a regular file; a pipe or a device is refused before anything is read from it."""
+
+    def opener(name: str, flags: int) -> int:
+        return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))  # a pipe would wait for a writer
+
+    if "\0" in os.fsdecode(path):
+        raise damaged(path, "a file name has no null character")
+    with open(path, "rb", buffering=0, opener=opener) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise damaged(path, "it is a device or a pipe, expected a file")
+        yield file
+
+
+def _fields(description: Description) -> dict[str, Any]:
+    """Return what a file keeps of a description, beside the checksum."""
+    return {"version": VERSION} | {k: v for k, v in description._asdict().items() if k != "specs"}
+
+
+def _compare(found: Mapping[str, Spec], expected: Mapping[str, Spec]) -> None:
+    """Raise where names, dtypes or shapes differ."""
+    for name in {**expected, **found}:
+        if found.get(name) != expected.get(name):
+            raise ValueError(
+                f"array {name!r:.80}: expected {_words(expected.get(name))}, "
+                f"got {_words(found.get(name))}"
+            )
+
+
+def _words(spec: Spec | None) -> str:
+    return "none" if spec is None else f"{spec.dtype} of shape {spec.shape}"
+
+
+def _array(file: IO[bytes], spec: Spec, start: int) -> np.ndarray:
+    """Return the array that starts here."""
+    array = np.empty(spec.shape, np.dtype(spec.dtype).newbyteorder("<"))
+    raw = array.reshape(-1).view("uint8")
+    file.seek(start)
+    done = 0
+    while done < raw.size:
+        count = file.readinto(raw[done:])  # type: ignore[attr-defined]
+        if not count:
+            raise ValueError("it became shorter while it was read")
+        done += count
+    if spec.dtype == "bool" and raw.size and raw.max() > 1:
+        raise ValueError("a truth value must be 0 or 1")
+    return array.astype(spec.dtype, copy=False)
+
+
+def _plain(name: str, array: Any) -> np.ndarray:
+    """Return an array as the format holds it."""
+    array = np.asarray(array)
+    if array.dtype.name not in DTYPES.values():
+        raise TypeError(f"expected numbers or truth values in {name!r}, got dtype {array.dtype}")
+    return np.asarray(array, dtype=array.dtype.newbyteorder("="), order="C")
+
+
+def _checksum(content: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
+    """Return the SHA-256 of a description and its arrays."""
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
+    for name in sorted(arrays):
+        digest.update(f"{name} {arrays[name].dtype.name} {arrays[name].shape}".encode())
+        digest.update(arrays[name].reshape(-1).view("uint8").data)
+    return digest.hexdigest()
