@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from pathlib import Path
 from typing import Any
@@ -278,35 +279,37 @@ def test_files_and_pickles_keep_everything(kind: str, tmp_path: Path) -> None:
     """Saved, loaded (on another library too), pickled: the same predictions, still trainable."""
     estimator, X = fitted(kind)
     expected = estimator.predict(X)
-    estimator.save(tmp_path / "model.rnnx")
-    loaded = type(estimator).load(tmp_path / "model.rnnx")
+    estimator.save(tmp_path / "model.safetensors")
+    loaded = type(estimator).load(tmp_path / "model.safetensors")
     np.testing.assert_array_equal(loaded.predict(X), expected)
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(estimator)).predict(X), expected)
     assert loaded.get_params() | {"backend": "numpy"} == estimator.get_params()
     strict = make(Case("array_api_strict", None, "float32"))
-    other = type(estimator).load(tmp_path / "model.rnnx", backend=strict).predict(X)
+    other = type(estimator).load(tmp_path / "model.safetensors", backend=strict).predict(X)
     if kind == "classifier":
         np.testing.assert_array_equal(other, expected)
     else:
         np.testing.assert_allclose(other, expected, atol=1e-5)
-    with pytest.raises(ValueError, match="expected the file of a RNN"):
-        (RNNRegressor if kind == "classifier" else RNNClassifier).load(tmp_path / "model.rnnx")
+    with pytest.raises(ValueError, match="expected a .RNN"):
+        (RNNRegressor if kind == "classifier" else RNNClassifier).load(tmp_path / "model.safetensors")
 
 
 @pytest.mark.parametrize("kind", ["classifier", "regressor", "forecaster"])
 def test_files_that_lack_something_are_refused(kind: str, tmp_path: Path) -> None:
-    """A parameter, what was fitted, a part of the header: never completed at random."""
+    """A parameter, what was fitted, an option: never completed at random."""
     estimator, _ = fitted(kind)
-    path = tmp_path / "model.rnnx"
+    path = tmp_path / "model.safetensors"
     estimator.save(path)
-    model, header, arrays = io.read(path)
-    assert model == type(estimator).__name__
-    for lost in ("model/0.weight_hh_l0", "n_iter_", "_steps_in", "options", "fitted"):
-        fewer = {k: v for k, v in header.items() if k != lost}
-        if "fitted" in fewer:
-            fewer["fitted"] = {k: v for k, v in fewer["fitted"].items() if k != lost}
-        io.save(path, model, fewer, {k: v for k, v in arrays.items() if k != lost})
-        with pytest.raises(ValueError, match="expected a model file of rnnx"):
+    description, arrays = io.read(path, type(estimator).__name__)
+    parts = {"config": description.config, "extra": description.extra}
+    known = [*arrays, *description.config, *description.extra, *description.config["options"]]
+    for lost in known:
+        fewer = json.loads(json.dumps(parts))
+        for part in (*fewer.values(), fewer["config"]["options"]):
+            part.pop(lost, None)
+        more = {name: array for name, array in arrays.items() if name != lost}
+        io.write(path, description._replace(**fewer), more)
+        with pytest.raises(ValueError, match="cannot load .*model.safetensors': .*expected"):
             type(estimator).load(path)
 
 
@@ -322,8 +325,8 @@ def test_what_is_set_later_is_of_the_next_fit(kind: str, tmp_path: Path) -> None
         later |= {"per_step": True, "bidirectional": True, "pool": "max"}
     estimator.set_params(**later)
     np.testing.assert_array_equal(estimator.predict(X), expected)
-    estimator.save(tmp_path / "model.rnnx")
-    loaded = type(estimator).load(tmp_path / "model.rnnx")
+    estimator.save(tmp_path / "model.safetensors")
+    loaded = type(estimator).load(tmp_path / "model.safetensors")
     np.testing.assert_array_equal(loaded.predict(X), expected)
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(estimator)).predict(X), expected)
 
@@ -334,8 +337,8 @@ def test_options_that_a_search_found_can_be_saved(tmp_path: Path) -> None:
     options = {"hidden_size": np.int64(4), "learning_rate": np.float32(0.5), "dropout": 0.0,
                "bidirectional": np.bool_(True), "random_state": np.int32(3)}  # fmt: skip
     classifier = RNNClassifier(epochs=1, **options).fit(X, y)
-    classifier.save(tmp_path / "model.rnnx")
-    loaded = RNNClassifier.load(tmp_path / "model.rnnx")
+    classifier.save(tmp_path / "model.safetensors")
+    loaded = RNNClassifier.load(tmp_path / "model.safetensors")
     assert {name: getattr(loaded, name) for name in options} == options
     np.testing.assert_array_equal(loaded.predict(X), classifier.predict(X))
 
@@ -344,8 +347,8 @@ def test_the_names_of_columns_are_in_the_file(tmp_path: Path) -> None:
     """A loaded estimator knows another table, as the one that was saved does."""
     pandas = pytest.importorskip("pandas", reason="needs pandas")
     table = pandas.DataFrame(X3[:, :, 0], columns=list("abcde"))
-    RNNClassifier(**SMALL).fit(table, Y3).save(tmp_path / "model.rnnx")
-    loaded = RNNClassifier.load(tmp_path / "model.rnnx")
+    RNNClassifier(**SMALL).fit(table, Y3).save(tmp_path / "model.safetensors")
+    loaded = RNNClassifier.load(tmp_path / "model.safetensors")
     assert loaded.predict(table).shape == (6,)
     with pytest.raises(ValueError, match="feature names"):
         loaded.predict(table.rename(columns={"a": "z"}))

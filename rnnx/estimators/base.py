@@ -10,10 +10,11 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
 
 from rnnx import validate
 from rnnx.data import Sequences
-from rnnx.networks import RecurrentModel, build, one_of
+from rnnx.networks import RecurrentModel, one_of, optional, texts
 from rnnx.optim import Adam, AdamW, Constant, Cosine
 from rnnx.train import Callback, History, Run, fit
 
@@ -35,23 +36,51 @@ class RecurrentEstimator(RecurrentModel, BaseEstimator):
         "weight_decay": validate.nonnegative,
     }
 
+    _json = {
+        "n_features_in_": validate.size,
+        "n_iter_": validate.count,
+        "_steps_in": optional(validate.size),
+        "_columns": optional(texts),
+    }
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
         return tags
 
-    def _sizes(self) -> tuple[int, int]:
-        """Return the numbers of features and outputs of the network, from what was fitted."""
-        raise NotImplementedError
+    @property
+    def _columns(self) -> list[str] | None:
+        """The names of a table's columns, for its file."""
+        names = getattr(self, "feature_names_in_", None)
+        return None if names is None else list(names)
+
+    @_columns.setter
+    def _columns(self, names: list[str] | None) -> None:
+        if names is not None:
+            self.feature_names_in_ = np.asarray(names, dtype=object)
+
+    def _check_is_fitted(self) -> None:
+        check_is_fitted(self, "model_")
+
+    def _check_fitted(self) -> None:
+        if self._steps_in not in (None, self.n_features_in_):
+            raise ValueError(f"a table of {self._steps_in} steps has as many columns")
+        if len(self._columns or "") not in (0, self.n_features_in_):
+            raise ValueError(f"expected {self.n_features_in_} names of columns")
+        for name in self._arrays():
+            if name.endswith(("scale", "scale_")) and not np.all(getattr(self, name) > 0):
+                raise ValueError(f"{name} must be above 0")
 
     def _begin(self) -> None:
         """Make a new network, with random weights."""
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         self._rng = np.random.default_rng(seed)
-        self.model_ = build(self, *self._sizes(), self._rng)
-        self._opt_state = None
-        self.history_ = History()
+        self.model_ = self._network(self._rng)
+        self._forget()
         self.n_iter_ = 0
+
+    def _forget(self) -> None:
+        self._opt_state, self.history_ = None, History()
 
     def _learn(
         self,

@@ -17,7 +17,8 @@ from rnnx import losses, metrics
 from rnnx.estimators import inputs
 from rnnx.estimators.base import unchanged_on_error
 from rnnx.estimators.sequences import SequenceEstimator
-from rnnx.networks import softmax
+from rnnx.io import Spec
+from rnnx.networks import optional, softmax, texts
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -61,7 +62,7 @@ class RNNClassifier(ClassifierMixin, SequenceEstimator):
     (True, (1, 2))
     """
 
-    _fitted = (*SequenceEstimator._fitted, "classes_")
+    _json = SequenceEstimator._json | {"_names_of_classes": optional(texts)}
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Train for one epoch, continuing from the last call.
@@ -144,6 +145,31 @@ class RNNClassifier(ClassifierMixin, SequenceEstimator):
 
     def _outputs(self) -> int:
         return len(self.classes_)
+
+    @property
+    def _names_of_classes(self) -> list[str] | None:
+        """The classes, for a file, if they are text."""
+        if self.classes_.dtype.kind in "biuf":
+            return None
+        return texts("classes_", self.classes_.tolist())
+
+    @_names_of_classes.setter
+    def _names_of_classes(self, names: list[str] | None) -> None:
+        if names is not None:
+            self.classes_ = np.asarray(names, dtype="U")
+
+    def _arrays(self) -> list[str]:
+        numbers = not hasattr(self, "classes_") or self._names_of_classes is None
+        return [*super()._arrays(), *["classes_"] * numbers]
+
+    def _specs(self) -> dict[str, Spec]:
+        own = Spec(self.classes_.dtype.name, (len(self.classes_),))
+        return super()._specs() | ({} if self._names_of_classes else {"classes_": own})
+
+    def _check_fitted(self) -> None:
+        super()._check_fitted()
+        if not np.array_equal(_classes(self.classes_), self.classes_):
+            raise ValueError("classes_ must be sorted, each once")
 
     def _loss(self) -> Callable[..., Any]:
         return losses.softmax_cross_entropy

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 from sklearn.metrics import r2_score
-from sklearn.utils.validation import check_is_fitted
 
 from rnnx import validate
 from rnnx.data import Sequences
@@ -15,6 +14,7 @@ from rnnx.estimators import inputs
 from rnnx.estimators.base import RecurrentEstimator, unchanged_on_error
 from rnnx.estimators.regressor import LOSSES
 from rnnx.estimators.windows import Scaling, Shape, assemble, future_only, sliding
+from rnnx.io import Spec
 from rnnx.networks import one_of, optional
 from rnnx.train import predict
 
@@ -110,10 +110,7 @@ class RNNForecaster(RecurrentEstimator):
         "scale": optional(one_of(("window", "standard"))),
         "loss": one_of(LOSSES),
     }
-    _fitted = (
-        "n_features_in_", "n_iter_", "window_", "_steps_in", "_mean", "_scale", "_exog_mean",
-        "_exog_scale",
-    )  # fmt: skip
+    _json = RecurrentEstimator._json | {"window_": validate.size}
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -169,7 +166,7 @@ class RNNForecaster(RecurrentEstimator):
             Before `fit`, or if a series is shorter than the window or has other features than in
             `fit`.
         """
-        check_is_fitted(self, "model_")
+        self._check_is_fitted()
         forecast = self._forecast(self._read(X, exog, reset=False, ahead=True))
         if isinstance(X, list | tuple) and inputs.is_list(X):
             return forecast
@@ -187,7 +184,7 @@ class RNNForecaster(RecurrentEstimator):
             What followed, in the shape that `predict` returns. By default, the last `horizon` steps
             of each series are forecast from the steps before them, and `exog` ends with X.
         """
-        check_is_fitted(self, "model_")
+        self._check_is_fitted()
         if y is not None:
             predicted, y = self.predict(X, exog=exog), inputs.on_host(self, y)
             return float(r2_score(np.ravel(y), np.ravel(predicted)))
@@ -212,11 +209,12 @@ class RNNForecaster(RecurrentEstimator):
     def _fit(self, X: Any, exog: Any, epochs: int, fraction: float, *, first: bool) -> Self:
         """Learn all windows except those of a fraction at the end of each series."""
         with unchanged_on_error(self):
-            self._check_options()
+            options = self._read_options()
+            if first:
+                self._options = options
             data = self._read(X, exog, reset=first)
             kept = [slice(0, len(row) - int(fraction * len(row))) for row in data.rows]
             if first:
-                self._options = self.get_params(deep=False)
                 self._choose_window(data.rows, min(part.stop for part in kept))
                 self._mean, self._scale = inputs.moments(data.cut(kept).rows)
                 self._exog_mean, self._exog_scale = inputs.moments(data.cut(kept).exog)
@@ -254,6 +252,20 @@ class RNNForecaster(RecurrentEstimator):
 
     def _sizes(self) -> tuple[int, int]:
         return 2 * len(self._mean) + len(self._exog_mean) + 1, len(self._mean)
+
+    def _arrays(self) -> list[str]:
+        return ["_mean", "_scale", "_exog_mean", "_exog_scale"]
+
+    def _specs(self) -> dict[str, Spec]:
+        own, exog = (
+            Spec("float64", (n,)) for n in (inputs.features_of(self), len(self._exog_mean))
+        )
+        return {"_mean": own, "_scale": own, "_exog_mean": exog, "_exog_scale": exog}
+
+    def _check_fitted(self) -> None:
+        super()._check_fitted()
+        if self.window_ < self.season or self.window not in (None, self.window_):
+            raise ValueError(f"window_ does not fit the options, got {self.window_}")
 
     def _check_lengths(self, rows: Rows, least: int) -> None:
         for i, row in enumerate(rows):

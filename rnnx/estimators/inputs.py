@@ -118,6 +118,8 @@ def moments(rows: Rows, weights: np.ndarray | None = None) -> tuple[np.ndarray, 
     """
     flat = np.concatenate(rows)  # (Σ T_i, F)
     of_steps = None if weights is None else np.repeat(weights, lengths_of(rows))
+    if not flat.shape[1]:
+        return np.zeros(0), np.ones(0)
     mean = np.average(flat, axis=0, weights=of_steps)
     scale = np.sqrt(np.average((flat - mean) ** 2, axis=0, weights=of_steps))
     smallest = 1e-12 * np.maximum(np.abs(mean), 1e-300)  # rounding alone

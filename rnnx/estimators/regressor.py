@@ -12,9 +12,10 @@ from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_array, column_or_1d
 
-from rnnx import losses
+from rnnx import losses, validate
 from rnnx.estimators import inputs
 from rnnx.estimators.sequences import Data, SequenceEstimator
+from rnnx.io import Spec
 from rnnx.networks import one_of
 
 LOSSES = {
@@ -22,6 +23,13 @@ LOSSES = {
     "absolute_error": losses.mean_absolute_error,
     "huber": losses.huber,
 }
+
+
+def _shape(name: str, value: Any) -> list[int]:
+    """Return the shape of one target: none for a number, or its length."""
+    if not isinstance(value, list) or len(value) > 1:
+        raise ValueError(f"{name} must be a list of at most one size, got {value!r:.80}")
+    return [validate.size(name, size) for size in value]
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -61,7 +69,7 @@ class RNNRegressor(RegressorMixin, SequenceEstimator):
     loss: str = "squared_error"
 
     _checks = SequenceEstimator._checks | {"loss": one_of(LOSSES)}
-    _fitted = (*SequenceEstimator._fitted, "_target_mean", "_target_scale", "_target_shape")
+    _json = SequenceEstimator._json | {"_target_shape": _shape}
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -130,6 +138,13 @@ class RNNRegressor(RegressorMixin, SequenceEstimator):
 
     def _outputs(self) -> int:
         return math.prod(self._target_shape)
+
+    def _arrays(self) -> list[str]:
+        return [*super()._arrays(), "_target_mean", "_target_scale"]
+
+    def _specs(self) -> dict[str, Spec]:
+        own = dict.fromkeys(("_target_mean", "_target_scale"), Spec("float64", (self._outputs(),)))
+        return super()._specs() | own
 
     def _loss(self) -> Callable[..., Any]:
         return LOSSES[self.loss]

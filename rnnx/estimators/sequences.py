@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
 
 from rnnx.data import Sequences
 from rnnx.estimators import inputs
 from rnnx.estimators.base import RecurrentEstimator, unchanged_on_error
+from rnnx.io import Spec
 from rnnx.layers.pool import HOWS
 from rnnx.networks import flag, one_of
 from rnnx.train import predict
@@ -44,7 +44,6 @@ class SequenceEstimator(RecurrentEstimator):
         "pool": one_of(HOWS),
         "per_step": flag,
     }
-    _fitted: tuple[str, ...] = ("n_features_in_", "n_iter_", "_steps_in", "mean_", "scale_")
 
     def _read_targets(self, rows: Any, y: Any, *, reset: bool) -> Any:
         """Return the targets as numbers, in the form of the rows if per step."""
@@ -69,6 +68,12 @@ class SequenceEstimator(RecurrentEstimator):
 
     def _sizes(self) -> tuple[int, int]:
         return inputs.features_of(self), self._outputs()
+
+    def _arrays(self) -> list[str]:
+        return ["mean_", "scale_"]
+
+    def _specs(self) -> dict[str, Spec]:
+        return dict.fromkeys(("mean_", "scale_"), Spec("float64", (inputs.features_of(self),)))
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Fit to sequences and their targets, starting from new weights.
@@ -106,9 +111,9 @@ class SequenceEstimator(RecurrentEstimator):
 
     def _read(self, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> Data:
         """Return the checked data, without the sequences of weight zero."""
-        self._check_options()
+        options = self._read_options()
         if reset:
-            self._options = self.get_params(deep=False)
+            self._options = options
         rows = inputs.read_sequences(self, X, reset=reset)
         targets = self._read_targets(rows, y, reset=reset)
         weights = inputs.read_weights(self, sample_weight, rows)
@@ -146,7 +151,7 @@ class SequenceEstimator(RecurrentEstimator):
 
     def _outputs_of(self, X: Any) -> Any:
         """Return the network's outputs, in the form of X if per step."""
-        check_is_fitted(self, "model_")
+        self._check_is_fitted()
         rows = inputs.read_sequences(self, X, reset=False)
         x = inputs.standardized(rows, self.mean_, self.scale_)
         y = predict(self.model_, inputs.time_major(x))

@@ -1,27 +1,18 @@
-"""The networks behind the estimators and the character model, and the options they share."""
+"""The options that the estimators and the character model share."""
 
 from __future__ import annotations
 
 import inspect
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
 from rnnx import validate
-from rnnx.backend import get_backend
-from rnnx.layers.dropout import Dropout
-from rnnx.layers.embedding import Embedding
-from rnnx.layers.gru import GRU
-from rnnx.layers.linear import Linear
-from rnnx.layers.lstm import LSTM
-from rnnx.layers.pool import Pool
-from rnnx.layers.rnn import RNN
-from rnnx.layers.sequential import Sequential
+from rnnx.networks.build import CELLS
 
-CELLS: dict[str, Any] = {"rnn": RNN, "gru": GRU, "lstm": LSTM}
 Check = Callable[[str, Any], Any]  # (name, value) -> value; raises ValueError
 
 TEXTS = {  # what a class's docstring says about an option that several classes share
@@ -65,6 +56,13 @@ def flag(name: str, value: Any) -> bool:
     return bool(value)
 
 
+def texts(name: str, value: Any) -> list[str]:
+    """Return a list of texts."""
+    if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
+        raise ValueError(f"{name} must be a list of texts, got {value!r:.80}")
+    return value
+
+
 def one_of(known: Iterable[str]) -> Check:
     """Return the check that a value is among the known names."""
     return lambda name, value: validate.one_of(name, value, known)
@@ -76,7 +74,7 @@ def optional(check: Check) -> Check:
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
-class RecurrentModel:
+class Options:
     """The options of every model here, their documentation and their checks.
 
     In a subclass's docstring, a line such as ``{hidden_size, cell}`` stands for the shared
@@ -112,14 +110,20 @@ class RecurrentModel:
         super().__init_subclass__(**options)
         cls.__doc__ = documented(cls.__doc__)
 
-    def _check_options(self) -> None:
-        """Raise ValueError for the first option that is out of range."""
+    @classmethod
+    def _names(cls, *without: str) -> list[str]:
+        """Return the names of the options, in order."""
+        return [f.name for f in fields(cls) if f.name not in without]
+
+    def _read_options(self) -> dict[str, Any]:
+        """Return the options; raise ValueError for the first that is out of range."""
         if isinstance(self.cell, str):
             validate.one_of("cell", self.cell, CELLS)
         for name, check in self._checks.items():
             check(name, getattr(self, name))
         if self.patience is not None and not self.validation_fraction:
             raise ValueError("patience needs held-out data: give a validation_fraction above 0")
+        return {name: getattr(self, name) for name in self._names()}
 
 
 def documented(docstring: str | None) -> str | None:
@@ -132,50 +136,3 @@ def documented(docstring: str | None) -> str | None:
     if docstring is None:  # python -OO
         return None
     return re.sub(r"^\{([\w, ]+)\}$", entries, inspect.cleandoc(docstring), flags=re.MULTILINE)
-
-
-def recurrent(cell: Any, input_size: int, hidden_size: int, num_layers: int, **options: Any) -> Any:
-    """Return stacked recurrent layers of a cell, given by name or as a `Cell`."""
-    layer = CELLS[validate.one_of("cell", cell, CELLS)]
-    return layer(input_size, hidden_size, num_layers, **options)
-
-
-def build(
-    options: Any, features: int, outputs: int, seed: np.random.Generator, *, embed: bool = False
-) -> Sequential:
-    """Return a new network: recurrent layers, a `Pool` unless it answers per step, a linear layer.
-
-    Parameters
-    ----------
-    options : RecurrentModel
-        What to build, and where.
-    features, outputs : int
-        Sizes of the recurrent layers' input and of the linear layer's output.
-    seed : numpy.random.Generator
-        Draws the weights.
-    embed : bool
-        Whether the input is integers below `outputs`, embedded in vectors of length `features`.
-    """
-    o, both = options, bool(getattr(options, "bidirectional", False))
-    where: dict[str, Any] = {"backend": get_backend(o.backend, device=o.device, dtype=o.dtype)}
-    layers: list[Any] = [Embedding(outputs, features, seed=seed, **where)] if embed else []
-    layers.append(
-        recurrent(
-            o.cell, features, o.hidden_size, o.num_layers, bidirectional=both,
-            dropout=o.dropout if o.num_layers > 1 else 0.0,
-            recurrent_init="orthogonal", weight_init="glorot", seed=seed, **where,
-        )
-    )  # fmt: skip
-    if not getattr(o, "per_step", True):
-        layers.append(Pool(o.pool, bidirectional=both, **where))
-    if o.dropout:
-        layers.append(Dropout(o.dropout, **where))
-    width = o.hidden_size * (2 if both else 1)
-    return Sequential(*layers, Linear(width, outputs, seed=seed, **where))
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Return exp z / Σ exp z over the last axis, in float64."""
-    z = logits.astype("float64")
-    e = np.exp(z - np.max(z, axis=-1, keepdims=True))
-    return e / np.sum(e, axis=-1, keepdims=True)
