@@ -62,7 +62,7 @@ class RNNClassifier(ClassifierMixin, SequenceEstimator):
     (True, (1, 2))
     """
 
-    _json = SequenceEstimator._json | {"_names_of_classes": optional(texts)}
+    _json = SequenceEstimator._json | {"_class_names": optional(texts)}
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Train for one epoch, continuing from the last call.
@@ -147,24 +147,24 @@ class RNNClassifier(ClassifierMixin, SequenceEstimator):
         return len(self.classes_)
 
     @property
-    def _names_of_classes(self) -> list[str] | None:
+    def _class_names(self) -> list[str] | None:
         """The classes, for a file, if they are text."""
         if self.classes_.dtype.kind in "biuf":
             return None
         return texts("classes_", self.classes_.tolist())
 
-    @_names_of_classes.setter
-    def _names_of_classes(self, names: list[str] | None) -> None:
+    @_class_names.setter
+    def _class_names(self, names: list[str] | None) -> None:
         if names is not None:
             self.classes_ = np.asarray(names, dtype="U")
 
     def _arrays(self) -> list[str]:
-        numbers = not hasattr(self, "classes_") or self._names_of_classes is None
+        numbers = not hasattr(self, "classes_") or self._class_names is None
         return [*super()._arrays(), *["classes_"] * numbers]
 
     def _specs(self) -> dict[str, Spec]:
         own = Spec(self.classes_.dtype.name, (len(self.classes_),))
-        return super()._specs() | ({} if self._names_of_classes else {"classes_": own})
+        return super()._specs() | ({} if self._class_names else {"classes_": own})
 
     def _check_fitted(self) -> None:
         super()._check_fitted()
