@@ -1,7 +1,7 @@
 """Data for training: sequences in mini-batches, or streams in chunks.
 
-Both are held as they come, on the host or on the backend's device, and a batch at a time is handed
-to the device.
+Data stays where it is, on the host or on the backend's device. One batch at a time goes to the
+device.
 """
 
 from rnnx.data.batch import Batch, Layout

@@ -1,4 +1,4 @@
-"""Arrays and lists of arrays that hold data: reading, checking, gathering."""
+"""Arrays and lists of arrays: reading, checking, gathering."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Values = Any  # a NumPy array, an array of the backend on its device, or a list 
 def read(backend: Backend, name: str, obj: Any) -> Array:
     """Return an array in the dtype that models compute with, or int32 for integers.
 
-    One of the backend stays where it is; all else becomes a NumPy array.
+    An array of the backend stays where it is; anything else becomes a NumPy array.
     """
     if backend.is_own(obj) and not isinstance(obj, np.ndarray):
         whole = backend.xp.isdtype(obj.dtype, "integral")
@@ -27,7 +27,7 @@ def read(backend: Backend, name: str, obj: Any) -> Array:
 
 
 def host(backend: Backend, name: str, obj: Any) -> np.ndarray:
-    """Return real numbers as a NumPy array; an error says which they are."""
+    """Return real numbers as a NumPy array; an error names the argument."""
     try:
         return backend.host(obj)
     except (TypeError, ValueError) as error:
@@ -35,7 +35,7 @@ def host(backend: Backend, name: str, obj: Any) -> np.ndarray:
 
 
 def read_rows(backend: Backend, name: str, rows: Any) -> Values:
-    """Return an array, or a list of arrays for a list of them; each as `read` does."""
+    """Return an array, or for a list a list of arrays, each as `read` returns it."""
     if not isinstance(rows, list | tuple):
         return read(backend, name, rows)
     found = [read(backend, f"{name}[{i}]", row) for i, row in enumerate(rows)]
@@ -48,23 +48,23 @@ def read_rows(backend: Backend, name: str, rows: Any) -> Values:
                 f"got {tuple(row.shape)}"
             )
     hosts = [backend.host(row) for row in found]
-    kinds = {row.dtype.kind for row in hosts}  # [1, 2] beside [0.5] is of floating numbers, too
+    kinds = {row.dtype.kind for row in hosts}  # [1, 2] beside [0.5]: both are floating
     return hosts if len(kinds) == 1 else [row.astype(backend.dtype_name) for row in hosts]
 
 
 def check_finite(name: str, values: Values, lengths: np.ndarray | None, axis: int) -> None:
-    """Raise where a number on the host, of what is not padding, is NaN or infinite."""
+    """Raise if a number on the host is NaN or infinite, padding excepted."""
     i, row = _first_wrong(values, lambda x: ~np.isfinite(x), lengths, axis)
     if row is not None:
         kind = "NaN" if np.any(np.isnan(row)) else "an infinite number"
         raise ValueError(
-            f"{name} must hold finite numbers, got {kind} in sequence {i}: remove or fill it, or "
-            "leave it beyond lengths"
+            f"{name} must hold finite numbers, got {kind} in sequence {i}: remove it, fill it, or "
+            "mark it as padding with lengths"
         )
 
 
 def symbols(name: str, values: Values, size: int, lengths: np.ndarray | None, axis: int) -> Values:
-    """Return integers on the host with 0 for padding that is not in [0, size); raise for others."""
+    """Return integers in [0, size); on the host, any other is an error, or 0 in padding."""
 
     def outside(x: np.ndarray) -> np.ndarray:
         return (x < 0) | (x >= size)
@@ -79,7 +79,7 @@ def symbols(name: str, values: Values, size: int, lengths: np.ndarray | None, ax
 
 
 def gather(backend: Backend, values: Values, rows: np.ndarray, steps: int, axis: int) -> Array:
-    """Return the sequences numbered `rows`, `steps` steps of each, lists padded with zeros."""
+    """Return the first `steps` steps of the sequences numbered `rows`; lists are zero-padded."""
     if isinstance(values, list):
         chosen = [values[i] for i in rows]
         padded = np.zeros((len(rows), steps, *chosen[0].shape[1:]), chosen[0].dtype)
@@ -91,7 +91,7 @@ def gather(backend: Backend, values: Values, rows: np.ndarray, steps: int, axis:
 
 
 def take(backend: Backend, values: Array, rows: np.ndarray, axis: int) -> Array:
-    """Return the entries numbered `rows` along an axis, on the device."""
+    """Return the entries with these indices along an axis, on the device."""
     if isinstance(values, np.ndarray):
         return upload(backend, np.take(values, rows, axis=axis))
     with backend.scope():
@@ -99,7 +99,7 @@ def take(backend: Backend, values: Array, rows: np.ndarray, axis: int) -> Array:
 
 
 def upload(backend: Backend, values: Array) -> Array:
-    """Return an array that `read` returned, on the device."""
+    """Return an array from `read` on the device."""
     integral = isinstance(values, np.ndarray) and values.dtype.kind in "iu"
     if not isinstance(values, np.ndarray):
         return values
@@ -107,7 +107,7 @@ def upload(backend: Backend, values: Array) -> Array:
 
 
 def _whole(name: str, host: np.ndarray) -> np.ndarray:
-    """Return integers as int32; raise where one does not fit."""
+    """Return integers as int32; raise if one does not fit."""
     info = np.iinfo("int32")
     if host.size and (host.min() < info.min or host.max() > info.max):
         raise ValueError(f"{name} must hold integers of 32 bits, got {host.min()} to {host.max()}")
@@ -120,7 +120,7 @@ def _first_wrong(
     lengths: np.ndarray | None,
     axis: int,
 ) -> tuple[int, np.ndarray | None]:
-    """Return the number of the first sequence with a wrong entry on the host, and its steps."""
+    """Return the index of the first sequence on the host with a wrong entry, and the sequence."""
     if not isinstance(values, list | np.ndarray):
         return 0, None
     if isinstance(values, np.ndarray):

@@ -1,8 +1,7 @@
-"""What a model is handed, and what it expects of its data."""
+"""What a model expects of its data, and the batches that it is given."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple, Self
 
 from rnnx.backend import Array, Backend
@@ -13,19 +12,20 @@ class Layout(NamedTuple):
 
     backend: Backend
     batch_first: bool  # (B, T, ...) and not (T, B, ...)
-    reduces_time: bool  # one output a sequence, not one a step
-    both_ways: bool  # a layer reads backward in time, too
-    symbols: int | None  # how many there are, where the first layer embeds them
+    reduces_time: bool  # one output per sequence, not one per step
+    both_ways: bool  # a layer also reads backward in time
+    symbols: int | None  # the number of symbols, if the first layer embeds them
 
     @classmethod
     def of(cls, model: Any) -> Self:
         """Return the layout of a model's data."""
+        layers = [layer for _, layer in model.walk()]
         return cls(
             model.backend,
-            _any(model, lambda layer: getattr(layer, "batch_first", False)),
+            any(layer.batch_first for layer in layers),
             bool(model.reduces_time),
-            _any(model, lambda layer: getattr(getattr(layer, "sizes", None), "directions", 1) == 2),
-            _symbols(model),
+            any(layer.directions == 2 for layer in layers),
+            getattr(layers[0], "num_embeddings", None),
         )
 
     @property
@@ -39,19 +39,8 @@ class Batch(NamedTuple):
 
     x: Array
     target: Array | None
-    lengths: Array | None  # (B,) integers; None where no sequence is padded
+    lengths: Array | None  # (B,) integers; None if no sequence is padded
     weights: Array | None  # (B,)
-    steps: int  # of the longest sequence; x may have more, for the library's sake
-    size: int  # sequences
-    counted: float  # steps or sequences that the loss is a mean of, each times its weight
-
-
-def _any(model: Any, of: Callable[[Any], bool]) -> bool:
-    """Return whether something is so of a model or a layer in it."""
-    return bool(of(model)) or any(_any(layer, of) for layer in getattr(model, "layers", ()))
-
-
-def _symbols(model: Any) -> int | None:
-    while hasattr(model, "layers"):
-        model = model.layers[0]
-    return getattr(model, "num_embeddings", None)
+    steps: int  # of the longest sequence; x may be padded further for compiled libraries
+    size: int  # the number of sequences
+    counted: float  # the total weight of the steps or sequences that the loss is a mean of

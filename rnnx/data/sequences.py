@@ -1,4 +1,4 @@
-"""Sequences in mini-batches, ragged ones bucketed by length."""
+"""Sequences in mini-batches, with ragged ones bucketed by length."""
 
 from __future__ import annotations
 
@@ -10,32 +10,33 @@ import numpy as np
 from rnnx.backend import Array
 from rnnx.data import arrays
 from rnnx.data.batch import Batch, Layout
+from rnnx.data.fingerprint import fingerprint
 
-POOL = 16  # mini-batches among which sequences are sorted by length
+POOL = 16  # sequences of this many mini-batches are sorted by length together
 
 
 class Sequences:
-    """Sequences and their targets, for `rnnx.train`; ``(x, y)`` stands for ``Sequences(x, y)``.
+    """Sequences and their targets for `rnnx.train`; ``(x, y)`` is short for ``Sequences(x, y)``.
 
     Parameters
     ----------
     x : array or list of arrays
-        N sequences: an array (T, N, F), with a model of `batch_first` (N, T, F), or of integers
-        without F for an embedding; or a list of N arrays (T_i, F) of any lengths of at least 1.
+        N sequences: an array (T, N, F), or (N, T, F) for a `batch_first` model; or a list of N
+        arrays (T_i, F), each with at least one step. For an embedding: integers, without F.
     y : array or list of arrays, optional
-        The targets. For a model with one output a sequence (with a `rnnx.Pool`), N of them along
-        the first axis. Else one a step: an array with the first two axes of x, or a list of N
-        arrays (T_i, ...). Integers are classes, other numbers values.
+        The targets. A model with one output per sequence (with a `rnnx.Pool`) needs one target per
+        sequence, N along the first axis. Any other needs one per step: an array with the first two
+        axes of x, or a list of N arrays (T_i, ...). Integers are classes, other numbers are values.
     lengths : array of integers, shape (N,), optional
-        For an array x: the steps of each sequence that are not padding.
+        If x is an array: the number of valid steps of each sequence; the rest is padding.
     weights : array, shape (N,), optional
-        How much each sequence counts in the loss, at least 0; 1 by default.
+        The weight of each sequence in the loss, at least 0; 1 by default.
 
     Raises
     ------
     ValueError
-        For lengths beside a list. What does not fit a model is found when the model is trained:
-        no data, numbers of sequences or steps that differ, numbers that are not finite.
+        If lengths are given with a list. Empty data, numbers of sequences or steps that differ and
+        numbers that are not finite are found when a model is trained.
 
     Examples
     --------
@@ -46,16 +47,16 @@ class Sequences:
 
     def __init__(self, x: Any, y: Any = None, *, lengths: Any = None, weights: Any = None) -> None:
         if isinstance(x, list | tuple) and lengths is not None:
-            raise ValueError("a list of sequences has its lengths: do not give lengths")
+            raise ValueError("a list of sequences has its own lengths: do not give lengths")
         self.x, self.y, self.lengths, self.weights = x, y, lengths, weights
 
     def bind(self, layout: Layout) -> SequenceSource:
-        """Return the checked source of mini-batches for models of a layout."""
+        """Return a source of mini-batches for models of this layout, with the data checked."""
         return SequenceSource(self, layout)
 
 
 class SequenceSource:
-    """Sequences as models of one layout take them."""
+    """Sequences in the form that models of one layout take."""
 
     stateful = False
 
@@ -72,14 +73,17 @@ class SequenceSource:
         self.y = None if data.y is None else self._read_targets(data.y)
 
     def describe(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps, to know these sequences again."""
-        return {"sequences": self.size, "steps": int(self.lengths.sum())}
+        """Return sizes and fingerprints, by which a checkpoint knows these sequences again."""
+        bk = self.layout.backend
+        parts = {"x": self.x, "y": self.y, "lengths": self.lengths, "weights": self.weights}
+        found = {name: fingerprint(bk, part) for name, part in parts.items()}
+        return {"sequences": self.size, "steps": int(self.lengths.sum())} | found
 
     def order(self, batch_size: int, rng: np.random.Generator | None) -> list[np.ndarray]:
-        """Return the numbers of the sequences of each mini-batch; shuffled where there is `rng`.
+        """Return the indices of the sequences of each mini-batch, shuffled if `rng` is given.
 
-        Ragged sequences are sorted by length among `POOL` batches' worth of them, so that little is
-        padded.
+        Ragged sequences are sorted by length within groups of `POOL` batches, so that there is
+        little padding.
         """
         rows = np.arange(self.size) if rng is None else rng.permutation(self.size)
         if self.ragged:
@@ -91,11 +95,11 @@ class SequenceSource:
         return batches
 
     def sizes(self, batch_size: int) -> list[int]:
-        """Return the number of sequences of each mini-batch of an epoch."""
+        """Return the number of sequences in each mini-batch of an epoch."""
         return [len(rows) for rows in _cut(np.arange(self.size), batch_size)]
 
     def batch(self, rows: np.ndarray) -> Batch:
-        """Return the sequences numbered `rows` as a mini-batch."""
+        """Return the sequences with these indices as a mini-batch."""
         bk, axis = self.layout.backend, self.layout.axis
         lengths = self.lengths[rows]
         longest = int(lengths.max())
@@ -119,7 +123,7 @@ class SequenceSource:
         )
 
     def batches(self, batch_size: int) -> Iterator[tuple[np.ndarray, Batch]]:
-        """Yield all sequences once, in mini-batches, with their numbers."""
+        """Yield all sequences once, in mini-batches, with their indices."""
         for rows in self.order(batch_size, None):
             yield rows, self.batch(rows)
 
@@ -138,11 +142,11 @@ class SequenceSource:
         return "(N, T)" if self.layout.batch_first else "(T, N)"
 
     def steps(self) -> int:
-        """Return the steps of an array, padding included."""
+        """Return the number of steps of an array, padding included."""
         return int(self.x.shape[1 - self.layout.axis])
 
     def _padded(self, longest: int) -> int:
-        """Return the steps of a batch whose longest sequence has `longest`."""
+        """Return the number of steps to which a batch is padded."""
         if not self.ragged:
             return longest
         T = self.layout.backend.padded(longest)
@@ -157,7 +161,7 @@ class SequenceSource:
         lengths = arrays.host(self.layout.backend, "lengths", given)
         if lengths.shape != (self.size,) or lengths.dtype.kind not in "iu":
             raise ValueError(
-                f"lengths must be {self.size} integers, one a sequence, got {lengths.dtype} of "
+                f"lengths must be {self.size} integers, one per sequence, got {lengths.dtype} of "
                 f"shape {lengths.shape}"
             )
         if lengths.min() < 1 or lengths.max() > T:
@@ -175,7 +179,7 @@ class SequenceSource:
         return weights
 
     def _read_targets(self, y: Any) -> Array:
-        """Return the targets, as many as there are sequences or steps."""
+        """Return the targets: one per sequence or one per step."""
         bk, axis = self.layout.backend, self.layout.axis
         if self.layout.reduces_time:
             values = arrays.read(bk, "y", y)
@@ -190,15 +194,15 @@ class SequenceSource:
         listed = isinstance(self.x, list)
         if isinstance(values, list) != listed:
             raise ValueError(
-                "x and y must both be arrays or both be lists for a target a step; for one a "
-                "sequence, the model needs a Pool"
+                "x and y must both be arrays or both be lists if there is one target per step; "
+                "with one per sequence, the model needs a Pool"
             )
         got = [len(row) for row in values] if listed else tuple(values.shape[:2])
         expected = self.lengths.tolist() if listed else tuple(self.x.shape[:2])
         if got != expected:
             raise ValueError(
                 f"y must have a target for each step of x, {_brief(expected)}, got {_brief(got)}; "
-                "for one a sequence, the model needs a Pool"
+                "with one per sequence, the model needs a Pool"
             )
         arrays.check_finite("y", values, self.lengths, axis)
         return values

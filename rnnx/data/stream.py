@@ -1,4 +1,4 @@
-"""Streams: sequences too long to go back through whole, read in chunks."""
+"""Streams: long sequences, read in chunks for truncated BPTT."""
 
 from __future__ import annotations
 
@@ -11,31 +11,32 @@ from array_api_compat import array_namespace, is_array_api_obj
 from rnnx import validate
 from rnnx.data import arrays
 from rnnx.data.batch import Batch, Layout
+from rnnx.data.fingerprint import fingerprint
 
 
 class Stream:
     """A long sequence, or several side by side, for truncated BPTT in `rnnx.train`.
 
-    An epoch reads the stream once, chunk after chunk: the state is carried on, the gradient is cut.
-    Only slices of x and y are taken, so that a `numpy.memmap` is read as it is used.
+    An epoch reads the stream once, chunk by chunk: the state is carried over, the gradient is cut.
+    Only slices of x and y are read, so a `numpy.memmap` is never loaded whole.
 
     Parameters
     ----------
     x : array, shape (T, B, ...)
-        B streams of T steps; integers (T, B) for an embedding. With `streams` one sequence,
+        B streams of T steps; integers (T, B) for an embedding. With `streams`: one sequence,
         (T, ...).
     y : array, shape (T, B, ...), optional
-        The target of every step; like x with `streams`. Integers are classes, others values.
+        One target per step. Integers are classes, other numbers are values.
     length : int
-        The steps of a chunk: how far back gradients go. The last chunk may be shorter.
+        Number of steps per chunk: how far back gradients go. The last chunk may be shorter.
     streams : int, optional
-        Cut one sequence into so many of equal length and read them side by side, as a mini-batch;
-        up to ``streams - 1`` steps at its end are left out.
+        Cut one sequence into this many streams of equal length and read them side by side, as a
+        mini-batch. Up to ``streams - 1`` steps at the end are left out.
 
     Raises
     ------
     ValueError
-        For a length or a number of streams below 1, targets of another shape, or too few steps.
+        If `length` or `streams` is below 1, the targets do not fit x, or there are too few steps.
 
     Examples
     --------
@@ -50,7 +51,7 @@ class Stream:
     def __init__(self, x: Any, y: Any = None, *, length: int, streams: int | None = None) -> None:
         self.length = validate.size("length", length)
         x, y = _array(x), None if y is None else _array(y)
-        axes = 2 if streams is None else 1  # time, and the streams side by side
+        axes = 2 if streams is None else 1  # time and streams
         if getattr(x, "ndim", 0) < axes:
             raise ValueError(
                 "x must be an array (T, B, ...), or (T, ...) with streams=, got "
@@ -69,12 +70,12 @@ class Stream:
         self.x, self.y = x, y
 
     def bind(self, layout: Layout) -> StreamSource:
-        """Return the checked source of chunks for models of a layout."""
+        """Return a source of chunks for models of this layout."""
         return StreamSource(self, layout)
 
 
 class StreamSource:
-    """A stream as models of one layout take it."""
+    """A stream in the form that models of one layout take."""
 
     stateful = True
 
@@ -82,7 +83,7 @@ class StreamSource:
         unfit = {
             "batch_first": layout.batch_first,
             "a Pool": layout.reduces_time,
-            "a bidirectional layer, which needs the end before the beginning": layout.both_ways,
+            "a bidirectional layer, which reads the end first": layout.both_ways,
         }
         if any(unfit.values()):
             raise ValueError(
@@ -93,16 +94,18 @@ class StreamSource:
         self.size = int(data.x.shape[1])
 
     def describe(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps, to know this stream again."""
-        return {"streams": self.size, "steps": int(self.x.shape[0]), "length": self.length}
+        """Return sizes and fingerprints, by which a checkpoint knows this stream again."""
+        bk, sizes = self.layout.backend, {"streams": self.size, "steps": int(self.x.shape[0])}
+        found = {name: fingerprint(bk, part) for name, part in (("x", self.x), ("y", self.y))}
+        return sizes | {"length": self.length} | found
 
     def order(self, batch_size: int, rng: np.random.Generator | None) -> list[slice]:
-        """Return the chunks, always in the order of time."""
+        """Return the chunks, always in time order."""
         T = int(self.x.shape[0])
         return [slice(start, min(start + self.length, T)) for start in range(0, T, self.length)]
 
     def sizes(self, batch_size: int) -> list[int]:
-        """Return the number of streams, for each chunk."""
+        """Return the number of streams in each chunk."""
         return [self.size] * len(self.order(batch_size, None))
 
     def batch(self, part: slice) -> Batch:
@@ -114,7 +117,7 @@ class StreamSource:
         return Batch(x, target, None, None, T, self.size, float(T * self.size))
 
     def batches(self, batch_size: int) -> Iterator[tuple[slice, Batch]]:
-        """Yield all chunks in the order of time."""
+        """Yield all chunks in time order."""
         for part in self.order(batch_size, None):
             yield part, self.batch(part)
 
@@ -128,12 +131,12 @@ class StreamSource:
 
 
 def _array(x: Any) -> Any:
-    """Return a list or a table as an array, and all else as it is: a file may stand behind it."""
+    """Return lists and tables as arrays, and anything else unchanged: it may be a file."""
     return np.asarray(x) if isinstance(x, list | tuple) or hasattr(x, "iloc") else x
 
 
 def _side_by_side(x: Any, streams: int) -> Any:
-    """Return (T, ...) as (T // streams, streams, ...): consecutive pieces beside each other."""
+    """Return (T, ...) as (T // streams, streams, ...): consecutive pieces side by side."""
     x = x if is_array_api_obj(x) else np.asarray(x)
     xp, T = array_namespace(x), x.shape[0] // streams
     parts = xp.reshape(x[: T * streams, ...], (streams, T, *x.shape[1:]))

@@ -1,12 +1,47 @@
-"""Clipping of gradients."""
+"""Gradient clipping."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from rnnx.backend import Array
 from rnnx.optim.shared import Params, namespace, scope
 from rnnx.validate import positive
+
+
+def global_norm(grads: Params) -> Array:
+    """Return the joint norm of all gradients, ``√(Σ g²)`` over every entry of every array.
+
+    Squares are taken relative to the largest entry, so that none of them overflows or underflows.
+    Nothing is read back to the host.
+
+    Parameters
+    ----------
+    grads : dict of arrays
+        The gradients by name.
+
+    Returns
+    -------
+    array, shape ()
+        The norm: NaN if an entry is NaN, otherwise infinite if an entry is.
+
+    Raises
+    ------
+    ValueError
+        If `grads` is empty.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> norm = global_norm({"w": np.asarray([3e25, 4e25], dtype="float32")})
+    >>> f"{norm:.3g}"
+    '5e+25'
+    """
+    xp = namespace(grads)
+    with scope(grads):
+        largest = xp.max(xp.stack([xp.max(xp.abs(g)) for g in grads.values()]))
+        bound = xp.full_like(largest, xp.finfo(largest.dtype).max)
+        unit = xp.where(xp.isfinite(largest), largest, bound)  # NaN and inf show in g / unit
+        unit = xp.where(unit == 0, xp.ones_like(unit), unit)
+        return unit * xp.sqrt(sum(xp.sum((g / unit) ** 2) for g in grads.values()))
 
 
 def clip_by_global_norm(
@@ -14,29 +49,29 @@ def clip_by_global_norm(
 ) -> tuple[Params, Array]:
     """Scale all gradients by one factor, so that their joint norm is at most `max_norm`.
 
-    With ``n = √(Σ g²)`` over all entries of all gradients, each becomes
-    ``g · max_norm / max(n, max_norm)``: no branch on a value, so no copy to the host.
+    With n the `global_norm`, each gradient becomes ``g · max_norm / max(n, max_norm)``. There is no
+    branch on a value, so nothing is copied to the host.
 
     Parameters
     ----------
     grads : dict of arrays
         The gradients by name.
     max_norm : float
-        The bound, above zero.
+        The largest norm allowed, above 0.
     norm : array, shape (), optional
-        n, where it is known already.
+        The global norm, if it is already known.
 
     Returns
     -------
     grads : dict of arrays
         The scaled gradients.
     norm : array, shape ()
-        n, before the scaling.
+        The norm before scaling.
 
     Raises
     ------
     ValueError
-        For a bound that is not above zero.
+        If `max_norm` is not above 0, or `grads` is empty.
 
     References
     ----------
@@ -53,14 +88,7 @@ def clip_by_global_norm(
     limit = positive("max_norm", max_norm)
     xp = namespace(grads)
     with scope(grads):
-        norm = _global_norm(xp, grads) if norm is None else norm
+        norm = global_norm(grads) if norm is None else norm
         bound = xp.full_like(norm, limit)
         scale = bound / xp.maximum(norm, bound)  # 1 exactly where the norm is within the bound
         return {k: g * scale for k, g in grads.items()}, norm
-
-
-def _global_norm(xp: Any, grads: Params) -> Array:
-    """Return √(Σ g²), also where a square overflows."""
-    largest = xp.max(xp.stack([xp.max(xp.abs(g)) for g in grads.values()]))
-    unit = xp.where(largest > 0, largest, xp.ones_like(largest))
-    return unit * xp.sqrt(sum(xp.sum((g / unit) ** 2) for g in grads.values()))

@@ -1,6 +1,6 @@
-"""Training: mini-batches, validation, schedules, pictures of progress, resumable runs.
+"""Training: mini-batches, validation, schedules, progress, resumable runs.
 
-For a loop of your own, the pieces are `rnnx.losses`, `rnnx.optim`, `rnnx.data` and the layers.
+To write your own loop, use the parts: `rnnx.losses`, `rnnx.optim`, `rnnx.data` and the layers.
 """
 
 from rnnx.train.callbacks import Callback, CSVLogger, TensorBoard

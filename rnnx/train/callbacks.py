@@ -1,4 +1,4 @@
-"""Callbacks: what is done at the end of each epoch beside the training."""
+"""Callbacks: what to do at the end of each epoch."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from rnnx.train.run import Run
 
 
 class Callback:
-    """What `rnnx.train.fit` calls; a base for those of your own, each method may stay as it is.
+    """The base class of callbacks for `rnnx.train.fit`. Override the methods you need.
 
-    A plain function in place of a callback is called as `epoch`.
+    A plain function also works as a callback: it is called after each epoch.
 
     Examples
     --------
@@ -24,17 +24,17 @@ class Callback:
     """
 
     def begin(self, run: Run) -> None:
-        """Be called before the first step, or the first after resuming."""
+        """Called before the first step, and before the first step after resuming."""
 
     def epoch(self, run: Run) -> None:
-        """Be called after each epoch; ``run.stop()`` makes it the last."""
+        """Called after each epoch; ``run.stop()`` ends the training."""
 
     def end(self, run: Run) -> None:
-        """Be called when the training ends, also by an error."""
+        """Called when the training ends, also if it ends with an error."""
 
 
 class CSVLogger(Callback):
-    """Write the history so far to a CSV file after each epoch, one row an epoch.
+    """Write the training history to a CSV file after each epoch, one row per epoch.
 
     Parameters
     ----------
@@ -51,26 +51,26 @@ class CSVLogger(Callback):
         self.path = Path(path)
 
     def begin(self, run: Run) -> None:
-        """Find out now whether the file can be written."""
+        """Write the history so far, which also shows that the file can be written."""
         run.history.to_csv(self.path)
 
     def epoch(self, run: Run) -> None:
-        """Write all rows anew."""
+        """Write all rows again."""
         run.history.to_csv(self.path)
 
 
 class TensorBoard(Callback):
-    """Write each epoch's figures for TensorBoard, by tensorboardX.
+    """Write the training history for TensorBoard, with tensorboardX.
 
     Parameters
     ----------
     folder : path
-        The log folder, as of ``tensorboard --logdir``.
+        The log folder, for ``tensorboard --logdir``.
 
     Raises
     ------
     ImportError
-        Where tensorboardX is not installed.
+        If tensorboardX is not installed.
     """
 
     def __init__(self, folder: str | PathLike[str]) -> None:
@@ -84,26 +84,26 @@ class TensorBoard(Callback):
         self._writer: Any = None
 
     def begin(self, run: Run) -> None:
-        """Open the log; what a resumed run does again replaces what was logged after its step."""
+        """Open the log; a resumed run replaces what was logged after its checkpoint."""
         from tensorboardX import SummaryWriter
 
         self._writer = SummaryWriter(str(self.folder), purge_step=run.epoch + 1)
 
     def epoch(self, run: Run) -> None:
-        """Write the figures of this epoch."""
+        """Write this epoch."""
         for name in run.history:
             if name != "epoch":
                 self._writer.add_scalar(name, run.history[name][-1], run.epoch)
         self._writer.flush()
 
     def end(self, run: Run) -> None:
-        """Close the log, if it could be opened."""
+        """Close the log if it was opened."""
         if self._writer is not None:
             self._writer.close()
 
 
 class Function(Callback):
-    """A user's function as a callback."""
+    """A function as a callback."""
 
     def __init__(self, function: Any) -> None:
         self.function = function
@@ -114,20 +114,20 @@ class Function(Callback):
 
 
 def read(callbacks: Any) -> list[Callback]:
-    """Return callbacks, functions among them wrapped.
+    """Return the callbacks, with functions wrapped.
 
     Raises
     ------
     TypeError
-        For what is neither a `Callback` nor a function.
+        If one is neither a `Callback` nor a function.
     """
     if not isinstance(callbacks, Iterable):
-        raise TypeError(f"callbacks must be a list of them, got {callbacks!r}: put it in a list")
+        raise TypeError(f"callbacks must be a list, got {callbacks!r}: put it in a list")
     found = []
     for callback in callbacks:
         if not isinstance(callback, Callback) and (
             isinstance(callback, type) or not callable(callback)
         ):
-            raise TypeError(f"callbacks must be Callbacks or functions of a run, got {callback!r}")
+            raise TypeError(f"callbacks must be Callback objects or functions, got {callback!r}")
         found.append(callback if isinstance(callback, Callback) else Function(callback))
     return found

@@ -1,47 +1,59 @@
-"""Checkpoints: everything that a training run goes on from, in one file that is always whole.
+"""Checkpoints: all that a training run resumes from, in one file that is always complete.
 
-The file is replaced at once when the next one is complete, so that the end of the process at any
-moment leaves the last whole one.
+The file is replaced once the next one is complete, so that a process killed at any moment leaves
+the last complete one.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from math import isfinite
 from os import PathLike
 from pathlib import Path
 from typing import Any
+from warnings import warn
 
 import numpy as np
 
 from rnnx import io
 from rnnx.backend import Array, Backend
-from rnnx.train.history import History
+from rnnx.io import Description, Spec
+from rnnx.train import generators, lock
+from rnnx.train.history import PER_STEP, History
 from rnnx.train.run import Run
+from rnnx.train.step import columns
 
-NAME = "checkpoint.npz"
-_KIND = "training run"
+NAME = "checkpoint.safetensors"
+KIND = "training run"
+_COUNTS = ("epoch", "step", "position")
+_KEYS = {*_COUNTS, "setup", "seconds", "best", "rng", "epoch_rng", "blas_threads"}
 
 
 class Checkpoints:
-    """The checkpoint of a run in a folder, which belongs to this run alone.
+    """The checkpoint of one run in a folder of its own.
 
     Parameters
     ----------
     folder : path
-        Made where it is missing; its parent must exist.
-    setup : mapping
-        What must be the same for a run to be resumed; what JSON can hold.
+        Made if it is missing; its parent must exist.
+    config : dict
+        The model's configuration.
+    setup : dict
+        What else a resumed run must have in common with its checkpoint, as JSON can hold it.
 
     Raises
     ------
     OSError
-        Where the folder cannot be made or written.
+        If the folder cannot be made.
     """
 
-    def __init__(self, folder: str | PathLike[str], setup: Mapping[str, Any]) -> None:
+    def __init__(
+        self, folder: str | PathLike[str], config: Mapping[str, Any], setup: Mapping[str, Any]
+    ) -> None:
         self.path = Path(folder) / NAME
-        self.setup: dict[str, Any] = json.loads(json.dumps(setup))
+        self.config, self.setup = json.loads(json.dumps([config, setup]))
         try:
             self.path.parent.mkdir(exist_ok=True)
         except OSError as error:
@@ -50,137 +62,187 @@ class Checkpoints:
                 f"exists, got {str(folder)!r}: {error.strerror}"
             ) from None
 
+    def locked(self) -> AbstractContextManager[None]:
+        """Return the context in which the folder is this run's alone."""
+        return lock.locked(self.path.parent)
+
     def exists(self) -> bool:
         """Return whether there is a checkpoint."""
         return self.path.exists()
 
     def begun(self) -> bool:
         """Return whether there is a checkpoint with a step to lose."""
-        return self.exists() and bool(io.load(self.path, _KIND)[0]["step"] > 0)
+        return self.exists() and io.describe(self.path).extra.get("step") != 0
+
+    def tidy(self) -> None:
+        """Remove what processes left that were killed while they wrote."""
+        for part in self.path.parent.glob(f"{NAME}.*{io.PART}"):
+            part.unlink(missing_ok=True)
 
     def save(self, run: Run) -> None:
-        """Write the run as it stands, whose figures have been read."""
+        """Write the run as it stands, once its records have been read."""
         bk, carry = run.model.backend, run.carry
-        arrays = {f"params/{name}": bk.to_numpy(w) for name, w in carry.params.items()}
+        arrays = _packed(bk, "model", carry.params) | _packed(bk, "best", run.best_params)
         arrays |= _packed(bk, "optimizer", carry.opt_state) | _packed(bk, "state", carry.state)
-        arrays |= {f"best/{k}": bk.to_numpy(w) for k, w in (run.best_params or {}).items()}
-        arrays |= {f"history/{k}": values for k, values in run.history.to_arrays().items()}
-        arrays["rows"] = np.asarray(run.rows, dtype="float64")
-        header = {
+        arrays |= {f"history.{k}": values for k, values in run.history.to_arrays().items()}
+        arrays["rows"] = np.asarray(run.rows, dtype="float64") if run.rows else np.zeros((0, 0))
+        extra = {
             "setup": self.setup,
             "epoch": run.epoch,
             "step": run.step,
             "position": run.position,
             "seconds": run.clock(),
-            "rng": _encoded(run.rng.bit_generator.state),
-            "epoch_rng": _encoded(run.epoch_rng),
+            "best": run.best_params is not None,
+            "rng": generators.encoded(run.rng.bit_generator.state),
+            "epoch_rng": generators.encoded(run.epoch_rng),
+            "blas_threads": blas_threads(bk),
         }
         try:
-            io.save(self.path, _KIND, header, arrays)
+            io.write(self.path, Description(KIND, self.config, bk.dtype_name, extra), arrays)
         except OSError as error:
             raise type(error)(
                 error.errno,
                 f"the checkpoint of step {run.step} could not be written ({error.strerror}): make "
-                "room, then resume; the model has the parameters of this step, and the checkpoint "
-                "before is whole",
+                "room, then resume; the model has the parameters of this step, and the previous "
+                "checkpoint is complete",
                 str(self.path),
             ) from None
-        for part in self.path.parent.glob(f"{NAME}.*{io.PART}"):
-            part.unlink(missing_ok=True)  # of a process that was ended while it wrote
 
     def restore(self, run: Run) -> None:
-        """Bring a new run to where the checkpoint stands.
+        """Bring a new run to where the checkpoint stands; on an error, change nothing.
 
         Raises
         ------
-        ValueError
-            Where it is damaged, or of another model, optimizer or data.
+        OSError, ValueError
+            If it is damaged, or of another model, optimizer or data.
         """
-        header, arrays = io.load(self.path, _KIND)
-        self._compare(header["setup"])
-        bk, carry = run.model.backend, run.carry
-        parts = {kind: _part(arrays, kind) for kind in ("params", "best", "history")}
+
+        def expect(description: Description) -> dict[str, Spec]:
+            self._compare(description)
+            return self._expected(run, description.extra)
+
+        description, arrays = io.read(self.path, KIND, expect)
+        extra, bk, carry = description.extra, run.model.backend, run.carry
+        try:
+            io.finite({k: w for k, w in arrays.items() if k.startswith(("model.", "best."))})
+            states = [generators.decoded(extra[name]) for name in ("rng", "epoch_rng")]
+        except ValueError as error:
+            raise io.damaged(self.path, error) from None
         run.carry = carry._replace(
-            params={name: bk.asarray(parts["params"][name]) for name in carry.params},
+            params=_unpacked(bk, "model", carry.params, arrays),
             opt_state=_unpacked(bk, "optimizer", carry.opt_state, arrays),
             state=_unpacked(bk, "state", carry.state, arrays),
         )
-        if parts["best"]:
-            run.best_params = {name: bk.asarray(parts["best"][name]) for name in carry.params}
-        run.history = History.from_arrays(parts["history"])
+        if extra["best"]:
+            run.best_params = _unpacked(bk, "best", carry.params, arrays)
+        run.history = History.from_arrays(
+            {k: arrays[f"history.{k}"] for k in self._history(extra["epoch"], extra["step"])}
+        )
         run.rows = arrays["rows"].tolist()
-        run.epoch, run.step = header["epoch"], header["step"]
-        run.position, run.seconds = header["position"], header["seconds"]
-        run.epoch_rng = _decoded(header["epoch_rng"])
-        run.rng = _in_state(run.rng, _decoded(header["rng"]))
+        run.epoch, run.step, run.position = (extra[name] for name in _COUNTS)
+        run.seconds, run.epoch_rng = extra["seconds"], states[1]
+        run.rng = generators.restored(run.rng, states[0])
+        _warn_of_threads(extra["blas_threads"], blas_threads(bk))
 
-    def _compare(self, found: Mapping[str, Any]) -> None:
-        """Raise where the checkpoint was made with another setup."""
+    def _compare(self, description: Description) -> None:
+        """Raise if the checkpoint is of another run, or lacks something."""
+        extra = description.extra
+        if extra.keys() != _KEYS or not isinstance(extra["setup"], dict):
+            raise ValueError("it lacks a part of a training run")
         other = [
-            f"{name}: {self.setup.get(name)} now, {found.get(name)} in the checkpoint"
-            for name in {**self.setup, **found}
-            if self.setup.get(name) != found.get(name)
+            *_differences("model", self.config, description.config),
+            *_differences("", self.setup, extra["setup"]),
         ]
         if other:
+            more = f"; and {len(other) - 3} more" if len(other) > 3 else ""
             raise ValueError(
-                f"expected the training run of {self.path}, got another ({'; '.join(other)}): "
-                "resume it as it was begun, or give another checkpoint_dir"
+                f"it is of another run ({'; '.join(other[:3])}{more}): resume with the same model, "
+                "data and options, or give another checkpoint_dir"
             )
+        counts = [extra[name] for name in _COUNTS]
+        if not all(type(n) is int and 0 <= n <= extra["step"] < 2**40 for n in counts):
+            raise ValueError(f"{', '.join(_COUNTS)} must be counts, got {counts!r:.80}")
+        if type(extra["seconds"]) is not float or not isfinite(extra["seconds"]):
+            raise ValueError(f"seconds must be a number, got {extra['seconds']!r:.80}")
+        if type(extra["best"]) is not bool or type(extra["blas_threads"]) not in (int, type(None)):
+            raise ValueError("best or blas_threads has the wrong type")
+
+    def _expected(self, run: Run, extra: Mapping[str, Any]) -> dict[str, Spec]:
+        """Return what the arrays of a checkpoint of this run must be."""
+        bk, carry = run.model.backend, run.carry
+        like = _packed(bk, "model", carry.params) | _packed(bk, "state", carry.state)
+        like |= _packed(bk, "optimizer", carry.opt_state)
+        like |= _packed(bk, "best", carry.params) if extra["best"] else {}
+        found = {name: Spec(array.dtype.name, array.shape) for name, array in like.items()}
+        own = self._history(extra["epoch"], extra["step"])
+        width = 4 + len(self.setup["metrics"])  # loss, norm, alive, metrics, count
+        rows = (extra["position"], width) if extra["position"] else (0, 0)
+        return found | {f"history.{k}": s for k, s in own.items()} | {"rows": Spec("float64", rows)}
+
+    def _history(self, epochs: int, steps: int) -> dict[str, Spec]:
+        """Return what the arrays of the history must be, in their order."""
+        names = columns(self.setup["metrics"], self.setup["validation"] is not None)
+        kinds = {name: "int64" if name in ("epoch", "step") else "float64" for name in names}
+        found = {f"epoch.{k}": Spec(kinds[k], (epochs,)) for k in names if epochs}
+        return found | {f"step.{k}": Spec("float64", (steps,)) for k in PER_STEP}
+
+
+def blas_threads(backend: Backend) -> int | None:
+    """Return the number of threads of NumPy's matrix products, None where it is not known."""
+    if backend.name != "numpy":
+        return None
+    try:
+        from threadpoolctl import threadpool_info  # type: ignore[import-untyped]
+    except ImportError:
+        return None
+    counts = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+    return max(counts, default=None)
+
+
+def _warn_of_threads(then: int | None, now: int | None) -> None:
+    if None not in (then, now) and then != now:
+        warn(
+            f"the checkpoint was written with {then} BLAS threads, this process has {now}: the "
+            "resumed run may differ in the last digits; set OPENBLAS_NUM_THREADS, or the variable "
+            "of your BLAS, for a run that is equal bit for bit",
+            stacklevel=2,
+        )
+
+
+def _differences(path: str, now: Any, then: Any) -> list[str]:
+    """Return where two setups differ, in words."""
+    if isinstance(now, list) and isinstance(then, list) and len(now) == len(then):
+        now, then = (dict(enumerate(part)) for part in (now, then))
+    if isinstance(now, dict) and isinstance(then, dict):
+        parts = [
+            _differences(f"{path}.{k}".lstrip("."), now.get(k), then.get(k))
+            for k in {**now, **then}
+        ]
+        return [line for part in parts for line in part]
+    return [] if now == then else [f"{path}: {now!s:.80} now, {then!s:.80} in the checkpoint"]
 
 
 def _packed(backend: Backend, path: str, tree: Any) -> dict[str, np.ndarray]:
-    """Return the arrays of a nested state by their paths."""
+    """Return the arrays of a nested state by their dotted paths."""
     if tree is None:
         return {}
     if isinstance(tree, tuple | list):
         tree = {str(i): part for i, part in enumerate(tree)}
     if isinstance(tree, dict):
-        parts = [_packed(backend, f"{path}/{name}", part) for name, part in tree.items()]
+        parts = [_packed(backend, f"{path}.{name}", part) for name, part in tree.items()]
         return {name: array for part in parts for name, array in part.items()}
     return {path: np.asarray(tree if isinstance(tree, int | float) else backend.to_numpy(tree))}
 
 
 def _unpacked(backend: Backend, path: str, like: Any, arrays: Mapping[str, Array]) -> Any:
-    """Return a nested state of the structure of `like` from arrays by their paths."""
+    """Return a nested state of the structure of `like` from arrays by their dotted paths."""
     if like is None:
         return None
     if isinstance(like, tuple | list):
-        parts = [_unpacked(backend, f"{path}/{i}", part, arrays) for i, part in enumerate(like)]
+        parts = [_unpacked(backend, f"{path}.{i}", part, arrays) for i, part in enumerate(like)]
         return type(like)(*parts) if hasattr(like, "_fields") else type(like)(parts)
     if isinstance(like, dict):
-        return {k: _unpacked(backend, f"{path}/{k}", part, arrays) for k, part in like.items()}
+        return {k: _unpacked(backend, f"{path}.{k}", part, arrays) for k, part in like.items()}
     if isinstance(like, int | float):
         return type(like)(arrays[path].item())
     return backend.asarray(arrays[path], dtype=arrays[path].dtype.name)
-
-
-def _in_state(rng: np.random.Generator, state: Any) -> np.random.Generator:
-    """Return the generator in this state; another, where the state is of another kind."""
-    kind = state["bit_generator"]
-    if rng.bit_generator.state["bit_generator"] != kind:
-        rng = np.random.Generator(getattr(np.random, kind)())
-    rng.bit_generator.state = state
-    return rng
-
-
-def _part(arrays: Mapping[str, np.ndarray], kind: str) -> dict[str, np.ndarray]:
-    start = f"{kind}/"
-    return {k.removeprefix(start): v for k, v in arrays.items() if k.startswith(start)}
-
-
-def _encoded(state: Any) -> Any:
-    """Return the state of a bit generator as JSON can hold it."""
-    if isinstance(state, dict):
-        return {name: _encoded(part) for name, part in state.items()}
-    if isinstance(state, np.ndarray):
-        return {"dtype": state.dtype.name, "values": state.tolist()}
-    return state if isinstance(state, str) else int(state)
-
-
-def _decoded(state: Any) -> Any:
-    """Return what `_encoded` was given."""
-    if not isinstance(state, dict):
-        return state
-    if state.keys() == {"dtype", "values"}:
-        return np.asarray(state["values"], dtype=state["dtype"])
-    return {name: _decoded(part) for name, part in state.items()}

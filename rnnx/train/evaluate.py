@@ -1,4 +1,4 @@
-"""Figures and outputs of a model that is not being changed."""
+"""Evaluation and prediction."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from rnnx import validate
-from rnnx.data import Layout, Sequences
+from rnnx.data import Layout, Sequences, Stream
 from rnnx.train.step import Metric, Objective, evaluation_step, inputs_of, padding, zero_state
 
 
@@ -20,24 +20,24 @@ def evaluate(
     metrics: Mapping[str, Metric] | None = None,
     batch_size: int = 256,
 ) -> dict[str, float]:
-    """Return the loss and the metrics of a model, without dropout.
+    """Return the loss and the metrics of a model on data, without dropout.
 
     Parameters
     ----------
     model, data, loss, metrics
         As for `rnnx.train.fit`.
     batch_size : int
-        Sequences at a time.
+        Number of sequences processed at a time.
 
     Returns
     -------
     dict of float
-        ``loss`` and the metrics by name: means over all steps or sequences that count.
+        ``loss`` and the metrics by name, each a mean over all valid steps or all sequences.
 
     Raises
     ------
     ValueError, TypeError
-        For data that does not fit the model.
+        If the data does not fit the model.
 
     Examples
     --------
@@ -45,8 +45,8 @@ def evaluate(
     >>> import rnnx
     >>> model = rnnx.Sequential(rnnx.GRU(1, 4, seed=0), rnnx.Linear(4, 1, seed=1))
     >>> x = np.ones((10, 3, 1))
-    >>> figures = rnnx.train.evaluate(model, (x, 0 * x), loss=rnnx.losses.mean_squared_error)
-    >>> round(figures["loss"], 3) > 0
+    >>> scores = rnnx.train.evaluate(model, (x, 0 * x), loss=rnnx.losses.mean_squared_error)
+    >>> round(scores["loss"], 3) > 0
     True
     """
     objective = Objective.of(loss, metrics)
@@ -59,30 +59,30 @@ def evaluate(
 
 
 def predict(model: Any, x: Any, *, lengths: Any = None, batch_size: int = 256) -> Any:
-    """Return a model's outputs on the host, without dropout.
+    """Return a model's outputs as NumPy arrays, without dropout.
 
     Parameters
     ----------
     model : Layer
-        Any, such as a `rnnx.Sequential`.
+        The model, such as a `rnnx.Sequential`.
     x : array or list of arrays
         Sequences, as for `rnnx.data.Sequences`.
     lengths : array of integers, shape (N,), optional
-        For an array x: the steps of each sequence that are not padding.
+        If x is an array: the number of valid steps of each sequence; the rest is padding.
     batch_size : int
-        Sequences at a time.
+        Number of sequences processed at a time.
 
     Returns
     -------
     numpy.ndarray or list of numpy.ndarray
-        In the order of x: for a model with one output a sequence, (N, ...); else (T, N, ...), or
-        (N, T, ...) with `batch_first`, zero beyond the lengths, or for a list one array (T_i, ...)
-        a sequence.
+        In the order of x. A model with one output per sequence gives (N, ...). Any other gives
+        (T, N, ...), or (N, T, ...) with `batch_first`, zero in the padding; for a list, one array
+        (T_i, ...) per sequence.
 
     Raises
     ------
     ValueError, TypeError
-        For input that does not fit the model.
+        If the input does not fit the model.
 
     Examples
     --------
@@ -112,15 +112,15 @@ def predict(model: Any, x: Any, *, lengths: Any = None, batch_size: int = 256) -
 
 
 def bind(model: Any, data: Any, *, targets: bool) -> Any:
-    """Return the source of a model's batches from data, which must have targets where asked."""
-    if not hasattr(model, "backward") or not hasattr(model, "reduces_time"):
+    """Return the source of a model's batches, after checking that the data fits the model."""
+    if not hasattr(model, "walk"):
         raise TypeError(
             f"model must be a layer, such as Sequential(GRU(...), Linear(...)), got a "
             f"{type(model).__name__}"
         )
     if isinstance(data, tuple) and len(data) == 2:
         data = Sequences(*data)
-    if not hasattr(data, "bind"):
+    if not isinstance(data, Sequences | Stream):
         raise TypeError(
             f"data must be (x, y), a rnnx.data.Sequences or a rnnx.data.Stream, got a "
             f"{type(data).__name__}"
@@ -138,21 +138,21 @@ def measure(
     objective: Objective,
     batch_size: int,
 ) -> dict[str, float]:
-    """Return the mean figures over a source, of a compiled evaluation step."""
+    """Return the mean loss and metrics over a source, by a compiled evaluation step."""
     bk, state, found, counts = model.backend, None, [], []
     for _, batch in source.batches(batch_size):
         if source.stateful and state is None:
             state = zero_state(model, batch)
-        state, figures = step(params, state, inputs_of(batch))
-        found.append(figures)
+        state, record = step(params, state, inputs_of(batch))
+        found.append(record)
         counts.append(batch.counted)
     table = bk.to_numpy(bk.xp.stack(found)).astype("float64")
     return means(["loss", *objective.metrics], table, counts)
 
 
 def means(names: list[str], table: Any, counts: Any) -> dict[str, float]:
-    """Return the means of a table's columns by name, its rows weighted by counts."""
+    """Return the means of a table's columns by name, with its rows weighted by counts."""
     weights = np.asarray(counts)[:, None]
-    counted = np.where(weights > 0, table, 0)  # without weight a figure may be NaN
+    counted = np.where(weights > 0, table, 0)  # a metric may be NaN in a batch of no weight
     values = np.sum(counted * weights, axis=0) / np.sum(weights)
     return dict(zip(names, values.tolist(), strict=True))

@@ -1,4 +1,4 @@
-"""`fit`: what a training is asked for, checked."""
+"""`fit`: its options, checked."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from rnnx.train import callbacks as calls
 from rnnx.train.checkpoint import Checkpoints
 from rnnx.train.evaluate import bind
 from rnnx.train.history import History
-from rnnx.train.loop import Settings, Trainer
 from rnnx.train.step import Metric, Objective
+from rnnx.train.trainer import Settings, Trainer
 
 
 def fit(
@@ -42,59 +42,59 @@ def fit(
     resume: bool = False,
     seed: int | np.random.Generator | None = None,
 ) -> History:
-    """Train a model in place and return the figures of the training.
+    """Train a model in place and return the training history.
 
     Parameters
     ----------
     model : Layer
-        What is trained, such as ``Sequential(GRU(12, 32), Pool("last"), Linear(32, 9))``.
+        The model, such as ``Sequential(GRU(12, 32), Pool("last"), Linear(32, 9))``.
     data : (x, y), Sequences or Stream
-        What is learned; see `rnnx.data.Sequences`. On a `rnnx.data.Stream` the state is carried
-        from chunk to chunk and BPTT is truncated; elsewhere mini-batches are drawn, ragged ones of
-        sequences of similar length.
+        The training data; see `rnnx.data.Sequences`. On a `rnnx.data.Stream` the state is carried
+        from chunk to chunk and BPTT is truncated. Otherwise training uses mini-batches, which group
+        ragged sequences by length.
     loss : callable
         ``loss(outputs, targets, mask, weights) -> loss, gradient``, such as those of `rnnx.losses`;
-        called with two arguments where nothing is padded or weighted.
+        called with two arguments if nothing is padded or weighted.
     optimizer : SGD, RMSprop, Adam or AdamW
-        Of `rnnx.optim`, or what has its `init`, `update` and `learning_rate`.
+        From `rnnx.optim`, or any object with `init`, `update` and `learning_rate`.
     epochs : int
-        How many times the data is read, those before a checkpoint included.
+        Number of passes over the data, including those before a checkpoint.
     validation : (x, y), Sequences or Stream, optional
-        What the model is measured on after every epoch.
+        Data to measure the model on after every epoch.
     batch_size : int
-        Sequences in a mini-batch; without effect on a stream.
+        Number of sequences per mini-batch; ignored for a stream.
     shuffle : bool
-        Whether each epoch has an order of its own; without effect on a stream.
+        Whether to reshuffle every epoch; ignored for a stream.
     metrics : dict of callables, optional
         ``metric(outputs, targets, mask, weights) -> number``, by name, such as those of
         `rnnx.metrics`.
     clip_norm : float, optional
-        The largest joint norm of the gradients; larger ones are scaled down to it.
+        The largest global norm of the gradient; a larger gradient is scaled down to it.
     schedule : callable, optional
-        ``schedule(step) -> factor`` of the optimizer's learning rate, with steps counted from 0,
-        such as ``optim.WarmUp(100, optim.Cosine(1000))``.
+        ``schedule(step)`` returns the factor of the learning rate at a step, counted from 0, such
+        as ``optim.WarmUp(100, optim.Cosine(1000))``.
     patience : int, optional
-        Stop after so many epochs without a lower validation loss.
+        Stop after this many epochs in which the validation loss does not improve.
     min_delta : float
-        By how much lower it must be to count for `patience`.
+        The smallest decrease of the validation loss that counts as an improvement for `patience`.
     keep_best : bool
-        Whether the model ends with the parameters of the lowest validation loss, where there is
-        `validation`, and not with the last.
+        Whether the model ends with the parameters of the lowest validation loss, if there is
+        validation data, rather than the last ones.
     callbacks : iterable
-        `Callback`s, or functions that are called with the `Run` after each epoch.
+        `Callback` objects, or functions that are called with the `Run` after each epoch.
     progress : bool
-        Whether to show a bar with the loss, the metrics and the sequences per second, where tqdm is
-        installed.
+        Whether to show a progress bar, if tqdm is installed.
     checkpoint_dir : path, optional
-        A folder for this run's checkpoint, written after each epoch.
+        A folder for this run's checkpoint, which is written after each epoch.
     checkpoint_every : int, optional
-        Write it after every so many steps, too.
+        Also write the checkpoint after every this many steps.
     resume : bool
-        Whether to go on from the checkpoint in `checkpoint_dir`, where there is one: also of a run
-        that ended, for more epochs, with more patience, or where a callback stopped it. On NumPy,
-        the resumed run equals an uninterrupted one bit for bit.
+        Whether to continue from the checkpoint in `checkpoint_dir`, if there is one. A finished run
+        can be resumed too, with more epochs or more patience. The model, the data and the other
+        options must be those of the checkpoint. On NumPy, with the same number of BLAS threads, the
+        resumed run equals an uninterrupted one bit for bit.
     seed : None, int or numpy.random.Generator
-        Of the order of the data and of dropout; a resumed run has that of its checkpoint.
+        Seed for shuffling and dropout; a resumed run continues the generator of its checkpoint.
 
     Returns
     -------
@@ -103,13 +103,13 @@ def fit(
     Raises
     ------
     Diverged
-        At the first step whose loss or gradient is not finite; the model has the last good
-        parameters.
+        If training diverges; the error names the step and the layer, and the model keeps the last
+        good parameters.
     ValueError, TypeError
-        For data that does not fit the model or itself, options outside their ranges, a checkpoint
-        of another run, or one that would be lost.
+        If the data does not fit the model, an option is out of range, the checkpoint is of another
+        run or would be overwritten, or another run uses the folder.
     OSError
-        Where a checkpoint cannot be written; the model has the parameters reached.
+        If a checkpoint cannot be written; the model has the latest parameters.
 
     References
     ----------
@@ -154,21 +154,20 @@ def fit(
     held_out = None if validation is None else bind(model, validation, targets=True)
     store = None
     if checkpoint_dir is not None:
-        store = Checkpoints(checkpoint_dir, _setup(model, source, held_out, settings))
+        setup = _setup(model, source, held_out, settings)
+        store = Checkpoints(checkpoint_dir, model.config(), setup)
     trainer = Trainer(model, source, held_out, settings, store, calls.read(callbacks))
     return trainer.run(validate.generator(seed), progress, resume)
 
 
 def _setup(model: Any, source: Any, held_out: Any, settings: Settings) -> dict[str, Any]:
-    """Return what a resumed run must have in common with its checkpoint."""
+    """Return what a resumed run must have in common with its checkpoint, beside the model."""
     return {
-        "model": _layers(model),
-        "parameters": {name: list(w.shape) for name, w in model.params.items()},
         "dtype": model.backend.dtype_name,
         "data": source.describe(),
         "validation": None if held_out is None else held_out.describe(),
         "loss": _name(settings.objective.loss),
-        "metrics": list(settings.objective.metrics),
+        "metrics": {k: _name(metric) for k, metric in settings.objective.metrics.items()},
         "optimizer": _name(settings.optimizer),
         "schedule": _name(settings.schedule),
         "batch_size": settings.batch_size,
@@ -177,13 +176,7 @@ def _setup(model: Any, source: Any, held_out: Any, settings: Settings) -> dict[s
     }
 
 
-def _layers(model: Any) -> Any:
-    """Return the names of a model's layers."""
-    inner = [_layers(layer) for layer in getattr(model, "layers", ())]
-    return {type(model).__name__: inner} if inner else type(model).__name__
-
-
 def _name(function: Any) -> str:
-    """Return what tells a function from others, the same in every process."""
+    """Return what tells a function from others; it is the same in every process."""
     text = str(getattr(function, "__qualname__", None) or repr(function))
-    return re.sub(r" at 0x[0-9a-fA-F]+", "", text)  # as of what functools.partial holds
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", text)  # such as in a functools.partial

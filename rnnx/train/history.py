@@ -1,4 +1,4 @@
-"""The figures of a training run."""
+"""The history of a training run."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ PER_STEP = ("loss", "grad_norm", "learning_rate")
 
 
 class History(Mapping[str, np.ndarray]):
-    """The figures of a training run, one entry an epoch, by name.
+    """The history of a training run: arrays by name, with one entry per epoch.
 
-    ``loss`` and the metrics are means over an epoch's training batches, as the parameters changed;
-    ``validation_loss`` and ``validation_*`` are of the parameters after the epoch. ``grad_norm`` is
-    the mean norm of the gradient before clipping, ``learning_rate`` that of the last step,
-    ``step`` the number of steps done, ``seconds`` the time that the epoch took.
+    ``loss`` and the metrics are means over the training batches of the epoch, while the parameters
+    change. ``validation_loss`` and ``validation_*`` are measured after the epoch. ``grad_norm`` is
+    the mean gradient norm before clipping, ``learning_rate`` the rate of the last step, ``step``
+    the number of steps done so far, and ``seconds`` the duration of the epoch.
 
     Attributes
     ----------
     steps : dict of numpy.ndarray
-        ``loss``, ``grad_norm`` and ``learning_rate`` of every step.
+        ``loss``, ``grad_norm`` and ``learning_rate``, with one entry per step.
     best_epoch : int or None
-        The epoch, from 1, of the lowest validation loss; None without validation.
+        The epoch, counted from 1, with the lowest validation loss; None without validation.
     stopped : str
-        Why the run ended: ``"epochs"``, ``"patience"`` or ``"callback"``; empty while it goes on.
+        Why the run ended: ``"epochs"``, ``"patience"`` or ``"callback"``; empty until it ends.
 
     Examples
     --------
@@ -67,34 +67,34 @@ class History(Mapping[str, np.ndarray]):
 
     @property
     def steps(self) -> dict[str, np.ndarray]:
-        """The figures of every step, by name."""
+        """The loss, gradient norm and learning rate of every step."""
         return {name: np.asarray(values) for name, values in self._steps.items()}
 
     @property
     def best_epoch(self) -> int | None:
-        """The epoch of the lowest validation loss."""
+        """The epoch with the lowest validation loss."""
         losses = self._epochs.get("validation_loss", [])
         if not np.any(np.isfinite(losses)):
             return None
         return int(self._epochs["epoch"][int(np.nanargmin(losses))])
 
-    def append(self, figures: Mapping[str, float]) -> None:
-        """Add an epoch's figures."""
-        for name, value in figures.items():
+    def append(self, values: Mapping[str, float]) -> None:
+        """Add an epoch."""
+        for name, value in values.items():
             self._epochs.setdefault(name, []).append(value)
 
-    def append_steps(self, **figures: list[float]) -> None:
-        """Add figures of steps."""
-        for name, values in figures.items():
-            self._steps[name].extend(values)
+    def append_steps(self, **values: list[float]) -> None:
+        """Add steps."""
+        for name, found in values.items():
+            self._steps[name].extend(found)
 
     def to_csv(self, path: str | PathLike[str]) -> None:
-        """Write one row an epoch, with a header; whole or not at all.
+        """Write a CSV file with a header and one row per epoch, whole or not at all.
 
         Raises
         ------
         OSError
-            Where the folder is missing, not writable or full; an older file stays as it was.
+            If the folder is missing, not writable or full. An existing file stays as it was.
         """
         with io.replacing(path, "w", newline="") as file:
             writer = csv.writer(file)
@@ -102,21 +102,21 @@ class History(Mapping[str, np.ndarray]):
             writer.writerows(zip(*self._epochs.values(), strict=True))
 
     def plot(self, ax: Any = None) -> Any:
-        """Draw the learning curves: `rnnx.plots.learning_curves`; return the Axes."""
+        """Draw the learning curves with `rnnx.plots.learning_curves`; return the Axes."""
         from rnnx import plots
 
         return plots.learning_curves(self, ax=ax)
 
     def to_arrays(self) -> dict[str, np.ndarray]:
-        """Return all figures, for a checkpoint."""
-        epochs = {f"epochs/{name}": self[name] for name in self}
-        return epochs | {f"steps/{name}": values for name, values in self.steps.items()}
+        """Return all arrays, for a checkpoint."""
+        epochs = {f"epoch.{name}": self[name] for name in self}
+        return epochs | {f"step.{name}": values for name, values in self.steps.items()}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> History:
-        """Return the history that `to_arrays` wrote."""
+        """Return the history whose arrays `to_arrays` returned."""
         history = cls()
         for path, values in arrays.items():
-            kind, _, name = path.partition("/")
-            (history._epochs if kind == "epochs" else history._steps)[name] = values.tolist()
+            kind, _, name = path.partition(".")
+            (history._epochs if kind == "epoch" else history._steps)[name] = values.tolist()
         return history

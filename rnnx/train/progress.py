@@ -1,4 +1,4 @@
-"""The progress bar, by tqdm."""
+"""The progress bar, drawn by tqdm."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any, Self
 
 
 class Bar:
-    """Sequences done and a second, the latest loss and metrics; nothing where tqdm is missing.
+    """Sequences done, sequences per second, loss and metrics; nothing if tqdm is missing.
 
     Parameters
     ----------
     shown : bool
-        Whether to show it.
+        Whether to show the bar.
     total, done : int
-        Sequences in all and before the start.
+        Number of sequences in total, and done before the start.
     """
 
     def __init__(self, shown: bool, total: int, done: int) -> None:
@@ -43,9 +43,9 @@ class Bar:
         if self._bar is not None:
             self._bar.update(sequences)
 
-    def show(self, figures: dict[str, float]) -> None:
-        """Show figures beside the bar."""
+    def show(self, values: dict[str, float]) -> None:
+        """Show values beside the bar."""
         if self._bar is not None:
             hidden = ("epoch", "step", "seconds", "learning_rate")
-            shown = {k: f"{v:.4g}" for k, v in figures.items() if k not in hidden}
+            shown = {k: f"{v:.4g}" for k, v in values.items() if k not in hidden}
             self._bar.set_postfix(shown, refresh=False)

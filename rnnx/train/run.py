@@ -1,4 +1,4 @@
-"""The state of a training run, as its callbacks see it and a checkpoint holds it."""
+"""The state of a training run, as callbacks see it and checkpoints keep it."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from rnnx.train.step import Carry
 
 
 class Diverged(FloatingPointError):
-    """The loss or a gradient is no longer finite; the model has the last good parameters.
+    """The loss or a gradient is no longer finite; the model keeps the last good parameters.
 
     Attributes
     ----------
     step : int
-        The first step, from 1, whose loss or gradient was not finite.
+        The first step, counted from 1, whose loss or gradient is not finite.
     parameter : str
-        Whose gradient was the first that was not, on the way back from the loss; empty where only
-        the loss was not.
+        The parameter whose gradient is not finite, the first one that BPTT reaches; empty if only
+        the loss is not finite.
     history : History
-        The figures until then.
+        The training history until then.
     """
 
     def __init__(self, message: str, step: int, parameter: str, history: History) -> None:
@@ -35,50 +35,50 @@ class Diverged(FloatingPointError):
 
 
 class Run:
-    """A training run: what a callback may read, and `stop`.
+    """A training run: what a callback can read, and `stop`.
 
     Attributes
     ----------
     model : Layer
-        What is trained; its parameters are current at the end of each epoch.
+        The model; its parameters are up to date at the end of each epoch.
     history : History
-        The figures so far.
+        The training history so far.
     epoch, step : int
-        Epochs and steps done.
+        The number of epochs and steps done.
     """
 
     def __init__(self, model: Any, carry: Carry, rng: np.random.Generator) -> None:
         self.model, self.carry, self.rng = model, carry, rng
         self.history = History()
         self.epoch = self.step = 0
-        self.position = 0  # batches done of the epoch that is under way
-        self.epoch_rng: Any = rng.bit_generator.state  # before its order was drawn
-        self.rows: list[list[float]] = []  # the figures of its steps, then its counts
-        self.unread: list[tuple[Array, float, float]] = []  # figures, count, rate, on the device
+        self.position = 0  # batches done in the current epoch
+        self.epoch_rng: Any = rng.bit_generator.state  # before the epoch's order was drawn
+        self.rows: list[list[float]] = []  # the records of its steps, each with its count
+        self.unread: list[tuple[Array, float, float]] = []  # record, count, rate
         self.best_params: dict[str, Array] | None = None
-        self.seconds = 0.0  # of the epoch that is under way
+        self.seconds = 0.0  # of the current epoch
         self._since = time.perf_counter()
 
     def stop(self) -> None:
         """End the training after this epoch."""
         self.history.stopped = "callback"
 
-    def finished(self, carry: Carry, figures: Array, count: float, rate: float) -> None:
-        """Take note of a step."""
+    def finished(self, carry: Carry, record: Array, count: float, rate: float) -> None:
+        """Note that a step is done."""
         self.carry = carry
-        self.unread.append((figures, count, rate))
+        self.unread.append((record, count, rate))
         self.position += 1
         self.step += 1
 
     def read(self) -> None:
-        """Read the figures of the steps since the last reading; raise where one diverged."""
+        """Read the records of the latest steps from the device; raise if one diverged."""
         if not self.unread:
             return
         bk = self.model.backend
-        figures, counts, rates = zip(*self.unread, strict=True)
+        records, counts, rates = zip(*self.unread, strict=True)
         first = self.step - len(self.unread)
         self.unread = []
-        table = bk.to_numpy(bk.xp.stack(figures)).astype("float64")
+        table = bk.to_numpy(bk.xp.stack(records)).astype("float64")
         dead = np.flatnonzero(table[:, 2] == 0)
         good = int(dead[0]) if len(dead) else len(table)
         rows = [[*row, count] for row, count in zip(table.tolist(), counts, strict=True)][:good]
@@ -92,7 +92,7 @@ class Run:
             raise self._diverged(first + good + 1, float(table[good, 0]))
 
     def clock(self) -> float:
-        """Return the seconds of this epoch until now, and go on counting."""
+        """Return the seconds of this epoch so far."""
         now = time.perf_counter()
         self.seconds += now - self._since
         self._since = now
@@ -105,20 +105,20 @@ class Run:
         what = f"the loss is {loss:.4g}"
         if parameter:
             what += f", and the gradient of {parameter!r} ({self._layer(parameter)}) is not finite"
+        elif np.isfinite(loss):
+            what += ", and the norm of the gradient is not finite"
         return Diverged(
             f"training diverged at step {step}, in epoch {self.epoch + 1}: {what}. The model keeps "
-            "the parameters of before that step. Lower the learning rate, give clip_norm, or look "
-            "at the data",
+            "the parameters from before that step. Lower the learning rate, set clip_norm, or "
+            "check the data",
             step,
             parameter,
             self.history,
         )
 
     def _layer(self, parameter: str) -> str:
-        """Return which layer a parameter is of, in words."""
-        layer, number = self.model, ""
-        while hasattr(layer, "layers"):
-            index, _, parameter = parameter.partition(".")
-            number += f"{'.' if number else ' '}{index}"
-            layer = layer.layers[int(index)]
-        return f"layer{number}, {type(layer).__name__}"
+        """Return which layer a parameter belongs to, in words."""
+        for name, layer in self.model.walk():
+            if not name or parameter.startswith(f"{name}."):
+                return f"layer {name}".rstrip() + f", {type(layer).__name__}"
+        raise KeyError(parameter)

@@ -1,54 +1,62 @@
-"""One step of training, and one of evaluation, as pure functions that can be compiled.
+"""One step of training and one of evaluation, as pure functions that can be compiled.
 
-Nothing is read back to the host, so that a device is not waited for. A step whose loss or gradient
-is not finite changes no parameter, nor does any after it: what diverged is found later, and the
-last good parameters are still there.
+Nothing is read back to the host, so no step waits for the device. A step whose loss or gradient is
+not finite changes no parameter, and neither does any later step: the divergence is found later, and
+the last good parameters are still there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, Self
 
 from array_api_compat import device as device_of
 
 from rnnx.backend import Array, Backend
 from rnnx.data import Batch, Layout
-from rnnx.optim import clip_by_global_norm
+from rnnx.optim.clip import clip_by_global_norm, global_norm
 
-FIGURES = ("epoch", "step", "learning_rate", "loss", "grad_norm", "alive", "seconds")
+RESERVED = ("epoch", "step", "learning_rate", "loss", "grad_norm", "alive", "seconds")
 
 Params = dict[str, Array]
 Metric = Callable[..., Array]
 
 
 class Carry(NamedTuple):
-    """What goes from step to step."""
+    """What is carried from step to step."""
 
     params: Params
     opt_state: Any
-    state: Any  # the model's, on a stream
-    alive: Array  # () bool: no step has diverged
-    culprits: Array  # (P,) bool: the parameters whose gradient was not finite when one did
+    state: Any  # the model's state, if it trains on a stream
+    alive: Array  # () bool: whether no step has diverged
+    culprits: Array  # (P,) bool: the parameters whose gradient was not finite then
 
 
 class Objective(NamedTuple):
-    """What is minimized, and what is measured beside it."""
+    """The loss, and the metrics that are measured beside it."""
 
     loss: Callable[..., tuple[Array, Array]]
     metrics: Mapping[str, Metric]
 
     @classmethod
     def of(cls, loss: Callable[..., Any], metrics: Mapping[str, Metric] | None) -> Self:
-        """Return the objective; raise where a metric has the name of another figure."""
+        """Return the objective; raise ValueError if a metric has a reserved name."""
         named = dict(metrics or {})
-        taken = [name for name in named if name in FIGURES or name.startswith("validation_")]
+        taken = [name for name in named if name in RESERVED or name.startswith("validation_")]
         if taken:
             raise ValueError(
-                f"metrics must have names of their own, got {taken[0]!r}: {', '.join(FIGURES)} and "
-                "validation_* are names of other figures"
+                f"metrics must have names of their own, got {taken[0]!r}: {', '.join(RESERVED)} "
+                "and validation_* are reserved for the history"
             )
         return cls(loss, named)
+
+
+def columns(metrics: Iterable[str], validated: bool) -> list[str]:
+    """Return the names of a history's columns, in their order."""
+    measured = ["loss", *metrics]
+    held_out = [f"validation_{name}" for name in measured] if validated else []
+    names = ["epoch", "step", "learning_rate", "loss", "grad_norm", *measured[1:]]
+    return [*names, *held_out, "seconds"]
 
 
 def start(model: Any, optimizer: Any, batch: Batch, stateful: bool) -> Carry:
@@ -64,7 +72,7 @@ def start(model: Any, optimizer: Any, batch: Batch, stateful: bool) -> Carry:
 
 
 def zero_state(model: Any, batch: Batch) -> Any:
-    """Return the zero state of a model, for a batch of this size."""
+    """Return the zero state of a model for a batch of this size."""
     _, state = model(batch.x[:1, ...])
     return _zeros(model.backend, state)
 
@@ -72,10 +80,10 @@ def zero_state(model: Any, batch: Batch) -> Any:
 def train_step(
     model: Any, objective: Objective, optimizer: Any, clip_norm: float | None
 ) -> Callable[..., tuple[Carry, Array]]:
-    """Return ``step(carry, batch, masks, rate) -> carry, figures``.
+    """Return ``step(carry, batch, masks, rate) -> carry, record``.
 
-    The figures are the loss, the norm of the gradient before clipping, 1 while nothing has
-    diverged, and the metrics.
+    A record holds the loss, the gradient norm before clipping, 1 if no step has diverged, and the
+    metrics.
     """
     bk, layout, names = model.backend, Layout.of(model), list(model.params)
     xp = bk.xp
@@ -88,23 +96,23 @@ def train_step(
         (value, dy), measured = _scores(layout, objective, y, target, lengths, weights)
         _, _, grads = model.backward(dy, cache)
         # jax.jit sorts the dicts that it is given: the model's order is asked of the model
-        squares = xp.stack([_square(xp, grads[name]) for name in names])  # (P,)
-        norm = xp.sqrt(xp.sum(squares))
+        largest = xp.stack([xp.max(xp.abs(grads[name])) for name in names])  # (P,)
+        norm = global_norm(grads)
         alive = carry.alive & xp.isfinite(value) & xp.isfinite(norm)
-        culprits = xp.where(carry.alive, ~xp.isfinite(squares), carry.culprits)
+        culprits = xp.where(carry.alive, ~xp.isfinite(largest), carry.culprits)
         if clip_norm is not None:
             grads, _ = clip_by_global_norm(grads, clip_norm, norm)
         new, opt_state = optimizer.update(params, grads, carry.opt_state, rate)
         params = bk.choose(alive, new, params)
-        figures = xp.stack([value, norm, xp.astype(alive, value.dtype), *measured])
+        record = xp.stack([value, norm, xp.astype(alive, value.dtype), *measured])
         state = None if carry.state is None else state
-        return Carry(params, opt_state, state, alive, culprits), figures
+        return Carry(params, opt_state, state, alive, culprits), record
 
     return bk.compile(step)
 
 
 def evaluation_step(model: Any, objective: Objective) -> Callable[..., tuple[Any, Array]]:
-    """Return ``step(params, state, batch) -> state, figures``: the loss and the metrics."""
+    """Return ``step(params, state, batch) -> state, record``: the loss and the metrics."""
     bk, layout = model.backend, Layout.of(model)
 
     def step(params: Params, state: Any, inputs: Any) -> tuple[Any, Array]:
@@ -117,25 +125,23 @@ def evaluation_step(model: Any, objective: Objective) -> Callable[..., tuple[Any
 
 
 def inputs_of(batch: Batch) -> tuple[Any, ...]:
-    """Return the arrays of a batch, as the steps take them."""
+    """Return the arrays of a batch, as a step takes them."""
     return batch.x, batch.target, batch.lengths, batch.weights
 
 
 def draw_masks(model: Any, batch: Batch, rng: Any) -> Params:
-    """Return dropout masks for a batch; the same on every backend, however far it is padded."""
-    if not hasattr(model, "draw_masks"):
-        return {}
+    """Return dropout masks for a batch: the same on every backend, however far it is padded."""
     bk, axis = model.backend, 1 - Layout.of(model).axis
     shape = list(batch.x.shape)
     shape[axis] = batch.steps
     masks: Params = model.draw_masks(shape, rng)
     more = batch.x.shape[axis] - batch.steps
-    own = {name: 0 if ".dropout_l" in f".{name}" else axis for name in masks}  # always time first
+    own = {name: 0 if ".dropout_l" in f".{name}" else axis for name in masks}  # time comes first
     return {name: _lengthened(bk, mask, own[name], more) for name, mask in masks.items()}
 
 
 def _lengthened(backend: Backend, mask: Array, axis: int, more: int) -> Array:
-    """Return a mask over time with `more` steps of zeros; any other as it is."""
+    """Return a mask over time with `more` steps of zeros; any other mask unchanged."""
     if not more or mask.ndim < 3:
         return mask
     shape = list(mask.shape)
@@ -143,19 +149,13 @@ def _lengthened(backend: Backend, mask: Array, axis: int, more: int) -> Array:
     return backend.xp.concat([mask, backend.zeros(shape)], axis=axis)
 
 
-def _square(xp: Any, g: Array) -> Array:
-    """Return Σ g²."""
-    flat = xp.reshape(g, (-1,))
-    return xp.vecdot(flat, flat)
-
-
 def padding(model: Any, lengths: Array | None) -> dict[str, Any]:
-    """Return the option that says where a batch is padded, for a layer that looks across steps."""
+    """Return the option that says where a batch is padded, if the model takes it."""
     return {} if lengths is None or "lengths" not in model.options else {"lengths": lengths}
 
 
 def _options(model: Any, lengths: Array | None, masks: Params) -> dict[str, Any]:
-    options: dict[str, Any] = {"masks": masks} if hasattr(model, "draw_masks") else {}
+    options: dict[str, Any] = {"masks": masks} if "masks" in model.options else {}
     return options | padding(model, lengths)
 
 
@@ -167,7 +167,7 @@ def _scores(
     lengths: Array | None,
     weights: Array | None,
 ) -> tuple[tuple[Array, Array], list[Array]]:
-    """Return the loss with its gradient, and the metrics."""
+    """Return the loss and its gradient, and the metrics."""
     counts: tuple[Any, ...] = ()
     if weights is not None or (lengths is not None and not layout.reduces_time):
         counts = _mask(layout, target, lengths), _spread(layout, target, weights)
@@ -176,7 +176,7 @@ def _scores(
 
 
 def _mask(layout: Layout, target: Array, lengths: Array | None) -> Array | None:
-    """Return which targets are not padding, in their shape."""
+    """Return which targets are not padding, in the shape of the target."""
     if lengths is None or layout.reduces_time:
         return None
     xp, axis = layout.backend.xp, 1 - layout.axis
@@ -186,7 +186,7 @@ def _mask(layout: Layout, target: Array, lengths: Array | None) -> Array | None:
 
 
 def _spread(layout: Layout, target: Array, weights: Array | None) -> Array | None:
-    """Return the weight of each target, in their shape."""
+    """Return the weight of each target, in the shape of the target."""
     if weights is None:
         return None
     lead = weights if layout.reduces_time or layout.batch_first else weights[None, :]

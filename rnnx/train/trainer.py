@@ -28,12 +28,12 @@ from rnnx.train.step import (
     zero_state,
 )
 
-READ_EVERY = 50  # steps between two looks at the figures: each look waits for the device
+READ_EVERY = 50  # steps between two reads of the records: each read waits for the device
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The checked options of a training."""
+    """The options of a training run, checked."""
 
     objective: Objective
     optimizer: Any
@@ -66,11 +66,13 @@ class Trainer:
         self.evaluation = evaluation_step(model, settings.objective)
 
     def run(self, rng: np.random.Generator, progress: bool, resume: bool) -> History:
-        """Train until the last epoch, or until something stops it."""
+        """Train until the last epoch, or until a callback or patience ends the run."""
         model, settings = self.model, self.settings
         with ExitStack() as stack:
             stack.enter_context(model.backend.scope())
             stack.enter_context(np.errstate(over="ignore", invalid="ignore"))  # Diverged says more
+            if self.store is not None:
+                stack.enter_context(self.store.locked())
             run = self._begin(rng, resume)
             stack.callback(self._leave, run)
             bar = stack.enter_context(Bar(progress, *self._extent(run)))
@@ -83,47 +85,48 @@ class Trainer:
         return run.history
 
     def _begin(self, rng: np.random.Generator, resume: bool) -> Run:
-        """Return the run at its start, or where its checkpoint stands."""
+        """Return a new run, or the run that the checkpoint holds."""
         source, settings = self.source, self.settings
         rows = source.order(settings.batch_size, None)[0]
         carry = start(self.model, settings.optimizer, source.batch(rows), source.stateful)
         run = Run(self.model, carry, rng)
         if self.store is None:
             return run
+        self.store.tidy()
         if resume and self.store.exists():
             self.store.restore(run)
             self._judge(run)
         elif self.store.begun():
             raise ValueError(
-                f"there is a checkpoint already, {self.store.path}: give resume=True to go on from "
-                "it, or another checkpoint_dir"
+                f"there is a checkpoint already, {self.store.path}: give resume=True to resume it, "
+                "or another checkpoint_dir"
             )
         else:
-            self.store.save(run)  # a folder that cannot be written is found before the work
+            self.store.save(run)  # finds a folder that cannot be written before the work starts
         return run
 
     def _extent(self, run: Run) -> tuple[int, int]:
-        """Return how many sequences there are to go through in all, and how many are done."""
+        """Return the total number of sequences to process, and how many are done."""
         sizes = self.source.sizes(self.settings.batch_size)
         before = run.epoch * sum(sizes) + sum(sizes[: run.position])
         return self.settings.epochs * sum(sizes), before
 
     def _leave(self, run: Run) -> None:
-        """Give the model its parameters: the best, or those reached."""
+        """Give the model the best parameters, or the latest."""
         ended = run.history.stopped != ""
         best = run.best_params if ended and self.settings.keep_best else None
         self._hand_over(best or run.carry.params)
 
     def _hand_over(self, params: Params) -> None:
-        """Give the model these parameters, in its own order."""
+        """Set the model's parameters, in its own order."""
         self.model.params = {name: params[name] for name in self.model.params}
 
     def _epoch(self, run: Run, bar: Bar) -> None:
-        """Train on all batches of an epoch, those before a checkpoint left out; then measure."""
+        """Train on the remaining batches of an epoch, then measure."""
         for batch, rate in self._batches(run):
             masks = draw_masks(self.model, batch, run.rng)
-            carry, figures = self.step(run.carry, inputs_of(batch), masks, rate)
-            run.finished(carry, figures, batch.counted, rate)
+            carry, record = self.step(run.carry, inputs_of(batch), masks, rate)
+            run.finished(carry, record, batch.counted, rate)
             bar.advance(batch.size)
             every = self.settings.checkpoint_every
             due = self.store is not None and every is not None and run.step % every == 0
@@ -138,7 +141,7 @@ class Trainer:
             self.store.save(run)
 
     def _batches(self, run: Run) -> Iterator[tuple[Batch, float]]:
-        """Yield the batches left of the epoch that is under way, each with its learning rate."""
+        """Yield the remaining batches of the current epoch, each with its learning rate."""
         settings, source, rng = self.settings, self.source, run.rng
         now = rng.bit_generator.state
         if run.position == 0:
@@ -154,39 +157,39 @@ class Trainer:
             yield batch, self._rate(run.step)
 
     def _measure(self, run: Run, bar: Bar) -> None:
-        """Close an epoch: its figures, the best parameters, the callbacks, the end."""
+        """End an epoch: extend the history, keep the best parameters, call the callbacks."""
         settings = self.settings
         self._hand_over(run.carry.params)
         table = np.asarray(run.rows)
         names = ["loss", "grad_norm", "alive", *settings.objective.metrics]
         trained = means(names, table[:, :-1], table[:, -1])
         del trained["alive"]
-        figures: dict[str, float] = {"epoch": run.epoch + 1, "step": run.step}
-        figures["learning_rate"] = float(run.history.steps["learning_rate"][-1])
-        figures |= trained
+        found: dict[str, float] = {"epoch": run.epoch + 1, "step": run.step}
+        found["learning_rate"] = float(run.history.steps["learning_rate"][-1])
+        found |= trained
         if self.held_out is not None:
             measured = measure(
                 self.evaluation, self.model, run.carry.params, self.held_out, settings.objective,
                 settings.batch_size,
             )  # fmt: skip
-            figures |= {f"validation_{name}": value for name, value in measured.items()}
-        run.history.append(figures | {"seconds": run.clock()})
+            found |= {f"validation_{name}": value for name, value in measured.items()}
+        run.history.append(found | {"seconds": run.clock()})
         run.epoch, run.position, run.rows, run.seconds = run.epoch + 1, 0, [], 0.0
         if run.history.best_epoch == run.epoch:
             run.best_params = run.carry.params
-        bar.show(figures)
+        bar.show(found)
         for callback in self.callbacks:
             callback.epoch(run)
         self._judge(run)
 
     def _judge(self, run: Run) -> None:
-        """Stop where the validation loss has not got lower for as long as there is patience."""
+        """End the run if the validation loss has not improved for `patience` epochs."""
         patience = self.settings.patience
         if patience is not None and run.epoch and self._stale(run) >= patience:
             run.history.stopped = "patience"
 
     def _stale(self, run: Run) -> int:
-        """Return the epochs since the validation loss was last lower than before."""
+        """Return the number of epochs since the validation loss last improved."""
         lowest, stale = np.inf, 0
         for loss in run.history["validation_loss"]:
             better = loss < lowest - self.settings.min_delta
@@ -194,6 +197,6 @@ class Trainer:
         return stale
 
     def _rate(self, step: int) -> float:
-        """Return the learning rate of a step."""
+        """Return the learning rate of a step, counted from 0."""
         factor = validate.nonnegative(f"schedule({step})", self.settings.schedule(step))
         return float(self.settings.optimizer.learning_rate * factor)
