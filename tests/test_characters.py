@@ -108,8 +108,38 @@ def test_files_that_lack_something_are_refused(model: CharacterModel, tmp_path: 
             for part in (description.config, description.extra, arrays)
         )
         io.write(path, description._replace(config=config, extra=extra), fewer)
-        with pytest.raises(ValueError, match="cannot load .*model.safetensors': .*expected"):
+        with pytest.raises(ValueError, match=r"cannot load .*model.safetensors': .*expected"):
             CharacterModel.load(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("characters_", " ,benotr", "sorted, each once"),
+        ("characters_", " ,benorr", "sorted, each once"),
+        ("characters_", "", "sorted, each once"),
+        ("characters_", None, "must be a str"),
+        ("characters_", " ,benorz", None),
+        ("characters_", " ,benortz", "with {'output_size': 9}"),
+        ("embedding_size", 10**9, "got {'input_size': 8"),
+        ("streams", 0, "streams must be an integer"),
+        ("seed", "x", "seed must be an integer"),
+        ("learning_rate", True, "learning_rate must be above 0"),
+    ],
+)
+def test_files_that_say_something_impossible_are_refused(
+    model: CharacterModel, tmp_path: Path, name: str, value: Any, words: str | None
+) -> None:
+    """Alphabet and options are checked before they are used."""
+    description, arrays = model._describe()
+    part = description.extra if name in description.extra else description.config["options"]
+    part[name] = value
+    io.write(tmp_path / "model.safetensors", description, arrays)
+    if words is None:
+        assert rnnx.load(tmp_path / "model.safetensors").characters_ == value
+        return
+    with pytest.raises(ValueError, match=words):
+        CharacterModel.load(tmp_path / "model.safetensors")
 
 
 def test_a_generator_as_seed_is_not_kept(tmp_path: Path) -> None:

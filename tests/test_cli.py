@@ -19,7 +19,7 @@ pytest.importorskip("sklearn", reason="needs scikit-learn")
 
 from sklearn.datasets import load_iris
 
-from rnnx import SimpleRNN
+import rnnx
 from rnnx.characters import CharacterModel
 from rnnx.cli import main, options
 from rnnx.cli.commands import parser
@@ -355,7 +355,11 @@ def test_a_model_file_alone_is_enough(run: Run) -> None:
     )[0] == 0  # fmt: skip
     expected = run("predict", "r", "long.csv")[1]
     os.rename("r/model.safetensors", "alone.safetensors")
-    assert run("predict", "alone.safetensors", "--out", "p.csv", "long.csv", *columns) == (0, "", "")
+    assert run("predict", "alone.safetensors", "--out", "p.csv", "long.csv", *columns) == (
+        0,
+        "",
+        "",
+    )
     assert Path("p.csv").read_text() == expected
     assert len(table(expected)) == len(X)
 
@@ -412,7 +416,7 @@ def test_the_summary_and_info_say_what_it_is(run: Run) -> None:
     alone = run("info", "alone.safetensors")[1]
     assert "RNNClassifier" in alone
     assert "validation_accuracy" not in alone
-    SimpleRNN(3, 4, 2, seed=0).save("simple.safetensors")
+    rnnx.save("simple.safetensors", rnnx.SimpleRNN(3, 4, 2, seed=0))
     out = run("info", "simple.safetensors")[1]
     assert "SimpleRNN" in out
     assert "42 in 5 arrays, float32" in out

@@ -17,6 +17,7 @@ pytest.importorskip("sklearn", reason="needs scikit-learn")
 
 from test_cli import CHARACTERS, LONG, SMALL, TEXT, Run, here, long_rows, run, write
 
+import rnnx
 from rnnx import io
 from rnnx.cli import results
 
@@ -66,7 +67,7 @@ TRAIN = {
     "long.csv --target z": "long.csv has no column 'z' (--target): it has id, t, a, b, sum, way",
     "long.csv --target way --id who": "long.csv has no column 'who' (--id)",
     "long.csv --target way,sum": "--target must name one column of labels, got 2",
-    "long.csv --target way --time t": "--time needs the long form, one row per step: also give --id",
+    "long.csv --target way --time t": "--time needs the long form, one row per step: also give",
     "long.csv --target way --per-step": "--per-step needs the long form",
     "long.csv --target way": "long.csv, line 2, column 'id': expected a finite number, got 's0'",
     "long.csv --target way --features a,way": "--features must not repeat the other columns",
@@ -172,7 +173,7 @@ PREDICT = {
     "c": "DATA must be the files to predict for, got none",
     "nothing X.npy": "there is no model nothing: give a results folder or a model file",
     "empty.csv X.npy": "cannot load 'empty.csv': ",
-    "simple.safetensors X.npy": "expected a model of `rnnx train`, one of RNNClassifier, RNNRegressor",
+    "simple.safetensors X.npy": "expected a model of `rnnx train`, one of RNNClassifier",
     "c flat.npy": "X in flat.npy must have 2 or 3 axes",
     "c long.csv --features a,b": "X has 1 features, but RNNClassifier is expecting 2",
     "c X.npy --prompt to": "--prompt is for characters, got the model of a classifier",
@@ -197,9 +198,7 @@ PREDICT = {
 
 def test_what_cannot_be_predicted_is_one_line(run: Run, trained: None) -> None:
     """Code 2, what is wrong, nothing written."""
-    import rnnx
-
-    rnnx.SimpleRNN(1, 1, 1).save("simple.safetensors")
+    rnnx.save("simple.safetensors", rnnx.SimpleRNN(1, 1, 1))
     before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
     for arguments, words in PREDICT.items():
         one_line(run("predict", *arguments.split()), 2, words)
@@ -299,8 +298,8 @@ def test_stdout_that_is_full_is_code_1(trained: None, unbuffered: str) -> None:
     for words in (["predict", "c", "X.npy"], ["info", "c"], ["backends"], ["--help"]):
         with open("/dev/full", "w") as sink:
             done = subprocess.run(
-                [sys.executable, "-m", "rnnx", *words], env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
-                stdout=sink, stderr=subprocess.PIPE, text=True, check=False,
+                [sys.executable, "-m", "rnnx", *words], stdout=sink, stderr=subprocess.PIPE,
+                env=os.environ | {"PYTHONUNBUFFERED": unbuffered}, text=True, check=False,
             )  # fmt: skip
         assert done.returncode == 1
         assert done.stderr == "rnnx: error: No space left on device\n"

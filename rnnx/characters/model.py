@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from os import PathLike
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -13,7 +13,8 @@ from rnnx import validate
 from rnnx.characters import alphabet
 from rnnx.characters.writing import bits, draw
 from rnnx.data import Stream
-from rnnx.networks import RecurrentModel
+from rnnx.networks.model import RecurrentModel
+from rnnx.networks.options import Check
 from rnnx.optim import Adam, Cosine
 from rnnx.train import History, Run, evaluate, fit
 
@@ -80,11 +81,12 @@ class CharacterModel(RecurrentModel):
     learning_rate: float = 0.004
     validation_fraction: float = 0.1
     seed: Any = None
+    characters_: str = field(init=False, repr=False)
 
-    _checks = RecurrentModel._checks | dict.fromkeys(
+    _checks: ClassVar[dict[str, Check]] = RecurrentModel._checks | dict.fromkeys(
         ("embedding_size", "length", "streams"), validate.size
     )
-    _json = {"characters_": alphabet.check}
+    _json: ClassVar[dict[str, Check]] = {"characters_": alphabet.check}
     _embeds = True
 
     def fit(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,16 @@ import numpy as np
 ENDINGS = (".npy", ".npz")
 
 
-def are(paths: Sequence[Path]) -> bool:
-    """Return whether the input is a file of arrays; more files beside it are refused."""
-    some = [path for path in paths if path.suffix.lower() in ENDINGS]
-    if some and len(paths) > 1:
-        raise ValueError(f"expected a single file of arrays, or CSV files, got {some[0]} and others")
+def given(options: Namespace, *columns: str) -> bool:
+    """Return whether the input is a file of arrays, which has no columns for options to name."""
+    some = [path for path in options.files if path.suffix.lower() in ENDINGS]
+    if some and len(options.files) > 1:
+        raise ValueError(
+            f"expected a single file of arrays, or CSV files, got {some[0]} and others"
+        )
+    for name in columns if some else ():
+        if getattr(options, name):
+            raise ValueError(f"--{name} names columns of a CSV file, got {some[0]}")
     return bool(some)
 
 

@@ -45,12 +45,17 @@ def parser() -> Parser:
     }.items():
         kinds.add_parser(name, help=text, fill=_fill("train", name))
     commands.add_parser(
-        "predict", help="apply a trained model to new files, or let it write text", fill=_fill("predict")
+        "predict",
+        help="apply a trained model to new files, or let it write text",
+        fill=_fill("predict"),
     )
-    commands.add_parser("info", help="describe a model file or a results folder", fill=_fill("info"))
     commands.add_parser(
-        "backends", help="list the array libraries and devices that can be used here", fill=lambda leaf: leaf.set_defaults(run=_backends),
-        description="List the array libraries that rnnx can use here, and what to install for others.",
+        "info", help="describe a model file or a results folder", fill=_fill("info")
+    )
+    commands.add_parser(
+        "backends", help="list the array libraries and devices that can be used here",
+        description="List the array libraries that rnnx can use here; say what others need.",
+        fill=lambda leaf: leaf.set_defaults(run=_backends),
     )  # fmt: skip
     return root
 

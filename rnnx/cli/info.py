@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from rnnx import io
 from rnnx.cli import results
@@ -31,23 +30,22 @@ def fill(leaf: Parser) -> None:
 def run(chosen: Namespace) -> None:
     """Print what a model is, and how it was trained."""
     path, summary = results.find(chosen.model)
-    description, arrays = io.read(path)
-    lines = {"model": description.kind} | _model(description, arrays) | _training(summary)
+    description = io.describe(path)
+    lines = {"model": description.kind} | _model(description) | _training(summary)
     width = max(map(len, lines))
     print(path)
     for name, text in lines.items():
         print(f"  {name.ljust(width)}  {text}")
 
 
-def _model(description: io.Description, arrays: Mapping[str, np.ndarray]) -> dict[str, str]:
+def _model(description: io.Description) -> dict[str, str]:
     """Return what the file holds, in words."""
-    own = io.part(arrays, "model") or arrays
-    count = sum(array.size for array in own.values())
+    own = io.part(description.specs, "model") or description.specs
+    count = sum(math.prod(spec.shape) for spec in own.values())
     lines = {"parameters": f"{count:,} in {len(own)} arrays, {description.dtype}"}
     extra = {k: v for k, v in description.extra.items() if v is not None}
-    if "fitted.classes_" in arrays or "_class_names" in extra:
-        numbers = arrays.get("fitted.classes_", np.empty(0)).tolist()
-        lines["classes"] = _brief(extra.get("_class_names", numbers))
+    if "_labels" in extra:
+        lines["classes"] = _brief(extra["_labels"][1])
     if "characters_" in extra:
         characters = extra.pop("characters_")
         lines["alphabet"] = f"{len(characters)} characters, {characters!r}"

@@ -36,7 +36,10 @@ class Labelled(Task):
         """Add the options for CSV and NPY files."""
         add_columns(group, ("features", "target"))
         group.add_argument(
-            "--target-file", type=Path, metavar="Y.npy", help="targets for the sequences of an NPY file"
+            "--target-file",
+            type=Path,
+            metavar="Y.npy",
+            help="targets for the sequences of an NPY file",
         )
 
     def read(self, model: Any, chosen: Namespace) -> Samples:

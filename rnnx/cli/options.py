@@ -29,19 +29,20 @@ def add(group: Any, cls: Any, skipped: Iterable[str]) -> None:
     skipped : iterable of str
         Parameters without an option.
     """
-    texts = described(cls)
-    for parameter in inspect.signature(cls).parameters.values():
-        if parameter.name in skipped:
+    parameters = inspect.signature(cls).parameters
+    for parameter_name, (kind, text) in described(cls).items():
+        if parameter_name in skipped:
             continue
+        parameter = parameters[parameter_name]
         name = NAMES.get(parameter.name, parameter.name)
-        kind, text = texts.get(parameter.name, ("", ""))
-        text = WORDS.get(name, text).replace("`", "").replace("%", "%%")
+        text = WORDS.get(name, text[0].lower() + text[1:].rstrip("."))
+        text = text.replace("`", "").replace("%", "%%")
         flag, annotation = f"--{name.replace('_', '-')}", str(parameter.annotation)
         if annotation == "bool":
             group.add_argument(flag, dest=parameter.name, action="store_true", help=text)
             continue
         if parameter.default is not None:
-            text = f"{text.rstrip('.')} (default: {parameter.default})"
+            text = f"{text} (default: {parameter.default})"
         choices = re.findall(r'"(\w+)"', kind) + ["none"] * kind.endswith("None")
         read = reader(parameter.name, annotation)
         metavar = {"int": "N", "float": "X"}.get(read.__name__, "NAME")
@@ -83,7 +84,9 @@ def names(text: str) -> list[str]:
     """Return the names in a comma-separated list."""
     found = [name.strip() for name in text.split(",")]
     if not all(found) or len(set(found)) < len(found):
-        raise argparse.ArgumentTypeError(f"expected names separated by commas, each once, got {text!r}")
+        raise argparse.ArgumentTypeError(
+            f"expected names separated by commas, each once, got {text!r}"
+        )
     return found
 
 

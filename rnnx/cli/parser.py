@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -38,3 +39,7 @@ class Parser(argparse.ArgumentParser):
         """Exit with code 2 and one line."""
         text = " ".join(message.split())
         self.exit(2, f"{self.prog}: error: {text} (see {self.prog} --help)\n")
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Write a message; argparse would hide that it could not."""
+        (file or sys.stderr).write(message)

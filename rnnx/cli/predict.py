@@ -29,25 +29,19 @@ examples:
   rnnx predict results X.npy
   rnnx predict book --prompt "Once upon" --length 400 --temperature 0.7 --seed 1
 """
+LABELLED = ("classifier", "regressor")
 FOR = {  # option -> the kinds of model that have it
     "proba": ("classifier",),
-    "features": ("classifier", "regressor"),
-    "target_file": ("classifier", "regressor"),
+    **dict.fromkeys(("features", "target_file"), LABELLED),
     "exog": ("forecaster",),
-    "prompt": ("characters",),
-    "length": ("characters",),
-    "temperature": ("characters",),
-    "seed": ("characters",),
-    "id": ("classifier", "regressor", "forecaster"),
-    "time": ("classifier", "regressor", "forecaster"),
-    "target": ("classifier", "regressor", "forecaster"),
-    "delimiter": ("classifier", "regressor", "forecaster"),
+    **dict.fromkeys(("prompt", "length", "temperature", "seed"), ("characters",)),
+    **dict.fromkeys(("id", "time", "target", "delimiter"), (*LABELLED, "forecaster")),
 }
 
 
 def fill(leaf: Parser) -> None:
     """Add the arguments."""
-    leaf.description = "Apply a trained model to new files, or let a character model write text."
+    leaf.description = "Apply a trained model to new files, or let a character model write."
     leaf.epilog = EPILOG
     leaf.add_argument("model", type=Path, metavar="MODEL", help="results folder or model file")
     leaf.add_argument("files", nargs="*", type=Path, metavar="DATA", help="as for `rnnx train`")
@@ -62,13 +56,21 @@ def fill(leaf: Parser) -> None:
     place.add_argument("--dtype", metavar="NAME", help="float32 or float64 (default: the model's)")
     columns = leaf.add_argument_group("columns of the files")
     add_columns(columns, ("features", "target", "exog"))
-    columns.add_argument("--target-file", type=Path, metavar="Y.npy", help="targets, to score the predictions")
+    columns.add_argument(
+        "--target-file", type=Path, metavar="Y.npy", help="targets, to score the predictions"
+    )
     text = leaf.add_argument_group("character models")
     text.add_argument("--prompt", metavar="TEXT", help="text to continue")
-    text.add_argument("--length", type=int, metavar="N", help="number of characters to write (default: 400)")
-    text.add_argument("--temperature", type=float, metavar="X",
-                      help="below 1, likely characters become more likely (default: 1)")  # fmt: skip
-    text.add_argument("--seed", type=int, metavar="N", help="random seed: the same seed writes the same text")
+    text.add_argument(
+        "--length", type=int, metavar="N", help="number of characters to write (default: 400)"
+    )
+    text.add_argument(
+        "--temperature", type=float, metavar="X",
+        help="below 1, likely characters become more likely (default: 1)",
+    )  # fmt: skip
+    text.add_argument(
+        "--seed", type=int, metavar="N", help="random seed: the same seed writes the same text"
+    )
     leaf.set_defaults(run=run)
 
 

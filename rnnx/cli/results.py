@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -84,16 +85,12 @@ def pictures(drawings: Mapping[str, Callable[[Any], None]]) -> dict[str, Callabl
         print("rnnx: note: no plots without Matplotlib: pip install 'rnnx[plots]'",
               file=sys.stderr)  # fmt: skip
         return {}
-    return {name: _painter(draw) for name, draw in drawings.items()}
+    return {name: partial(_paint, draw) for name, draw in drawings.items()}
 
 
-def dump(summary: Mapping[str, Any]) -> Callable[[Path], None]:
-    """Return the function that writes the summary."""
-
-    def write(path: Path) -> None:
-        path.write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-    return write
+def dump(summary: Mapping[str, Any], path: Path) -> None:
+    """Write the summary."""
+    path.write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def find(path: Path) -> tuple[Path, dict[str, Any]]:
@@ -118,12 +115,10 @@ def find(path: Path) -> tuple[Path, dict[str, Any]]:
     return path, found
 
 
-def _painter(draw: Callable[[Any], None]) -> Callable[[Path], None]:
-    def write(path: Path) -> None:
-        from matplotlib.figure import Figure  # without pyplot: no window, no display
+def _paint(draw: Callable[[Any], None], path: Path) -> None:
+    """Write a plot."""
+    from matplotlib.figure import Figure  # without pyplot: no window, no display
 
-        figure = Figure(figsize=(7, 4.5), layout="constrained")
-        draw(figure.subplots())
-        figure.savefig(path, dpi=150)
-
-    return write
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    draw(figure.subplots())
+    figure.savefig(path, dpi=150)

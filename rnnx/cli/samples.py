@@ -13,7 +13,7 @@ from rnnx.cli.tables import Table
 
 FORMS = """\
 files:
-  CSV, long form (with --id): one row per time step. --id is the column that identifies the sequence,
+  CSV, long form (with --id): one row per time step. --id is the column that names the sequence,
     --time the column to sort by (default: the order of the rows), --target the label or value: the
     same in all rows of a sequence or, with --per-step, one per row. Sequences may differ in length.
   CSV, wide form (without --id): one row per sequence. Its columns are the steps of one feature, and
@@ -64,10 +64,7 @@ def read(options: Namespace, *, classes: bool, learn: bool) -> Samples:
     OSError, ValueError
         If a file cannot be read or its content is not valid; the message says where.
     """
-    if arrays.are(options.files):
-        for name in ("id", "time", "features", "target"):
-            if getattr(options, name):
-                raise ValueError(f"--{name} names columns of a CSV file, got {options.files[0]}")
+    if arrays.given(options, "id", "time", "features", "target"):
         return _of_arrays(options, classes, learn)
     if options.target_file is not None:
         raise ValueError("--target-file is for an NPY file: give --target for a CSV file")

@@ -71,10 +71,7 @@ def read(options: Namespace, *, ahead: int | None) -> Series:
     OSError, ValueError
         If a file cannot be read or its content is not valid; the message says where.
     """
-    if arrays.are(options.files):
-        for name in ("id", "time", "target", "exog"):
-            if getattr(options, name):
-                raise ValueError(f"--{name} names columns of a CSV file, got {options.files[0]}")
+    if arrays.given(options, "id", "time", "target", "exog"):
         return _of_arrays(options.files[0])
     if not options.target:
         raise ValueError("--target must name the column of the series, got none")

@@ -32,12 +32,8 @@ def fill(leaf: Parser, name: str) -> None:
     leaf.add_argument("--out", required=True, type=Path, metavar="DIR", help="results folder")
     leaf.add_argument("--force", action="store_true", help="replace existing results in DIR")
     if name == "characters":
-        leaf.add_argument(
-            "--resume", action="store_true", help="continue an interrupted training"
-        )
-    leaf.add_argument(
-        "--quiet", action="store_true", help="show no progress bar"
-    )
+        leaf.add_argument("--resume", action="store_true", help="continue an interrupted training")
+    leaf.add_argument("--quiet", action="store_true", help="show no progress bar")
     task.add_options(leaf.add_argument_group("columns of the files"))
     group = leaf.add_argument_group("model and training")
     options.add(group, cls, ("verbose",))
@@ -57,7 +53,7 @@ def run(task: Task, chosen: Namespace) -> None:
         summary = _summary(task, model, data, chosen, given)
         drawn = results.pictures(task.pictures(model, data))
         files: dict[str, Any] = {results.MODEL: model.save, "history.csv": model.history_.to_csv}
-        folder.write(files | drawn | {results.SUMMARY: results.dump(summary)})
+        folder.write(files | drawn | {results.SUMMARY: partial(results.dump, summary)})
     print(
         "\n".join([f"{task.model}: {', '.join(map(str, chosen.files))}", *task.sentences(summary)])
     )

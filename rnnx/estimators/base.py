@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -14,9 +14,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from rnnx import validate
 from rnnx.data import Sequences
-from rnnx.networks import RecurrentModel, one_of, optional, texts
+from rnnx.networks.model import RecurrentModel
+from rnnx.networks.options import Check, one_of, optional, texts
 from rnnx.optim import Adam, AdamW, Constant, Cosine
-from rnnx.train import Callback, History, Run, fit
+from rnnx.train import History, Run, fit
 
 SCHEDULES = ("constant", "cosine")
 
@@ -30,13 +31,13 @@ class RecurrentEstimator(RecurrentModel, BaseEstimator):
     weight_decay: float = 0.0
     random_state: Any = None
 
-    _checks = RecurrentModel._checks | {
+    _checks: ClassVar[dict[str, Check]] = RecurrentModel._checks | {
         "batch_size": validate.size,
         "schedule": one_of(SCHEDULES),
         "weight_decay": validate.nonnegative,
     }
 
-    _json = {
+    _json: ClassVar[dict[str, Check]] = {
         "n_features_in_": validate.size,
         "n_iter_": validate.count,
         "_steps_in": optional(validate.size),
@@ -93,12 +94,15 @@ class RecurrentEstimator(RecurrentModel, BaseEstimator):
         """Train the network, from where the last training ended."""
         n = len(data.x) if isinstance(data.x, list) else data.x.shape[1]
         steps = epochs * -(-n // self.batch_size)
-        optimizer = _Continued(self, self._opt_state)
+
+        def keep(run: Run) -> None:
+            self._opt_state = run.carry.opt_state
+
         self.history_ = fit(
             self.model_,
             data,
             loss=loss,
-            optimizer=optimizer,
+            optimizer=_Continued(self, self._opt_state),
             epochs=epochs,
             validation=held_out,
             batch_size=self.batch_size,
@@ -106,11 +110,10 @@ class RecurrentEstimator(RecurrentModel, BaseEstimator):
             clip_norm=self.clip_norm,
             schedule=Cosine(steps) if self.schedule == "cosine" and epochs > 1 else Constant(),
             patience=None if held_out is None else self.patience,
-            callbacks=[_Keep(optimizer)],
+            callbacks=[keep],
             progress=bool(self.verbose),
             seed=self._rng,
         )
-        self._opt_state = optimizer.state
         self.n_iter_ += len(self.history_["epoch"])
         return self
 
@@ -140,18 +143,8 @@ class _Continued:
     def __init__(self, options: RecurrentEstimator, state: Any) -> None:
         rate, decay = options.learning_rate, options.weight_decay
         self._optimizer = AdamW(rate, weight_decay=decay) if decay else Adam(rate)
-        self.learning_rate, self.update, self.state = rate, self._optimizer.update, state
+        self.learning_rate, self.update, self._state = rate, self._optimizer.update, state
 
     def init(self, params: Any) -> Any:
         """Return the state before the first step of this training."""
-        return self._optimizer.init(params) if self.state is None else self.state
-
-
-class _Keep(Callback):
-    """Keep the optimizer's state at the end of a training."""
-
-    def __init__(self, optimizer: _Continued) -> None:
-        self.optimizer = optimizer
-
-    def end(self, run: Run) -> None:
-        self.optimizer.state = run.carry.opt_state
+        return self._optimizer.init(params) if self._state is None else self._state

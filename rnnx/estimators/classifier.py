@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import ClassifierMixin
@@ -13,12 +13,23 @@ from sklearn.utils import assert_all_finite
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
-from rnnx import losses, metrics
+from rnnx import losses, metrics, validate
 from rnnx.estimators import inputs
 from rnnx.estimators.base import unchanged_on_error
 from rnnx.estimators.sequences import SequenceEstimator
-from rnnx.io import Spec
-from rnnx.networks import optional, softmax, texts
+from rnnx.io.header import DTYPES
+from rnnx.networks.build import softmax
+from rnnx.networks.options import Check
+
+
+def _read_labels(name: str, value: Any) -> list[Any]:
+    """Return the dtype and the labels of a file: sorted, each once."""
+    if not isinstance(value, list) or len(value) != 2 or not isinstance(value[1], list):
+        raise ValueError(f"{name} must be a dtype and a list, got {value!r:.80}")
+    dtype = validate.one_of("the dtype of the classes", value[0], ("str", *DTYPES.values()))
+    if _classes(np.asarray(value[1], dtype=dtype)).tolist() != value[1]:
+        raise ValueError(f"{name} must be {dtype} labels, sorted, each once, got {value[1]!r:.80}")
+    return value
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -62,7 +73,7 @@ class RNNClassifier(ClassifierMixin, SequenceEstimator):
     (True, (1, 2))
     """
 
-    _json = SequenceEstimator._json | {"_class_names": optional(texts)}
+    _json: ClassVar[dict[str, Check]] = SequenceEstimator._json | {"_labels": _read_labels}
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Train for one epoch, continuing from the last call.
@@ -113,7 +124,7 @@ class RNNClassifier(ClassifierMixin, SequenceEstimator):
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the accuracy: the fraction of correct labels, of sequences or of steps."""
-        truth, found, weights = self._compared(X, y, sample_weight)
+        truth, found, weights = self._compared(self.predict(X), y, sample_weight)
         return float(accuracy_score(np.ravel(truth), found, sample_weight=weights))
 
     def _read_targets(self, rows: Any, y: Any, *, reset: bool) -> Any:
@@ -127,7 +138,9 @@ class RNNClassifier(ClassifierMixin, SequenceEstimator):
         else:
             labels = flat = column_or_1d(y, warn=True)
             if len(flat) != len(rows):
-                raise ValueError(f"y must hold {len(rows)} labels, one per sequence, got {len(flat)}")
+                raise ValueError(
+                    f"y must hold {len(rows)} labels, one per sequence, got {len(flat)}"
+                )
         assert_all_finite(flat, input_name="y")
         check_classification_targets(flat)
         given = hasattr(self, "classes_") and not hasattr(self, "model_")  # to partial_fit
@@ -147,29 +160,16 @@ class RNNClassifier(ClassifierMixin, SequenceEstimator):
         return len(self.classes_)
 
     @property
-    def _class_names(self) -> list[str] | None:
-        """The classes, for a file, if they are text."""
-        if self.classes_.dtype.kind in "biuf":
-            return None
-        return texts("classes_", self.classes_.tolist())
+    def _labels(self) -> list[Any]:
+        """The classes as a file keeps them: the name of their dtype, and a list."""
+        kept = self.classes_.tolist()
+        text = all(isinstance(label, str) for label in kept)
+        dtype = "str" if text else self.classes_.dtype.name
+        return _read_labels("classes_", [dtype, kept])
 
-    @_class_names.setter
-    def _class_names(self, names: list[str] | None) -> None:
-        if names is not None:
-            self.classes_ = np.asarray(names, dtype="U")
-
-    def _arrays(self) -> list[str]:
-        numbers = not hasattr(self, "classes_") or self._class_names is None
-        return [*super()._arrays(), *["classes_"] * numbers]
-
-    def _specs(self) -> dict[str, Spec]:
-        own = Spec(self.classes_.dtype.name, (len(self.classes_),))
-        return super()._specs() | ({} if self._class_names else {"classes_": own})
-
-    def _check_fitted(self) -> None:
-        super()._check_fitted()
-        if not np.array_equal(_classes(self.classes_), self.classes_):
-            raise ValueError("classes_ must be sorted, each once")
+    @_labels.setter
+    def _labels(self, labels: list[Any]) -> None:
+        self.classes_ = np.asarray(labels[1], dtype=labels[0])
 
     def _loss(self) -> Callable[..., Any]:
         return losses.softmax_cross_entropy

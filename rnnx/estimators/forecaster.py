@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from sklearn.metrics import r2_score
@@ -14,8 +14,7 @@ from rnnx.estimators import inputs
 from rnnx.estimators.base import RecurrentEstimator, unchanged_on_error
 from rnnx.estimators.regressor import LOSSES
 from rnnx.estimators.windows import Scaling, Shape, assemble, future_only, sliding
-from rnnx.io import Spec
-from rnnx.networks import one_of, optional
+from rnnx.networks.options import Check, one_of, optional
 from rnnx.train import predict
 
 Rows = list[np.ndarray]  # (T_i, F) each
@@ -103,14 +102,17 @@ class RNNForecaster(RecurrentEstimator):
     loss: str = "squared_error"
     learning_rate: float = 0.005
 
-    _checks = RecurrentEstimator._checks | {
+    _checks: ClassVar[dict[str, Check]] = RecurrentEstimator._checks | {
         "horizon": validate.size,
         "window": optional(validate.size),
         "season": validate.size,
         "scale": optional(one_of(("window", "standard"))),
         "loss": one_of(LOSSES),
     }
-    _json = RecurrentEstimator._json | {"window_": validate.size}
+    _json: ClassVar[dict[str, Check]] = RecurrentEstimator._json | {
+        "window_": validate.size,
+        "_exog_size": validate.count,
+    }
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -202,7 +204,7 @@ class RNNForecaster(RecurrentEstimator):
         rows = list(inputs.read_sequences(self, table, reset=reset, any_length=True))
         if exog is not None:
             exog = [exog] if single else list(np.asarray(exog) if hasattr(exog, "iloc") else exog)
-        width = None if reset else len(self._exog_mean)
+        width = None if reset else self._exog_size
         more = int(self._options["horizon"]) if ahead else 0
         return Series(rows, inputs.read_exog(exog, rows, width, more))
 
@@ -217,6 +219,7 @@ class RNNForecaster(RecurrentEstimator):
             if first:
                 self._choose_window(data.rows, min(part.stop for part in kept))
                 self._mean, self._scale = inputs.moments(data.cut(kept).rows)
+                self._exog_size = data.exog[0].shape[1]
                 self._exog_mean, self._exog_scale = inputs.moments(data.cut(kept).exog)
                 self._begin()
             shape = self._shape()
@@ -251,16 +254,12 @@ class RNNForecaster(RecurrentEstimator):
         return Shape(self.window_, int(self._options["horizon"]), int(self._options["season"]))
 
     def _sizes(self) -> tuple[int, int]:
-        return 2 * len(self._mean) + len(self._exog_mean) + 1, len(self._mean)
+        F = inputs.features_of(self)
+        return 2 * F + self._exog_size + 1, F
 
-    def _arrays(self) -> list[str]:
-        return ["_mean", "_scale", "_exog_mean", "_exog_scale"]
-
-    def _specs(self) -> dict[str, Spec]:
-        own, exog = (
-            Spec("float64", (n,)) for n in (inputs.features_of(self), len(self._exog_mean))
-        )
-        return {"_mean": own, "_scale": own, "_exog_mean": exog, "_exog_scale": exog}
+    def _arrays(self) -> dict[str, int]:
+        F, E = inputs.features_of(self), self._exog_size
+        return {"_mean": F, "_scale": F, "_exog_mean": E, "_exog_scale": E}
 
     def _check_fitted(self) -> None:
         super()._check_fitted()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import RegressorMixin
@@ -15,21 +14,13 @@ from sklearn.utils.validation import check_array, column_or_1d
 from rnnx import losses, validate
 from rnnx.estimators import inputs
 from rnnx.estimators.sequences import Data, SequenceEstimator
-from rnnx.io import Spec
-from rnnx.networks import one_of
+from rnnx.networks.options import Check, one_of, optional
 
 LOSSES = {
     "squared_error": losses.mean_squared_error,
     "absolute_error": losses.mean_absolute_error,
     "huber": losses.huber,
 }
-
-
-def _shape(name: str, value: Any) -> list[int]:
-    """Return the shape of one target: none for a number, or its length."""
-    if not isinstance(value, list) or len(value) > 1:
-        raise ValueError(f"{name} must be a list of at most one size, got {value!r:.80}")
-    return [validate.size(name, size) for size in value]
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -68,8 +59,10 @@ class RNNRegressor(RegressorMixin, SequenceEstimator):
 
     loss: str = "squared_error"
 
-    _checks = SequenceEstimator._checks | {"loss": one_of(LOSSES)}
-    _json = SequenceEstimator._json | {"_target_shape": _shape}
+    _checks: ClassVar[dict[str, Check]] = SequenceEstimator._checks | {"loss": one_of(LOSSES)}
+    _json: ClassVar[dict[str, Check]] = SequenceEstimator._json | {
+        "_values": optional(validate.size)
+    }
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -98,7 +91,7 @@ class RNNRegressor(RegressorMixin, SequenceEstimator):
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return R², over all steps with `per_step`: 1 is perfect, 0 as good as the mean."""
-        truth, found, weights = self._compared(X, y, sample_weight)
+        truth, found, weights = self._compared(self.predict(X), y, sample_weight)
         return float(r2_score(truth, found, sample_weight=weights))
 
     def _read_targets(self, rows: Any, y: Any, *, reset: bool) -> Any:
@@ -112,14 +105,18 @@ class RNNRegressor(RegressorMixin, SequenceEstimator):
                 np.concatenate(list(values)), ensure_2d=False, dtype="float64", input_name="y"
             )
         else:
-            values = flat = _values(y)
+            values = flat = _numbers(y)
             if len(flat) != len(rows):
-                raise ValueError(f"y must hold {len(rows)} values, one per sequence, got {len(flat)}")
-        shape = list(flat.shape[1:])
+                raise ValueError(
+                    f"y must hold {len(rows)} values, one per sequence, got {len(flat)}"
+                )
+        number = flat.shape[1] if flat.ndim == 2 else None  # None: a number, not a vector
         if reset:
-            self._target_shape = shape
-        elif shape != self._target_shape:
-            raise ValueError(f"y must have targets of shape {self._target_shape}, got {shape}")
+            self._values = number
+        elif number != self._values:
+            raise ValueError(
+                f"y must have {self._values or 'one'} values per target, as in fit, got {number or 1}"
+            )
         if isinstance(values, list):
             return [_columns(row, 1) for row in values]
         return _columns(values, 2 if self._options["per_step"] else 1)
@@ -134,23 +131,20 @@ class RNNRegressor(RegressorMixin, SequenceEstimator):
     def _unscaled(self, outputs: np.ndarray) -> np.ndarray:
         """Return outputs (..., K) in the unit and the shape of the targets."""
         y = outputs.astype("float64") * self._target_scale + self._target_mean
-        return np.reshape(y, (*y.shape[:-1], *self._target_shape))
+        return y[..., 0] if self._values is None else y
 
     def _outputs(self) -> int:
-        return math.prod(self._target_shape)
+        return self._values or 1
 
-    def _arrays(self) -> list[str]:
-        return [*super()._arrays(), "_target_mean", "_target_scale"]
-
-    def _specs(self) -> dict[str, Spec]:
-        own = dict.fromkeys(("_target_mean", "_target_scale"), Spec("float64", (self._outputs(),)))
-        return super()._specs() | own
+    def _arrays(self) -> dict[str, int]:
+        own = dict.fromkeys(("_target_mean", "_target_scale"), self._outputs())
+        return super()._arrays() | own
 
     def _loss(self) -> Callable[..., Any]:
         return LOSSES[self.loss]
 
 
-def _values(y: Any) -> np.ndarray:
+def _numbers(y: Any) -> np.ndarray:
     """Return one value, or K values, per sequence."""
     values = check_array(y, ensure_2d=False, dtype="float64", input_name="y")
     return values if values.ndim == 2 and values.shape[1] > 1 else column_or_1d(values, warn=True)

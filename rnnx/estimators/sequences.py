@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
 from rnnx.data import Sequences
 from rnnx.estimators import inputs
 from rnnx.estimators.base import RecurrentEstimator, unchanged_on_error
-from rnnx.io import Spec
 from rnnx.layers.pool import HOWS
-from rnnx.networks import flag, one_of
+from rnnx.networks.options import Check, flag, one_of
 from rnnx.train import predict
 
 
@@ -39,7 +38,7 @@ class SequenceEstimator(RecurrentEstimator):
     pool: str = "last"
     per_step: bool = False
 
-    _checks = RecurrentEstimator._checks | {
+    _checks: ClassVar[dict[str, Check]] = RecurrentEstimator._checks | {
         "bidirectional": flag,
         "pool": one_of(HOWS),
         "per_step": flag,
@@ -69,11 +68,8 @@ class SequenceEstimator(RecurrentEstimator):
     def _sizes(self) -> tuple[int, int]:
         return inputs.features_of(self), self._outputs()
 
-    def _arrays(self) -> list[str]:
-        return ["mean_", "scale_"]
-
-    def _specs(self) -> dict[str, Spec]:
-        return dict.fromkeys(("mean_", "scale_"), Spec("float64", (inputs.features_of(self),)))
+    def _arrays(self) -> dict[str, int]:
+        return dict.fromkeys(("mean_", "scale_"), inputs.features_of(self))
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Fit to sequences and their targets, starting from new weights.
@@ -157,16 +153,12 @@ class SequenceEstimator(RecurrentEstimator):
         y = predict(self.model_, inputs.time_major(x))
         return inputs.time_major(y) if self._options["per_step"] else y
 
-    def _compared(self, X: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
-        """Return truth, predictions and weights for a score, all steps below each other."""
-        predicted, y = self.predict(X), inputs.on_host(self, y)
+    def _compared(self, predicted: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
+        """Return truth, predictions and weights for a score, with the steps of all sequences."""
+        y = inputs.on_host(self, y)
         if not self._options["per_step"]:
             return y, predicted, sample_weight
         if sample_weight is not None:
             sample_weight = np.repeat(sample_weight, inputs.lengths_of(predicted))
         truth = inputs.read_steps("y", y, predicted)
         return np.concatenate(list(truth)), np.concatenate(list(predicted)), sample_weight
-
-    def predict(self, X: Any) -> Any:
-        """Return the predictions; the subclasses say which."""
-        raise NotImplementedError

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from numbers import Integral
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -23,10 +22,11 @@ SEEDS = ("random_state", "seed")
 class RecurrentModel(Options, io.Saved):
     """Options, a network that was fitted with them, and the file that holds both.
 
-    A subclass lists what else it learns: `_json`, attributes with a check for each, and `_arrays`.
+    A subclass lists what else it learns: `_json`, attributes with a check for each, and `_arrays`,
+    the lengths of float64 vectors.
     """
 
-    _json: Mapping[str, Check] = {}
+    _json: ClassVar[dict[str, Check]] = {}
     _embeds = False  # whether the network begins with an embedding
     _options: dict[str, Any]  # those that the network was made with
     model_: Sequential
@@ -43,12 +43,8 @@ class RecurrentModel(Options, io.Saved):
         """Return a new network, with random weights."""
         return build(self, *self._sizes(), seed, embed=self._embeds)
 
-    def _arrays(self) -> list[str]:
-        """Return the names of the fitted arrays."""
-        return []
-
-    def _specs(self) -> dict[str, Spec]:
-        """Return what the fitted arrays must be, given how long they are."""
+    def _arrays(self) -> dict[str, int]:
+        """Return the lengths of the fitted arrays by name, from the other attributes."""
         return {}
 
     def _check_fitted(self) -> None:
@@ -80,12 +76,10 @@ class RecurrentModel(Options, io.Saved):
     @classmethod
     def _expect(cls, description: Description) -> dict[str, Spec]:
         """Return the arrays of the file with this description, which must be possible."""
-        fitted = io.part(description.specs, "fitted")  # stands for arrays without taking memory
-        arrays = {k: np.broadcast_to(np.ones((), s.dtype), s.shape) for k, s in fitted.items()}
-        model, network = cls._from_file(description, arrays)
+        model, network = cls._from_file(description)
         model._check_sizes(network)
         specs = io.layer_specs(network, description.dtype, description.specs, "model.")
-        return specs | {f"fitted.{name}": spec for name, spec in model._specs().items()}
+        return specs | {f"fitted.{k}": Spec("float64", (n,)) for k, n in model._arrays().items()}
 
     @classmethod
     def _restore(
@@ -93,7 +87,8 @@ class RecurrentModel(Options, io.Saved):
     ) -> Self:
         """Return the fitted model, on a backend."""
         io.finite(arrays)
-        model, network = cls._from_file(description, io.part(arrays, "fitted"))
+        model, network = cls._from_file(description)
+        vars(model).update(io.part(arrays, "fitted"))
         model.backend = backend
         model._check_fitted()
         if model._network(np.random.default_rng(0)).config() != network:
@@ -104,10 +99,8 @@ class RecurrentModel(Options, io.Saved):
         return model
 
     @classmethod
-    def _from_file(
-        cls, description: Description, arrays: Mapping[str, np.ndarray]
-    ) -> tuple[Self, dict[str, Any]]:
-        """Return a model with the checked options and numbers of a file, and its network."""
+    def _from_file(cls, description: Description) -> tuple[Self, dict[str, Any]]:
+        """Return a model with the checked content of a description, and its network."""
         options, network = _keys(description.config, ["options", "network"])
         names = cls._names(*NOT_SAVED)
         model = cls(**dict(zip(names, _keys(options, names), strict=True)))
@@ -119,33 +112,21 @@ class RecurrentModel(Options, io.Saved):
         found = _keys(description.extra, list(cls._json))
         for (name, check), value in zip(cls._json.items(), found, strict=True):
             setattr(model, name, check(name, value))
-        for name, array in zip(model._arrays(), _keys(arrays, model._arrays()), strict=True):
-            setattr(model, name, array)
         return model, network
 
     def _check_sizes(self, network: Any) -> None:
         """Raise ValueError if the network has other sizes than the model, before it is built."""
         features, outputs = self._sizes()
+        sizes = ("hidden_size", "num_layers")
+        read = {"input_size": features} | {name: getattr(self, name) for name in sizes}
         layers = network["layers"]
-        wanted: list[tuple[Any, dict[str, int]]] = [
-            (layers[-1], {"output_size": outputs}),
-            (
-                layers[int(self._embeds)],
-                {
-                    "input_size": features,
-                    "hidden_size": self.hidden_size,
-                    "num_layers": self.num_layers,
-                },
-            ),
-        ]
+        pairs = [(layers[int(self._embeds)], read), (layers[-1], {"output_size": outputs})]
         if self._embeds:
-            wanted.append((layers[0], {"num_embeddings": outputs, "size": features}))
-        for layer, sizes in wanted:
-            for name, size in sizes.items():
-                if layer[name] != size:
-                    raise ValueError(
-                        f"its network has {name} {layer[name]!r:.80}, expected {size}"
-                    )
+            pairs.append((layers[0], {"num_embeddings": outputs, "size": features}))
+        for layer, expected in pairs:
+            found = {name: layer[name] for name in expected}
+            if found != expected:
+                raise ValueError(f"expected a network with {expected}, got {found!r:.200}")
 
 
 def _keys(values: Any, names: list[str]) -> list[Any]:

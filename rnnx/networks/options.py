@@ -6,7 +6,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -30,8 +30,9 @@ TEXTS = {  # what a class's docstring says about an option that several classes 
     "cosine, or not at all.",
     "weight_decay": "float\nWeight decay of AdamW; 0 trains with Adam.",
     "clip_norm": "float or None\nMaximum joint norm of the gradients; None never clips.",
-    "validation_fraction": "float\nFraction in [0, 1) of the sequences, drawn at random, that `fit` "
-    "holds out. It then\n    keeps the parameters of the epoch with the lowest validation loss.",
+    "validation_fraction": "float\nFraction in [0, 1) of the sequences, drawn at random, that "
+    "`fit` holds out. It\n    then keeps the parameters of the epoch with the lowest validation "
+    "loss.",
     "patience": "int or None\nStop after this many epochs without a lower validation loss.",
     "backend": "str or Backend\nWhere to compute, as for `rnnx.get_backend`.",
     "device": "str, int or None\nDevice of the backend.",
@@ -40,9 +41,9 @@ TEXTS = {  # what a class's docstring says about an option that several classes 
     "of the data and dropout.",
     "verbose": "bool\nWhether to show a progress bar.",
     "model_": "rnnx.Sequential\nThe trained network.",
-    "mean_": "numpy.ndarray, shape (F,)\nMean of each feature in the data that `fit` learned from.",
-    "scale_": "numpy.ndarray, shape (F,)\nStandard deviation; the network reads "
-    "``(x - mean_) / scale_``.",
+    "mean_": "numpy.ndarray, shape (F,)\nMean of each feature over the training sequences.",
+    "scale_": "numpy.ndarray, shape (F,)\nStandard deviation of each "
+    "feature; the network reads ``(x - mean_) / scale_``.",
     "history_": "rnnx.train.History\nThe training history.",
     "n_iter_": "int\nNumber of epochs trained.",
     "n_features_in_": "int\nNumber of features; for a table (n, T), its number of columns.",
@@ -95,7 +96,7 @@ class Options:
     dtype: str | None = None
     verbose: bool = False
 
-    _checks = {
+    _checks: ClassVar[dict[str, Check]] = {
         "hidden_size": validate.size,
         "num_layers": validate.size,
         "dropout": validate.fraction,
@@ -113,7 +114,7 @@ class Options:
     @classmethod
     def _names(cls, *without: str) -> list[str]:
         """Return the names of the options, in order."""
-        return [f.name for f in fields(cls) if f.name not in without]
+        return [f.name for f in fields(cls) if f.init and f.name not in without]
 
     def _read_options(self) -> dict[str, Any]:
         """Return the options; raise ValueError for the first that is out of range."""
