@@ -97,7 +97,7 @@ ALLOWED = {  # room -> the rooms it may import, beside `backend` and itself
     "validate": set(),
     "elman": {"core", "cells"},
     "forms": set(),
-    "io": set(),
+    "io": {"build"},
     "backends": set(),
     "backend": set(),
     "parameters": set(),

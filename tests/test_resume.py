@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+import platform
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,9 +17,9 @@ import pytest
 from test_train import assert_same, classifier, fit, labelled, tagger
 
 import rnnx
-from rnnx import Backend, io, optim, train
-from rnnx.data import Stream
-from rnnx.train import Run, checkpoint
+from rnnx import Backend, io, losses, metrics, optim, train
+from rnnx.data import Sequences, Stream, fingerprint
+from rnnx.train import Run, checkpoint, generators, lock
 
 KILLS = 50
 
@@ -227,29 +230,206 @@ def test_functions_have_the_same_names_in_every_process() -> None:
     assert "0x" not in outputs[0]
 
 
+X, Y = labelled(np.random.default_rng(3))
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         ({"optimizer": optim.SGD(0.02)}, "optimizer: SGD"),
         ({"batch_size": 3}, "batch_size: 3 now, 4 in the checkpoint"),
+        ({"shuffle": False}, "shuffle: False now, True in the checkpoint"),
+        ({"clip_norm": None}, "clip_norm: None now, 1.0 in the checkpoint"),
         ({"schedule": optim.Cosine(9)}, "schedule: Cosine"),
-        ({"data": labelled(np.random.default_rng(1)), "validation": None}, "validation: None"),
+        ({"loss": partial(losses.softmax_cross_entropy)}, "loss: "),
+        ({"metrics": {"a": metrics.accuracy}}, "metrics.a: accuracy now, None in the checkpoint"),
+        ({"validation": None}, "validation: None now"),
+        ({"data": (X[:-1], Y[:-1])}, "data.sequences: 10 now, 11 in the checkpoint"),
+        ({"data": (X, 1 - Y)}, "data.y: int32 .* now, int32"),
+        ({"data": ([X[0] + 1e-6, *X[1:]], Y)}, "data.x: float32 a list of 11"),
+        ({"data": ([X[1], X[0], *X[2:]], Y)}, "data.x: "),
+        ({"data": Sequences(X, Y, weights=np.ones(11))}, "data.weights: float64 .* now, None"),
+        ({"validation": (X, Y)}, "validation.x: "),
     ],
+    ids=str,
 )
 def test_another_run_is_not_resumed(change: dict[str, Any], words: str, tmp_path: Path) -> None:
-    """What differs is named."""
+    """What differs is named: options, and the values, the labels and the order of the data."""
     model, options = problem("sequences")
-    fit(model, **options, checkpoint_dir=tmp_path)
-    with pytest.raises(ValueError, match=words):
+    fit(model, **options | {"epochs": 1}, checkpoint_dir=tmp_path)
+    before = {name: w.copy() for name, w in model.params.items()}
+    with pytest.raises(ValueError, match=words) as caught:
         fit(model, **options | change, checkpoint_dir=tmp_path, resume=True)
+    assert "it is of another run" in str(caught.value)
+    for name, w in model.params.items():
+        np.testing.assert_array_equal(w, before[name])
 
 
-def test_another_model_is_not_resumed(tmp_path: Path) -> None:
-    """Its configuration tells, and what differs is named."""
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        (lambda: classifier(), r"model.layers.0.num_layers: 1 now, 2 in the checkpoint"),
+        (lambda: rnn(nonlinearity="relu"), "model.layers.0.nonlinearity: relu now, tanh in"),
+        (lambda: rnn(pool="mean"), "model.layers.1.how: mean now, last in the checkpoint"),
+        (lambda: rnn(dropout=0.5), r"model.layers.2.p: 0.5 now, 0.1 in the checkpoint"),
+        (lambda: rnn(dtype="float64"), "dtype: float64 now, float32 in the checkpoint"),
+    ],
+)
+def test_another_model_is_not_resumed(other: Any, words: str, tmp_path: Path) -> None:
+    """Its whole configuration tells, where the shapes are the same, too."""
     model, options = problem("sequences")
-    fit(model, **options, checkpoint_dir=tmp_path)
-    with pytest.raises(ValueError, match=r"model.layers.0.dropout: 0.0 now, 0.3 in the checkpoint"):
-        fit(classifier(), **options, checkpoint_dir=tmp_path, resume=True)
+    model = model if "num_layers" in words else rnn()
+    fit(model, **options | {"epochs": 1}, checkpoint_dir=tmp_path)
+    with pytest.raises(ValueError, match=words):
+        fit(other(), **options, checkpoint_dir=tmp_path, resume=True)
+
+
+def rnn(
+    nonlinearity: str = "tanh", pool: str = "last", dropout: float = 0.1, dtype: str | None = None
+) -> Any:
+    return rnnx.Sequential(
+        rnnx.RNN(3, 4, nonlinearity=nonlinearity, dtype=dtype, seed=0),
+        rnnx.Pool(pool, dtype=dtype),
+        rnnx.Dropout(dropout, dtype=dtype),
+        rnnx.Linear(4, 2, dtype=dtype, seed=1),
+    )
+
+
+def test_other_data_of_a_stream_is_found(tmp_path: Path) -> None:
+    """One value of the stream, or the length of its chunks."""
+    model, options = problem("stream")
+    fit(model, **options | {"epochs": 1}, checkpoint_dir=tmp_path)
+    stream = options["data"]
+    x = stream.x.copy()
+    x[11, 1, 2] += 1e-3
+    for other, words in (
+        (Stream(x, stream.y, length=9), "data.x: "),
+        (Stream(stream.x, 1 - stream.y, length=9), "data.y: "),
+        (Stream(stream.x, stream.y, length=8), "data.length: 8 now, 9 in the checkpoint"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            fit(model, **options | {"data": other}, checkpoint_dir=tmp_path, resume=True)
+
+
+def test_an_older_checkpoint_is_not_read(tmp_path: Path) -> None:
+    """An npz file under the name is refused in one line."""
+    model, options = problem("sequences")
+    with open(tmp_path / checkpoint.NAME, "wb") as file:
+        np.savez(file, x=np.zeros(3))
+    with pytest.raises(ValueError, match="it is an npz file"):
+        fit(model, **options, checkpoint_dir=tmp_path, resume=True)
+    fit(model, **options | {"epochs": 1}, checkpoint_dir=tmp_path / "run")
+    with pytest.raises(ValueError, match="it is a checkpoint: resume it with fit"):
+        rnnx.load(tmp_path / "run" / checkpoint.NAME)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """Return the folder of a run that ended within an epoch."""
+    model, options = problem("sequences")
+    options |= {"checkpoint_dir": tmp_path / "run", "checkpoint_every": 1}
+    with pytest.raises(Interrupted):
+        fit(model, **options, schedule=interrupt_at(8))
+    return tmp_path / "run"
+
+
+def assert_not_resumed(folder: Path, words: str) -> None:
+    """Assert that a checkpoint is refused in one line, before the model or the file changes."""
+    model, options = problem("sequences")
+    before = {name: w.copy() for name, w in model.params.items()}
+    whole = (folder / checkpoint.NAME).read_bytes()
+    with pytest.raises(ValueError, match=words) as caught:
+        fit(model, **options, checkpoint_dir=folder, resume=True, schedule=interrupt_at(-1))
+    assert "\n" not in str(caught.value)
+    assert str(folder / checkpoint.NAME) in str(caught.value)
+    assert (folder / checkpoint.NAME).read_bytes() == whole
+    for name, w in model.params.items():
+        np.testing.assert_array_equal(w, before[name])
+
+
+def write(folder: Path, arrays: Any = (), **extra: Any) -> None:
+    """Write a checkpoint again with other content; arrays that are None are left out."""
+    description, found = io.read(folder / checkpoint.NAME)
+    found = {k: v for k, v in (found | dict(arrays)).items() if v is not None}
+    description = description._replace(extra=description.extra | extra)
+    io.write(folder / checkpoint.NAME, description, found)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["model.2.bias", "best.0.weight_hh_l0", "optimizer.mean.2.bias", "optimizer.mean_weight",
+     "history.epoch.loss", "history.step.grad_norm", "rows"],
+)  # fmt: skip
+def test_every_array_of_a_checkpoint_is_checked(name: str, run: Path) -> None:
+    """A scalar in place of a bias, another dtype, a missing array: nothing is changed."""
+    _, arrays = io.read(run / checkpoint.NAME)
+    array = arrays[name]
+    for wrong in (np.asarray(0, array.dtype)[None, None, None], array.astype("int8"), None):
+        write(run, {name: wrong})
+        assert_not_resumed(run, f"array '{name}': expected .*, got ")
+    write(run, {name: array, "more": array})
+    assert_not_resumed(run, "array 'more': expected none")
+
+
+@pytest.mark.parametrize("name", ["model.2.bias", "best.2.bias"])
+def test_parameters_of_a_checkpoint_are_finite(name: str, run: Path) -> None:
+    """A model never ends up with NaN from a file."""
+    write(run, {name: np.full(2, np.nan, "float32")})
+    assert_not_resumed(run, f"expected finite numbers in '{name}'")
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        ({"epoch": -1}, "must be counts"),
+        ({"epoch": True}, "must be counts"),
+        ({"epoch": 10**9}, "must be counts"),
+        ({"step": 2.0}, "must be counts"),
+        ({"step": 10**30}, "must be counts"),
+        ({"step": 10**9}, "array 'history.step.loss': expected float64 of shape .1000000000,"),
+        ({"position": None}, "must be counts"),
+        ({"position": 1}, "array 'rows'"),
+        ({"best": 1}, "has the wrong type"),
+        ({"best": False}, "array 'best"),
+        ({"seconds": "1"}, "seconds must be a number"),
+        ({"blas_threads": "1"}, "has the wrong type"),
+        ({"setup": None}, "lacks a part"),
+        ({"setup": {}}, "it is of another run"),
+        ({"more": 1}, "lacks a part"),
+        ({"rng": {"bit_generator": "test"}}, "bit_generator must be one of PCG64, "),
+        ({"epoch_rng": {"bit_generator": "seed"}}, "bit_generator must be one of PCG64, "),
+        ({"rng": {"bit_generator": "PCG64"}}, "has the wrong form"),
+        ({"rng": None}, "bit_generator must be one of"),
+    ],
+    ids=str,
+)
+def test_every_value_of_a_checkpoint_is_checked(extra: Any, words: str, run: Path) -> None:
+    """No name from a file is looked up in a module, and no count is believed."""
+    write(run, **extra)
+    assert_not_resumed(run, words)
+
+
+def test_no_mutation_of_a_checkpoint_is_resumed(run: Path) -> None:
+    """Bytes that are set, deleted, inserted: refused in one line, or the same run."""
+    path = run / checkpoint.NAME
+    whole, rng = path.read_bytes(), np.random.default_rng(0)
+    end = 8 + int.from_bytes(whole[:8], "little")
+    (expected, arrays), refused = io.read(path), 0
+    for trial in range(300):
+        a = int(rng.integers(0, end if trial % 3 else len(whole)))
+        b = a + int(rng.choice([1, 3]))
+        path.write_bytes(whole[:a] + rng.bytes([b - a, 0, 2 * (b - a)][trial % 3]) + whole[b:])
+        try:
+            description, found = io.read(path)
+        except ValueError:
+            refused += 1
+            continue
+        assert description == expected
+        for name, array in found.items():
+            np.testing.assert_array_equal(array, arrays[name])
+    assert refused > 250
+    path.write_bytes(whole[: end + 100])
+    assert_not_resumed(run, "truncated")
 
 
 def test_a_damaged_checkpoint_is_said_to_be(tmp_path: Path) -> None:
@@ -345,18 +525,192 @@ def test_an_optimizer_of_ones_own_is_resumed(tmp_path: Path) -> None:
     assert_same(*runs)
 
 
-@pytest.mark.parametrize("seed", [np.random.Generator(np.random.MT19937(6)), 7])
-def test_other_generators_are_kept_too(seed: Any, tmp_path: Path) -> None:
-    """A bit generator whose state is an array; what is given on resuming need not be one."""
+@pytest.mark.parametrize("kind", generators.KINDS)
+@pytest.mark.parametrize("again", ["MT19937", "a seed"])
+def test_every_generator_of_numpy_is_kept(kind: str, again: str, tmp_path: Path) -> None:
+    """All five bit generators; what is given on resuming need not be of the same kind."""
     runs = []
     for cut in (None, 2):
         model, options = problem("sequences")
-        options |= {"seed": np.random.Generator(np.random.MT19937(5))}
+        rng = np.random.Generator(generators.KINDS[kind](5))
+        rng.integers(0, 9, dtype="uint32")  # half of 64 bits is left over
+        options |= {"seed": rng, "epochs": 3}
         if cut:
             fit(model, **options | {"epochs": cut}, checkpoint_dir=tmp_path)
+            seed = 7 if again == "a seed" else np.random.Generator(np.random.MT19937(6))
             options |= {"seed": seed, "checkpoint_dir": tmp_path, "resume": True}
         runs.append(fit(model, **options))
     assert_same(*runs)
+
+
+def test_generators_go_through_json() -> None:
+    """The state of each, to the last bit; positions beyond a buffer are refused."""
+    for kind in generators.KINDS.values():
+        rng = np.random.Generator(kind(3))
+        rng.random(5, dtype="float32")
+        state = json.loads(json.dumps(generators.encoded(rng.bit_generator.state)))
+        other = generators.restored(np.random.default_rng(0), generators.decoded(state))
+        np.testing.assert_array_equal(rng.random(700), other.random(700))
+    state = generators.encoded(np.random.MT19937(0).state)
+    for wrong in ({"pos": 625}, {"pos": -1}, {"key": [0] * 623}, {"key": [0.5] * 624},
+                  {"key": [2**32] * 624}, {"pos": True}):  # fmt: skip
+        with pytest.raises(ValueError, match="has the wrong form or is out of range"):
+            generators.decoded(state | {"state": state["state"] | wrong})
+    with pytest.raises(ValueError, match="has the wrong form"):
+        generators.decoded(generators.encoded(np.random.Philox(0).state) | {"buffer_pos": 5})
+
+
+def test_a_generator_that_is_not_numpys_is_refused_at_once(tmp_path: Path) -> None:
+    """A checkpoint that could not be resumed is not begun."""
+
+    class Own(np.random.PCG64):
+        @property
+        def state(self) -> Any:
+            return super().state | {"bit_generator": "Own"}
+
+    model, options = problem("sequences")
+    seed = np.random.Generator(Own(0))
+    with pytest.raises(ValueError, match="needs one of NumPy's bit generators"):
+        fit(model, **options | {"seed": seed}, checkpoint_dir=tmp_path)
+
+
+# two runs in one folder
+
+
+def test_a_folder_belongs_to_one_run(tmp_path: Path) -> None:
+    """A second run is refused while the first one goes on, and told who holds the folder."""
+    seen = []
+
+    def second(run: Run) -> None:
+        model, options = problem("sequences")
+        with pytest.raises(ValueError, match="is in use by process") as caught:
+            fit(model, **options, checkpoint_dir=tmp_path, resume=True)
+        seen.append(str(caught.value))
+
+    model, options = problem("sequences")
+    fit(model, **options | {"epochs": 2}, checkpoint_dir=tmp_path, callbacks=[second])
+    assert len(seen) == 2
+    assert f"process {os.getpid()} on {platform.node()}: wait until it ends" in seen[0]
+    assert [path.name for path in tmp_path.iterdir()] == [checkpoint.NAME]
+    fit(model, **options, checkpoint_dir=tmp_path, resume=True)
+
+
+def test_the_lock_of_a_dead_process_is_taken_over(tmp_path: Path) -> None:
+    """Its file is still there, the lock is not; so are the parts that it wrote."""
+    program = f"""
+import os, signal, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+import test_resume as t
+
+def end(run):
+    open(os.path.join(sys.argv[1], t.checkpoint.NAME + ".0" + t.io.PART), "w").close()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+model, options = t.problem("sequences")
+t.fit(model, **options, checkpoint_dir=sys.argv[1], callbacks=[end])
+"""
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False)
+    assert done.returncode < 0
+    assert {p.name for p in tmp_path.iterdir()} > {checkpoint.NAME, lock.NAME}
+    assert (tmp_path / lock.NAME).read_text().startswith("process ")
+    model, options = problem("sequences")
+    fit(model, **options, checkpoint_dir=tmp_path, resume=True)
+    assert [path.name for path in tmp_path.iterdir()] == [checkpoint.NAME]
+
+
+def test_a_run_that_fails_releases_the_folder(tmp_path: Path) -> None:
+    """Whatever the error is."""
+    model, options = problem("sequences")
+    with pytest.raises(Interrupted):
+        fit(model, **options, checkpoint_dir=tmp_path, schedule=interrupt_at(2))
+    assert [path.name for path in tmp_path.iterdir()] == [checkpoint.NAME]
+    with lock.locked(tmp_path), pytest.raises(ValueError, match="is in use"), lock.locked(tmp_path):
+        pass
+
+
+def test_a_file_system_without_locks_is_said_to_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run goes on, with a warning."""
+
+    def refused(*arguments: Any) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(lock.fcntl, "flock", refused)
+    with pytest.warns(UserWarning, match="cannot be locked"), lock.locked(tmp_path):
+        assert (tmp_path / lock.NAME).exists()
+
+
+def test_another_number_of_threads_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The promise of equal bits holds for one number of BLAS threads."""
+    model, options = problem("sequences")
+    fit(model, **options | {"epochs": 1}, checkpoint_dir=tmp_path)
+    own = io.describe(tmp_path / checkpoint.NAME).extra["blas_threads"]
+    assert own == checkpoint.blas_threads(model.backend)
+    monkeypatch.setattr(checkpoint, "blas_threads", lambda backend: 64)
+    write(tmp_path, blas_threads=2)
+    with pytest.warns(UserWarning, match="written with 2 BLAS threads, this process has 64"):
+        fit(model, **options | {"epochs": 2}, checkpoint_dir=tmp_path, resume=True)
+    write(tmp_path, blas_threads=None)
+    fit(model, **options | {"epochs": 3}, checkpoint_dir=tmp_path, resume=True)
+
+
+# the fingerprint of data
+
+
+@pytest.mark.parametrize("shape", [(40, 3), (3, 40), (40,), (2, 2, 2, 15)])
+def test_any_change_of_small_data_is_seen(shape: tuple[int, ...], bk: Backend) -> None:
+    """Every entry, the order, the shape, the dtype; the same on the device and on the host."""
+    mark = fingerprint.fingerprint
+    x = np.random.default_rng(0).standard_normal(shape).astype(bk.dtype_name)
+    own = mark(bk, bk.asarray(x))
+    assert own == mark(bk, x.copy())
+    assert own == mark(bk, np.asfortranarray(x))
+    found = {own}
+    for i in np.ndindex(shape):
+        changed = x.copy()
+        changed[i] = np.nextafter(changed[i], 9)
+        found.add(mark(bk, changed))
+    assert len(found) == 1 + x.size
+    others = [x[::-1], x.reshape(-1, 2), x.astype("float16"), [x], [*x]]
+    assert len({own} | {mark(bk, other) for other in others}) == 6
+    assert mark(bk, None) is None
+
+
+@pytest.mark.parametrize("shape", [(10**6, 3), (3, 10**6), (200, 50, 100), (3 * 10**6,)])
+def test_large_data_is_sampled_evenly(shape: tuple[int, ...]) -> None:
+    """At most as many entries as the budget are read, and a shift anywhere is seen."""
+    bk, read = rnnx.get_backend(), []
+
+    class File:  # not an array: what is read of it is counted
+        def __init__(self, x: Any) -> None:
+            self.x, self.shape, self.ndim, self.dtype = x, x.shape, x.ndim, x.dtype
+
+        def __getitem__(self, at: Any) -> Any:
+            return File(self.x[at])
+
+        def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+            read.append(self.x.size)
+            return self.x
+
+    x = np.zeros(shape, "float32")
+    own = fingerprint.fingerprint(bk, File(x))
+    assert fingerprint.BUDGET / 2 < sum(read) <= fingerprint.BUDGET
+    for part in np.array_split(np.arange(shape[0]), 3):
+        changed = x.copy()
+        changed[part] = 1
+        assert fingerprint.fingerprint(bk, File(changed)) != own
+
+
+def test_a_long_list_is_sampled_evenly() -> None:
+    """All lengths count, and a change in a third of the list is seen."""
+    bk, rows = rnnx.get_backend(), [np.zeros((10, 30), "float32")] * 6000
+    own = fingerprint.fingerprint(bk, rows)
+    for start in (0, 2000, 4000):
+        changed = [*rows]
+        changed[start : start + 2000] = [rows[0] + 1] * 2000
+        assert fingerprint.fingerprint(bk, changed) != own
+    assert fingerprint.fingerprint(bk, [*rows[:-2], rows[0][:9], rows[0]]) != own
 
 
 def test_the_history_of_a_checkpoint_is_a_history() -> None:

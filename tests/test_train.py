@@ -381,6 +381,41 @@ def test_the_parameters_keep_their_order(bk: Backend, rng: np.random.Generator) 
     assert list(model.params) == before
 
 
+def test_clipping_handles_gradients_whose_squares_overflow(
+    bk: Backend, rng: np.random.Generator
+) -> None:
+    """Gradients of 1e25 are finite in float32: clipped, they are a step like any other."""
+
+    def steep(y: Any, target: Any, *counts: Any) -> Any:
+        value, dy = losses.softmax_cross_entropy(y, target, *counts)
+        return value, dy * 1e25
+
+    x, y = rng.standard_normal((5, 4, 3)), rng.integers(0, 2, size=(5, 4))
+    options: dict[str, Any] = {"clip_norm": 1.0, "optimizer": optim.SGD(0.1), "epochs": 4}
+    model, plain = tagger(bk), tagger(bk)
+    history = fit(model, (x, y), loss=steep, **options)
+    assert np.all(history["grad_norm"] > 1e23)
+    assert history["loss"][-1] < history["loss"][0]
+    fit(plain, (x, y), loss=lambda *a: (steep(*a)[0], 1e5 * losses.softmax_cross_entropy(*a)[1]),
+        **options)  # fmt: skip
+    for name, w in model.params.items():  # after clipping, the scale is without effect
+        found, expected = bk.to_numpy(w), bk.to_numpy(plain.params[name])
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_a_norm_that_is_not_finite_is_named(rng: np.random.Generator) -> None:
+    """Finite entries whose norm is beyond float32: no parameter is to blame."""
+
+    def steep(y: Any, target: Any, *counts: Any) -> Any:
+        value, dy = losses.mean_squared_error(y, target, *counts)
+        return value, np.full_like(dy, np.finfo(dy.dtype).max)
+
+    model = rnnx.Linear(2, 2, seed=0)
+    with pytest.raises(train.Diverged, match="and the norm of the gradient is not") as caught:
+        fit(model, (np.eye(2)[:1, None] * 0.9, np.ones((1, 1, 2))), loss=steep, clip_norm=1.0)
+    assert caught.value.parameter == ""
+
+
 def test_a_rate_that_is_too_high_is_found(bk: Backend, rng: np.random.Generator) -> None:
     """Linear regression with a rate far too high: all parameters stay finite."""
     x, y = rng.standard_normal((5, 8, 3)), rng.standard_normal((5, 8, 2))

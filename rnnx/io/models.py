@@ -133,24 +133,24 @@ class Saved:
 def layer_specs(
     config: Mapping[str, Any], dtype: str, available: Iterable[str], prefix: str = ""
 ) -> dict[str, Spec]:
-    """Return what a layer's parameters must be, from its configuration.
+    """Return what the arrays of a layer's parameters must be in a file.
 
     Parameters
     ----------
     config : dict
-        What `config()` of the layer returned.
+        The layer's configuration, as `config()` returned it.
     dtype : str
         The parameters' dtype.
     available : iterable of str
-        The names of the arrays in the file: more layers than these are refused at once.
+        The names of the file's arrays. A configuration with more stacked layers than arrays is
+        refused before its shapes are listed.
     prefix : str
-        What stands before each name.
+        What stands before each parameter's name in the file, such as ``"model."``.
     """
     from rnnx.build import shapes
 
     _check_depth(config, len(list(available)))
-    found = shapes(config)
-    return {prefix + name: Spec(dtype, tuple(shape)) for name, shape in found.items()}
+    return {prefix + k: Spec(dtype, tuple(v)) for k, v in shapes(config).items()}
 
 
 def restore_layer(config: Mapping[str, Any], arrays: Arrays, backend: Backend) -> Any:
@@ -177,7 +177,7 @@ def _load(path: Any, hooks: Any, kind: str, target: Callable[..., Backend]) -> A
     place = target(own_dtype=description.dtype)
     try:
         return hooks._restore(description, arrays, place)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise damaged(path, error) from None
 
 
