@@ -173,7 +173,7 @@ PREDICT = {
     "c": "DATA must be the files to predict for, got none",
     "nothing X.npy": "there is no model nothing: give a results folder or a model file",
     "empty.csv X.npy": "cannot load 'empty.csv': ",
-    "simple.safetensors X.npy": "expected a model of `rnnx train`, one of RNNClassifier",
+    "simple.safetensors X.npy": "simple.safetensors must hold a model of `rnnx train`, one of",
     "c flat.npy": "X in flat.npy must have 2 or 3 axes",
     "c long.csv --features a,b": "X has 1 features, but RNNClassifier is expecting 2",
     "c X.npy --prompt to": "--prompt is for characters, got the model of a classifier",
@@ -205,8 +205,27 @@ def test_what_cannot_be_predicted_is_one_line(run: Run, trained: None) -> None:
     assert {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()} == before
     one_line(run("info", "nothing"), 2, "there is no model nothing")
     one_line(run("info", "a.txt"), 2, "cannot load 'a.txt': ")
-    Path("c/summary.json").write_text("{")
-    one_line(run("info", "c"), 2, "c/summary.json must be what `rnnx train` wrote")
+    for text in ("{", "[]", '{"columns": []}', '{"columns": {"run": "x"}}', "[" * 10**5,
+                 '{"columns": {"id": 3}}',
+                 '{"columns": {"target": "a"}}', '{"files": [1]}'):  # fmt: skip
+        Path("c/summary.json").write_text(text)
+        for words in (["info", "c"], ["predict", "c", "X.npy"]):
+            one_line(run(*words), 2, "c/summary.json must be what `rnnx train` wrote")
+
+
+@pytest.mark.usefixtures("files")
+def test_damaged_arrays_are_one_line(run: Run, trained: None) -> None:
+    """Any byte of the header may be another, or all after it missing."""
+    rng = np.random.default_rng(0)
+    for name in ("X.npy", "nan.npz"):
+        whole = Path(name).read_bytes()
+        for k in range(60):
+            damaged = bytearray(whole[: rng.integers(1, len(whole)) if k % 3 == 0 else None])
+            at = rng.integers(0, min(len(damaged), 130))
+            damaged[at] = rng.integers(0, 256)
+            Path(f"damaged{name[-4:]}").write_bytes(damaged)
+            code, out, err = run("predict", "c", f"damaged{name[-4:]}")
+            assert code == 0 or (code, out, err.count("\n")) == (2, "", 1)
 
 
 @pytest.mark.usefixtures("files")

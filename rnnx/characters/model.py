@@ -14,7 +14,7 @@ from rnnx.characters import alphabet
 from rnnx.characters.writing import bits, draw
 from rnnx.data import Stream
 from rnnx.networks.model import RecurrentModel
-from rnnx.networks.options import Check
+from rnnx.networks.options import Checks
 from rnnx.optim import Adam, Cosine
 from rnnx.train import History, Run, evaluate, fit
 
@@ -83,10 +83,10 @@ class CharacterModel(RecurrentModel):
     seed: Any = None
     characters_: str = field(init=False, repr=False)
 
-    _checks: ClassVar[dict[str, Check]] = RecurrentModel._checks | dict.fromkeys(
+    _checks: ClassVar[Checks] = RecurrentModel._checks | dict.fromkeys(
         ("embedding_size", "length", "streams"), validate.size
     )
-    _json: ClassVar[dict[str, Check]] = {"characters_": alphabet.check}
+    _json: ClassVar[Checks] = {"characters_": alphabet.check}
     _embeds = True
 
     def fit(

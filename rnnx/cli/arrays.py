@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tokenize
 import zipfile
+import zlib
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +13,10 @@ from typing import Any
 import numpy as np
 
 ENDINGS = (".npy", ".npz")
+_DAMAGED = (  # what NumPy raises for files that are not what they seem
+    ValueError, TypeError, LookupError, ArithmeticError, SyntaxError, EOFError, RuntimeError,
+    MemoryError, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 def given(options: Namespace, *columns: str) -> bool:
@@ -40,8 +46,9 @@ def read(path: Path) -> dict[str, np.ndarray]:
             if isinstance(loaded, np.ndarray):
                 return {"X": loaded}
             return {name: loaded[name] for name in loaded.files}
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} must be a file of NumPy arrays without pickle: {error}") from None
+    except _DAMAGED as error:
+        text = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{path} must be a file of NumPy arrays without pickle: {text}") from None
 
 
 def numbers(path: Path, name: str, arrays: dict[str, np.ndarray], axes: Sequence[int]) -> Any:

@@ -77,7 +77,7 @@ def fill(leaf: Parser) -> None:
 def run(chosen: Namespace) -> None:
     """Load a model, predict, and write the predictions."""
     path, summary = results.find(chosen.model)
-    task = tasks.get(io.describe(path).kind)
+    task = tasks.of_file(path)
     for name, kinds in FOR.items():
         given = getattr(chosen, name)
         if given is not None and given is not False and task.name not in kinds:

@@ -109,10 +109,26 @@ def find(path: Path) -> tuple[Path, dict[str, Any]]:
     if path.name != MODEL or not beside.exists():
         return path, {}
     try:
-        found: dict[str, Any] = json.loads(beside.read_text(encoding="utf-8"))
-    except ValueError as error:
+        return path, _checked(json.loads(beside.read_text(encoding="utf-8")))
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{beside} must be what `rnnx train` wrote, got {error}") from None
-    return path, found
+
+
+def _checked(summary: Any) -> dict[str, Any]:
+    """Return the summary; raise ValueError if `predict` or `info` could not use it."""
+    parts = ("columns", "data", "figures", "versions")
+    if not isinstance(summary, dict) or not all(type(summary.get(k, {})) is dict for k in parts):
+        raise ValueError("another structure")
+    columns = dict(summary.get("columns", {}))
+    texts = [columns.pop(name, None) for name in ("delimiter", "id", "time")]
+    lists = [columns.pop(name, None) or [] for name in ("features", "target", "exog")]
+    lists.append(summary.get("files", []))
+    if columns or not all(isinstance(text, str | None) for text in texts):
+        raise ValueError("other columns")
+    for names in lists:
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ValueError(f"no names: {names!r:.80}")
+    return summary
 
 
 def _paint(draw: Callable[[Any], None], path: Path) -> None:

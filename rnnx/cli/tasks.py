@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from rnnx import io
 from rnnx.cli.forecasting import Forecasting
 from rnnx.cli.labelled import Labelled
 from rnnx.cli.task import Task
@@ -11,11 +14,21 @@ TASKS: list[Task] = [Labelled("classifier"), Labelled("regressor"), Forecasting(
 
 
 def get(name: str) -> Task:
-    """Return the kind of model with this name in the command, or with a class of this name."""
+    """Return the kind of model with this name in the command."""
+    return next(task for task in TASKS if task.name == name)
+
+
+def of_file(path: Path) -> Task:
+    """Return the kind of the model in a file.
+
+    Raises
+    ------
+    OSError, ValueError
+        If the file cannot be read or does not hold a model of ``rnnx train``.
+    """
+    kind = io.describe(path).kind
     for task in TASKS:
-        if name in (task.name, task.model):
+        if task.model == kind:
             return task
-    raise ValueError(
-        f"expected a model of `rnnx train`, one of {', '.join(task.model for task in TASKS)}, got "
-        f"a {name}"
-    )
+    known = ", ".join(task.model for task in TASKS)
+    raise ValueError(f"{path} must hold a model of `rnnx train`, one of {known}, got a {kind}")

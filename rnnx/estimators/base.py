@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from rnnx import validate
 from rnnx.data import Sequences
 from rnnx.networks.model import RecurrentModel
-from rnnx.networks.options import Check, one_of, optional, texts
+from rnnx.networks.options import Checks, one_of, optional, texts
 from rnnx.optim import Adam, AdamW, Constant, Cosine
 from rnnx.train import History, Run, fit
 
@@ -31,13 +31,13 @@ class RecurrentEstimator(RecurrentModel, BaseEstimator):
     weight_decay: float = 0.0
     random_state: Any = None
 
-    _checks: ClassVar[dict[str, Check]] = RecurrentModel._checks | {
+    _checks: ClassVar[Checks] = RecurrentModel._checks | {
         "batch_size": validate.size,
         "schedule": one_of(SCHEDULES),
         "weight_decay": validate.nonnegative,
     }
 
-    _json: ClassVar[dict[str, Check]] = {
+    _json: ClassVar[Checks] = {
         "n_features_in_": validate.size,
         "n_iter_": validate.count,
         "_steps_in": optional(validate.size),

@@ -19,7 +19,7 @@ from rnnx.estimators.base import unchanged_on_error
 from rnnx.estimators.sequences import SequenceEstimator
 from rnnx.io.header import DTYPES
 from rnnx.networks.build import softmax
-from rnnx.networks.options import Check
+from rnnx.networks.options import Checks
 
 
 def _read_labels(name: str, value: Any) -> list[Any]:
@@ -73,7 +73,7 @@ class RNNClassifier(ClassifierMixin, SequenceEstimator):
     (True, (1, 2))
     """
 
-    _json: ClassVar[dict[str, Check]] = SequenceEstimator._json | {"_labels": _read_labels}
+    _json: ClassVar[Checks] = SequenceEstimator._json | {"_labels": _read_labels}
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Train for one epoch, continuing from the last call.

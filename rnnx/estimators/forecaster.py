@@ -14,7 +14,7 @@ from rnnx.estimators import inputs
 from rnnx.estimators.base import RecurrentEstimator, unchanged_on_error
 from rnnx.estimators.regressor import LOSSES
 from rnnx.estimators.windows import Scaling, Shape, assemble, future_only, sliding
-from rnnx.networks.options import Check, one_of, optional
+from rnnx.networks.options import Checks, one_of, optional
 from rnnx.train import predict
 
 Rows = list[np.ndarray]  # (T_i, F) each
@@ -102,14 +102,14 @@ class RNNForecaster(RecurrentEstimator):
     loss: str = "squared_error"
     learning_rate: float = 0.005
 
-    _checks: ClassVar[dict[str, Check]] = RecurrentEstimator._checks | {
+    _checks: ClassVar[Checks] = RecurrentEstimator._checks | {
         "horizon": validate.size,
         "window": optional(validate.size),
         "season": validate.size,
         "scale": optional(one_of(("window", "standard"))),
         "loss": one_of(LOSSES),
     }
-    _json: ClassVar[dict[str, Check]] = RecurrentEstimator._json | {
+    _json: ClassVar[Checks] = RecurrentEstimator._json | {
         "window_": validate.size,
         "_exog_size": validate.count,
     }

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_array, column_or_1d
 from rnnx import losses, validate
 from rnnx.estimators import inputs
 from rnnx.estimators.sequences import Data, SequenceEstimator
-from rnnx.networks.options import Check, one_of, optional
+from rnnx.networks.options import Checks, one_of, optional
 
 LOSSES = {
     "squared_error": losses.mean_squared_error,
@@ -59,10 +59,8 @@ class RNNRegressor(RegressorMixin, SequenceEstimator):
 
     loss: str = "squared_error"
 
-    _checks: ClassVar[dict[str, Check]] = SequenceEstimator._checks | {"loss": one_of(LOSSES)}
-    _json: ClassVar[dict[str, Check]] = SequenceEstimator._json | {
-        "_values": optional(validate.size)
-    }
+    _checks: ClassVar[Checks] = SequenceEstimator._checks | {"loss": one_of(LOSSES)}
+    _json: ClassVar[Checks] = SequenceEstimator._json | {"_values": optional(validate.size)}
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -115,7 +113,7 @@ class RNNRegressor(RegressorMixin, SequenceEstimator):
             self._values = number
         elif number != self._values:
             raise ValueError(
-                f"y must have {self._values or 'one'} values per target, as in fit, got {number or 1}"
+                f"y must have {self._values or 1} values per target, as in fit, got {number or 1}"
             )
         if isinstance(values, list):
             return [_columns(row, 1) for row in values]

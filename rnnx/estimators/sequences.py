@@ -12,7 +12,7 @@ from rnnx.data import Sequences
 from rnnx.estimators import inputs
 from rnnx.estimators.base import RecurrentEstimator, unchanged_on_error
 from rnnx.layers.pool import HOWS
-from rnnx.networks.options import Check, flag, one_of
+from rnnx.networks.options import Checks, flag, one_of
 from rnnx.train import predict
 
 
@@ -38,7 +38,7 @@ class SequenceEstimator(RecurrentEstimator):
     pool: str = "last"
     per_step: bool = False
 
-    _checks: ClassVar[dict[str, Check]] = RecurrentEstimator._checks | {
+    _checks: ClassVar[Checks] = RecurrentEstimator._checks | {
         "bidirectional": flag,
         "pool": one_of(HOWS),
         "per_step": flag,

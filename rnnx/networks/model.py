@@ -13,7 +13,7 @@ from rnnx.backend import Backend
 from rnnx.io import Description, Spec
 from rnnx.layers.sequential import Sequential
 from rnnx.networks.build import build
-from rnnx.networks.options import Check, Options, optional
+from rnnx.networks.options import Checks, Options, optional
 
 NOT_SAVED = ("backend", "device", "dtype", "verbose")  # chosen anew when a file is loaded
 SEEDS = ("random_state", "seed")
@@ -26,7 +26,7 @@ class RecurrentModel(Options, io.Saved):
     the lengths of float64 vectors.
     """
 
-    _json: ClassVar[dict[str, Check]] = {}
+    _json: ClassVar[Checks] = {}
     _embeds = False  # whether the network begins with an embedding
     _options: dict[str, Any]  # those that the network was made with
     model_: Sequential

@@ -14,6 +14,7 @@ from rnnx import validate
 from rnnx.networks.build import CELLS
 
 Check = Callable[[str, Any], Any]  # (name, value) -> value; raises ValueError
+Checks = dict[str, Check]  # by the name of what is checked
 
 TEXTS = {  # what a class's docstring says about an option that several classes share
     "hidden_size": "int\nUnits per layer and direction.",
@@ -96,7 +97,7 @@ class Options:
     dtype: str | None = None
     verbose: bool = False
 
-    _checks: ClassVar[dict[str, Check]] = {
+    _checks: ClassVar[Checks] = {
         "hidden_size": validate.size,
         "num_layers": validate.size,
         "dropout": validate.fraction,
