@@ -137,22 +137,25 @@ def ours_on(
 ) -> tuple[Callable[[], object], Callable[[], dict[str, Any]]]:
     """Return our two runs on any backend."""
     from rnnx.cells.rnn import RNNCell
-    from rnnx.core import layer
+    from rnnx.core import maker, select
+    from rnnx.core.contract import NONE, Arriving, Job
 
     cell = RNNCell("tanh")
     params = {name: backend.asarray(W) for name, W in problem["params"].items()}
     x, dy, h0 = (backend.asarray(problem[name]) for name in ("x", "dy", "h0"))
 
+    H = dy.shape[-1]
+    job = Job(backend, cell, *x.shape, H, H, True)
+
     def forward() -> object:
         with backend.scope():
-            return layer.forward(backend, cell, params, x, (h0,))
+            return select(job).forward(job, params, x, (h0,), NONE, False)
 
     def training() -> dict[str, Any]:
         with backend.scope():
-            states, saved = layer.forward(backend, cell, params, x, (h0,))
-            return layer.backward(
-                backend, cell, params, x, (h0,), states, saved, (dy,), (h0,)
-            )[2]  # fmt: skip
+            trace = select(job).forward(job, params, x, (h0,), NONE, True)
+            core, arriving = maker(trace.saved), Arriving((dy,), (h0,))
+            return core.backward(job, params, x, trace, arriving, NONE, False).params
 
     return forward, training
 

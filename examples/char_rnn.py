@@ -22,7 +22,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from rnnx import SimpleRNN, elman
+import rnnx
+from rnnx import SimpleRNN
 from rnnx.losses import softmax_cross_entropy
 from rnnx.optim import Adam, clip_by_global_norm
 
@@ -57,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"--- sampled at temperature {TEMPERATURE} ---")
     print("".join(characters[k] for k in sample(rnn, int(test_ids[0]), 400, rng)))
     print("---")
-    rnn.save(options.out / "char_rnn.npz")
+    rnnx.save(options.out / "char_rnn.safetensors", rnn)
     (options.out / "char_rnn.json").write_text(json.dumps({"characters": characters}))
     common.save_figure(draw(train_bits, test_bits), options.out / "char_rnn.png")
     seconds = time.perf_counter() - start
@@ -94,9 +95,9 @@ def compile_train_step(rnn: SimpleRNN, adam: Adam) -> Callable[..., Any]:
     """Return one step of training as one pure function, compiled where the library can."""
 
     def train_step(params: Any, opt_state: Any, h: Any, x: Any, targets: Any) -> tuple[Any, ...]:
-        logits, cache = elman.forward(rnn.backend, rnn.cell, params, x, h)
+        logits, cache = rnn.network.forward(params, x, h)
         loss, dlogits = softmax_cross_entropy(logits, targets)
-        grads, _ = elman.backward(rnn.backend, rnn.cell, params, cache, dlogits)
+        grads, _ = rnn.network.backward(params, cache, dlogits)
         grads, _ = clip_by_global_norm(grads, max_norm=5.0)
         params, opt_state = adam.update(params, grads, opt_state)
         return params, opt_state, cache.h[-1, ...], loss

@@ -8,21 +8,25 @@ are imported when a backend of theirs is asked for. The rooms that few programs 
 import importlib
 from types import ModuleType
 
-from rnnx import losses, optim
+from rnnx import cells, losses, optim
 from rnnx._version import __version__
 from rnnx.backend import Backend, BackendUnavailable, available_backends, get_backend
 from rnnx.bptt import chunked_bptt, tbptt
-from rnnx.build import build
+from rnnx.cells import Cell
 from rnnx.checks import gradcheck
+from rnnx.core import Core
 from rnnx.io import load, save
+from rnnx.layers.base import Layer
 from rnnx.layers.dropout import Dropout
 from rnnx.layers.embedding import Embedding
 from rnnx.layers.gru import GRU
 from rnnx.layers.linear import Linear
 from rnnx.layers.lstm import LSTM
 from rnnx.layers.pool import Pool
+from rnnx.layers.recurrent import Recurrent
 from rnnx.layers.rnn import RNN
 from rnnx.layers.sequential import Sequential
+from rnnx.models import build
 from rnnx.simple import SimpleRNN
 
 __all__ = [
@@ -31,15 +35,20 @@ __all__ = [
     "RNN",
     "Backend",
     "BackendUnavailable",
+    "Cell",
+    "Core",
     "Dropout",
     "Embedding",
+    "Layer",
     "Linear",
     "Pool",
+    "Recurrent",
     "Sequential",
     "SimpleRNN",
     "__version__",
     "available_backends",
     "build",
+    "cells",
     "chunked_bptt",
     "get_backend",
     "gradcheck",

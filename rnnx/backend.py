@@ -116,6 +116,22 @@ class Backend:
                 return self.xp.stack(items)
             return self._upload(self.host(obj).astype(dtype, copy=False))
 
+    def floating(self, name: str, obj: Any) -> Array:
+        """Return `obj`, called `name` in errors, which must not be of another kind than floating.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For an array of integers, booleans or complex numbers, and as `asarray` does.
+        """
+        dtype = str(getattr(obj, "dtype", "")).rpartition(".")[2]  # torch writes torch.float32
+        if dtype and not self.computes_with(dtype):
+            raise TypeError(
+                f"{name} must be a real floating array, got dtype {dtype}: "
+                "convert it, as in astype('float32')"
+            )
+        return self.asarray(obj)
+
     def host(self, obj: object) -> np.ndarray:
         """Return `obj` as real numbers on the host, in their own dtype; errors as of `asarray`."""
         if self.is_own(obj):

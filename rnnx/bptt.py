@@ -233,4 +233,4 @@ def _joined(backend: Any, first: Any, second: Any) -> Array:
 
 
 def _no_dropout(layer: Any) -> dict[str, Any]:
-    return {"masks": {}} if hasattr(layer, "draw_masks") else {}
+    return {"masks": {}} if "masks" in layer.options else {}

@@ -1,7 +1,7 @@
 """gradcheck: a layer's gradients against derivatives of its own forward pass.
 
-The derivative by one number θ is taken from the loss ``L = Σ w ⊙ y + Σ v ⊙ state``, with fixed
-random w and v, in one of two ways::
+The derivative of the loss ``L = Σ w ⊙ y + Σ v ⊙ state``, with fixed random w and v, with respect to
+one number θ is taken in one of two ways::
 
     complex step          Im L(θ + i·h) / h,  h = 1e-30              exact to rounding
     central differences   (L(θ + h) - L(θ - h)) / 2h,  h = ∛ε·max(1, |θ|)
@@ -117,7 +117,7 @@ def gradcheck(
     if method not in ("complex-step", "central"):
         raise ValueError(f"method must be 'complex-step' or 'central', got {method!r}")
     rng = np.random.default_rng(seed)
-    if "masks" not in options and hasattr(layer, "draw_masks"):
+    if "masks" not in options and "masks" in layer.options:
         options = options | {"masks": layer.draw_masks(_outline(x), rng)}
     bk: Backend = layer.backend
     y, final, cache = layer.forward(x, state, **options)

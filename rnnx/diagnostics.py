@@ -1,13 +1,9 @@
-"""Why a recurrent network learns or does not: gradients by its states, eigenvalues of its weights.
+"""Why a recurrent network learns or does not: gradients by state, eigenvalues of its weights.
 
-The whole gradient by h_t is what arrives from outside, from the outputs or from the layer above,
-and what arrives through the next step::
+The whole gradient with respect to h_t is what arrives from outside, from the outputs or from the
+layer above, and what arrives through the next step::
 
     dh_t = outer_t + dq_{t+1} W_hh + what the cell carries past the product
-
-The loop over time of a layer with a projection, h_t = W_hr h'_t, returns it, as dW_hr needs it. So
-a layer without one is run back as if it had one, with the identity for W_hr, which changes no
-number.
 """
 
 from __future__ import annotations
@@ -18,18 +14,13 @@ from typing import Any
 import numpy as np
 
 from rnnx.backend import Array, Backend
-from rnnx.core import portable
-from rnnx.core.layer import Params, input_gradient
+from rnnx.cells.base import recurrent_gates
+from rnnx.core.sizes import suffixes
 from rnnx.layers import forms
-from rnnx.layers.direction import Kept, read, unread
-from rnnx.layers.order import Order
-from rnnx.layers.parameters import select, suffixes
+from rnnx.layers.base import Layer
 from rnnx.layers.recurrent import Recurrent
-from rnnx.layers.sequential import Sequential
-from rnnx.layers.stack import Cache
 
 Loss = Callable[[Any], tuple[Any, Any]]  # y -> loss, dy
-GATES = {1: ("",), 3: (" r", " z", " n"), 4: (" i", " f", " g", " o")}  # RNN, GRU, LSTM
 
 
 def state_gradients(layer: Any, x: Any, loss: Loss, *, state: Any = None) -> dict[str, Array]:
@@ -43,8 +34,8 @@ def state_gradients(layer: Any, x: Any, loss: Loss, *, state: Any = None) -> dic
     x : array
         The layer's input, a batch without padding.
     loss : callable
-        ``loss(y) -> value, dy``, the gradient by the outputs in their shape. To see how far back
-        one step's loss is felt, return a gradient that is zero at all other steps.
+        ``loss(y) -> value, dy``, with dy the gradient with respect to the outputs, in their shape.
+        To see how far back one step's loss is felt, return zero at all other steps.
     state : optional
         The initial state; default is zero.
 
@@ -52,9 +43,9 @@ def state_gradients(layer: Any, x: Any, loss: Loss, *, state: Any = None) -> dic
     -------
     dict of arrays, shape (T, B, P)
         By name, ``h_l0``, ``h_l0_reverse``, ``h_l1``, ..., in a `Sequential` with the layer's
-        position before it, ``0.h_l0``. The gradient of the loss by h_t, with an LSTM's c_t held,
-        through all that is computed from h_t. In the order of time, time-major for every layout of
-        x; B is 1 where x has no batch axis.
+        position before it, ``0.h_l0``. The gradient of the loss with respect to h_t, through all
+        that is computed from h_t, with an LSTM's c_t held. In the order of time, time-major for
+        every layout of x; B is 1 where x has no batch axis.
 
     Raises
     ------
@@ -72,16 +63,17 @@ def state_gradients(layer: Any, x: Any, loss: Loss, *, state: Any = None) -> dic
     >>> {name: dh.shape for name, dh in found.items()}
     {'h_l0': (50, 3, 4), 'h_l1': (50, 3, 4)}
     """
-    if not _is_recurrent(layer):
+    if not _recurrent(layer):
         raise TypeError(
             "layer must be an RNN, GRU or LSTM, or a Sequential with one in it, got "
             f"{type(layer).__name__}: a SimpleRNN has a method state_gradients"
         )
-    y, _, cache = layer.forward(x, state, masks={})
+    options: dict[str, Any] = {"masks": {}} if "masks" in layer.options else {}
+    y, _, cache = layer.forward(x, state, **options)
     if isinstance(cache.form, forms.Listed):
         raise ValueError("x must be one array, a batch without padding, got a list of sequences")
     _, dy = loss(y)
-    found, _ = _through(layer, dy, cache)
+    found: dict[str, Array] = layer.state_gradients(dy, cache)[0]
     return found
 
 
@@ -122,9 +114,9 @@ def eigenvalues(layer: Any) -> dict[str, np.ndarray]:
     Returns
     -------
     dict of numpy.ndarray, shape (P,), complex
-        By the parameter's name, ``weight_hh_l0`` or ``Whh``, and the letter of the gate where there
-        are several, ``weight_hh_l0 r``: r, z, n of three, i, f, g, o of four. With a projection
-        W_hr the matrix W of a gate is not square; the eigenvalues are those of W_hr W, (P, P).
+        By the parameter's name, ``weight_hh_l0`` or ``Whh``, followed by the gate's name for a cell
+        with several, ``weight_hh_l0 r``. With a projection W_hr the matrix W of a gate is not
+        square; the eigenvalues are those of W_hr W, (P, P).
 
     Raises
     ------
@@ -149,84 +141,37 @@ def eigenvalues(layer: Any) -> dict[str, np.ndarray]:
     >>> list(eigenvalues(rnnx.GRU(1, 8)))
     ['weight_hh_l0 r', 'weight_hh_l0 z', 'weight_hh_l0 n']
     """
-    params = getattr(layer, "params", {})
-    names = [name for name in params if "weight_hh_" in name or name == "Whh"]
-    if not names:
+    named = _recurrent(layer)
+    if hasattr(layer, "Whh"):
+        W = _host(layer.backend, "Whh", layer.Whh)
+        return {"Whh": np.linalg.eigvals(W).astype("complex128")}
+    if not named:
         raise TypeError(
             f"layer must have recurrent weights, got {type(layer).__name__}: give an RNN, GRU, "
             "LSTM, SimpleRNN or a Sequential with one in it"
         )
     found = {}
-    for name in names:
-        W = _host(layer.backend, name, params[name])
-        projection = params.get(name.replace("weight_hh_", "weight_hr_")) if name != "Whh" else None
-        W_hr = None if projection is None else _host(layer.backend, name, projection)
-        hidden = W.shape[1] if W_hr is None else W_hr.shape[1]
-        blocks = W.reshape(-1, hidden, W.shape[1])  # (G, H, P)
-        letters = GATES.get(len(blocks), [f" {k}" for k in range(len(blocks))])
-        for letter, block in zip(letters, blocks, strict=True):
-            square = block if W_hr is None else W_hr @ block  # (P, P)
-            found[name + letter] = np.linalg.eigvals(square).astype("complex128")
+    for place, recurrent in named:
+        gates = recurrent_gates(recurrent.cell)
+        for suffix in suffixes(recurrent.sizes):
+            name = f"weight_hh_{suffix}"
+            W = _host(recurrent.backend, name, recurrent.params[name])
+            W_hr = None
+            if recurrent.sizes.proj_size:
+                W_hr = _host(recurrent.backend, name, recurrent.params[f"weight_hr_{suffix}"])
+            for gate, block in zip(gates, np.split(W, len(gates)), strict=True):
+                square = block if W_hr is None else W_hr @ block  # (P, P)
+                letter = f" {gate}" if len(gates) > 1 else ""
+                label = f"{place}.{name}{letter}" if place else name + letter
+                found[label] = np.linalg.eigvals(square).astype("complex128")
     return found
 
 
-def _is_recurrent(layer: Any) -> bool:
-    """Return whether a layer is a recurrent one, or a chain with one in it."""
-    if isinstance(layer, Sequential):
-        return any(map(_is_recurrent, layer.layers))
-    return isinstance(layer, Recurrent)
-
-
-def _through(layer: Any, dy: Any, cache: Any) -> tuple[dict[str, Array], Any]:
-    """Return the gradients by a layer's states, by name, and by its input."""
-    if isinstance(layer, Recurrent):
-        return _through_stack(layer, dy, cache)
-    if not isinstance(layer, Sequential):
-        return {}, layer.backward(dy, cache)[0]
-    found: dict[str, Array] = {}
-    for i, inner in reversed(list(enumerate(layer.layers))):
-        part, dy = _through(inner, dy, cache.caches[i])
-        found = {f"{i}.{name}": dh for name, dh in part.items()} | found
-    return found, dy
-
-
-def _through_stack(layer: Recurrent, dy: Any, cache: Cache) -> tuple[dict[str, Array], Any]:
-    """Return the gradients by the states of every layer and direction, and by the input."""
-    bk, D, P = layer.backend, layer.sizes.directions, layer.sizes.output_size
-    names = suffixes(layer.sizes)
-    found: dict[str, Array] = {}
-    with bk.scope():
-        dy = forms.read_like(bk, "dy", dy, (*cache.x.shape[:2], D * P), cache.form)
-        for k in reversed(range(layer.sizes.num_layers)):
-            part, dx = {}, None
-            for d, way in enumerate(cache.settings):
-                name, kept = names[k * D + d], cache.kept[k][d]
-                dh, below = _through_direction(
-                    bk, layer.cell, select(cache.params, name), kept, way.order,
-                    dy[..., d * P : (d + 1) * P],
-                )  # fmt: skip
-                part[f"h_{name}"] = dh
-                dx = below if dx is None else dx + below
-            found, dy = part | found, dx
-        return found, forms.write(bk, dy, cache.form)
-
-
-def _through_direction(
-    backend: Backend, cell: Any, params: Params, kept: Kept, order: Order, dh: Array
-) -> tuple[Array, Array]:
-    """Return the whole gradient by every h_t, given that from outside, and the gradient by x."""
-    xp, P = backend.xp, dh.shape[-1]
-    W_hr = params.get("weight_hr")
-    if W_hr is None:
-        W_hr = xp.eye(P, dtype=backend.dtype, device=backend.device)
-    outer = (read(xp, order, dh), *[None] * (len(kept.state0) - 1))
-    d = portable.backward(
-        backend, cell, outer, tuple([xp.zeros_like(s) for s in kept.state0]),
-        portable.previous(xp, kept.state0, kept.states), kept.states, kept.saved,
-        params["weight_hh"], portable.Extras(weight_hr=W_hr),
-    )  # fmt: skip
-    dx = input_gradient(xp, d.dz, params["weight_ih"])
-    return unread(xp, order, d.dh), unread(xp, order, dx)
+def _recurrent(layer: Any) -> list[tuple[str, Recurrent]]:
+    """Return the recurrent layers in a layer, each with its dotted position."""
+    if not isinstance(layer, Layer):
+        return []
+    return [(name, leaf) for name, leaf in layer.walk() if isinstance(leaf, Recurrent)]
 
 
 def _norms(dh: np.ndarray) -> np.ndarray:

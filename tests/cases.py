@@ -1,12 +1,15 @@
-"""The tables every test draws on: backends, tolerances."""
+"""The tables every test draws on: backends, kinds of recurrent layers, tolerances."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+import rnnx
 from rnnx import Backend
+from rnnx.cells import CELLS
+from rnnx.cells.base import recurrent_gates
 
 
 class Case(NamedTuple):
@@ -37,6 +40,26 @@ CASES = [
     Case("cupy", None, "float64"),
     Case("cupy", None, "float32"),
 ]
+
+NAMED = ["RNN", "RNN-relu", "GRU", "LSTM", "LSTM-proj"]  # those that torch.nn has too
+KINDS = [*NAMED, *sorted(set(CELLS) - {"rnn", "gru", "lstm"}), "layer_norm_lstm-proj"]
+NOISE = {"dropout": 0.4, "recurrent_dropout": 0.3, "weight_drop": 0.2}
+
+
+def recurrent(kind: str, *sizes: int, **options: Any) -> Any:
+    """Return the layer of a kind of `KINDS`: a class or a registered cell, and an option."""
+    name, _, extra = kind.partition("-")
+    options |= {"relu": {"nonlinearity": "relu"}, "proj": {"proj_size": 2}}.get(extra, {})
+    if hasattr(rnnx, name):
+        return getattr(rnnx, name)(*sizes, **options)
+    return rnnx.Recurrent(name, *sizes, **options)
+
+
+def noise(kind: str) -> dict[str, float]:
+    """Return the three dropouts, or the one that a cell with a product of its own can have."""
+    cell = recurrent(kind, 1, 3).cell
+    return NOISE if recurrent_gates(cell) == cell.gates else {"dropout": 0.4}
+
 
 # largest difference from the float64 NumPy reference, relative to the reference's largest entry
 TOLERANCE = {"float64": 1e-12, "float32": 1e-5}

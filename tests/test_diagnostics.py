@@ -6,26 +6,23 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import TOLERANCE, assert_near
+from cases import KINDS, TOLERANCE, assert_near, recurrent
 from oracle import check
 
 import rnnx
 from rnnx import Backend
+from rnnx.core.sizes import layer_params, suffixes
 from rnnx.diagnostics import eigenvalues, gradient_norms, state_gradients
-from rnnx.layers.parameters import select, suffixes
 
 T, B, I = 4, 2, 3
 RNG = np.random.default_rng(5)
 X = RNG.standard_normal((T, B, I))
-KINDS = ["RNN", "GRU", "LSTM", "LSTM-proj"]
 
 
 def make(kind: str, backend: Any = "numpy", **options: Any) -> Any:
     """Return a layer of three inputs and three units, by default in float64 on NumPy."""
-    name, _, proj = kind.partition("-")
-    options |= {"proj_size": 2} if proj else {}
     options |= {"dtype": "float64"} if backend == "numpy" else {}
-    return getattr(rnnx, name)(I, 3, **options, backend=backend, seed=1)
+    return recurrent(kind, I, 3, **options, backend=backend, seed=1)
 
 
 def weights(y: Any) -> np.ndarray:
@@ -45,18 +42,18 @@ def square(bk: Backend) -> Any:
 
 def nudged(layer: Any, x: Any, state: tuple[Any, ...], nudges: dict[str, Any]) -> Any:
     """Return y of a layer run step by step, a number added to every h_t as soon as it is there."""
-    S = layer.cell.state_size
+    S = len(layer.sizes.state_sizes)
     names, D = suffixes(layer.sizes), layer.sizes.directions
     for k in range(layer.sizes.num_layers):
         hs = []
         for d in range(D):
             name = names[k * D + d]
-            p = select(layer.params, name)
+            p = layer_params(layer.params, name)
             now, h = tuple(s[k * D + d] for s in state[:S]), [None] * T
             for t in reversed(range(T)) if d else range(T):
-                z = x[t] @ p["weight_ih"].T + p["bias_ih"]
-                q = now[0] @ p["weight_hh"].T + p["bias_hh"]
-                now, _ = layer.cell.step(np, z, q, now)
+                z = x[t] @ p["weight_ih"].T + p.get("bias_ih", 0)
+                q = now[0] @ p["weight_hh"].T + p.get("bias_hh", 0)
+                now, _ = layer.cell.step(np, z, q, now, p)
                 out = now[0] @ p["weight_hr"].T if "weight_hr" in p else now[0]
                 now = (out + nudges[f"h_{name}"][t], *now[1:])
                 h[t] = now[0]
@@ -68,7 +65,7 @@ def nudged(layer: Any, x: Any, state: tuple[Any, ...], nudges: dict[str, Any]) -
 def initial(layer: Any) -> tuple[np.ndarray, ...]:
     """Return an initial state that is not zero, one array or two."""
     rows = layer.sizes.num_layers * layer.sizes.directions
-    widths = (layer.sizes.output_size, layer.sizes.hidden_size)[: layer.cell.state_size]
+    widths = layer.sizes.state_sizes.values()
     return tuple(np.random.default_rng(8).standard_normal((rows, B, width)) for width in widths)
 
 

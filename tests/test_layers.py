@@ -1,4 +1,4 @@
-"""RNN, GRU and LSTM: exact gradients through every option, and what the options mean."""
+"""Layers of every cell: exact gradients through every option, and what the options mean."""
 
 from __future__ import annotations
 
@@ -9,26 +9,21 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import TOLERANCE, assert_near
+from cases import KINDS, NOISE, TOLERANCE, assert_near, noise, recurrent
 
 import rnnx
 import rnnx.backends.numpy
 from rnnx import Backend, get_backend
 from rnnx.layers.states import shapes
 
-KINDS = ["RNN", "RNN-relu", "GRU", "LSTM", "LSTM-proj"]
 REFERENCE = get_backend("numpy", dtype="float64")
 T, B, I = 5, 3, 2
 
 
 def make(kind: str, backend: Any = REFERENCE, **options: Any) -> Any:
     """Return a layer whose weights are large enough to tell right gradients from wrong."""
-    name, _, extra = kind.partition("-")
-    special: dict[str, Any] = {"relu": {"nonlinearity": "relu"}, "proj": {"proj_size": 2}}.get(
-        extra, {}
-    )
-    layer = getattr(rnnx, name)(I, 3, **special, **options, backend=backend, seed=2)
-    if extra == "relu":  # keep units alive, so that every gradient is felt
+    layer = recurrent(kind, I, 3, **options, backend=backend, seed=2)
+    if kind.endswith("relu"):  # keep units alive, so that every gradient is felt
         layer.set_params(
             {
                 k: 0.7 + np.abs(layer.backend.to_numpy(W))
@@ -42,9 +37,7 @@ def make(kind: str, backend: Any = REFERENCE, **options: Any) -> Any:
 def draw(layer: Any, T: int = T, B: int = B, seed: int = 0) -> tuple[np.ndarray, Any]:
     """Return an input (T, B, I) and an initial state."""
     rng = np.random.default_rng(seed)
-    state = tuple(
-        0.5 + rng.random(shape) for shape in shapes(layer.sizes, layer.cell.state_size, B)
-    )
+    state = tuple(0.5 + rng.random(shape) for shape in shapes(layer.sizes, B).values())
     return rng.standard_normal((T, B, I)), state[0] if len(state) == 1 else state
 
 
@@ -61,7 +54,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "checkpoint sqrt, lengths": {"checkpoint": "sqrt", "lengths": [1, 5, 3]},
     "checkpoint 3, mask, reset": {"checkpoint": 3, "mask": GAPS, "reset": RESET},
 }
-NOISE = {"dropout": 0.4, "recurrent_dropout": 0.3, "weight_drop": 0.2}
 
 
 def assert_right(report: Any) -> None:
@@ -76,7 +68,7 @@ def assert_right(report: Any) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_gradients_equal_the_oracle(kind: str, option: str, both: bool, noisy: bool) -> None:
     """Two layers, every option, with all kinds of dropout: exact to 1e-12."""
-    layer = make(kind, num_layers=2, bidirectional=both, **(NOISE if noisy else {}))
+    layer = make(kind, num_layers=2, bidirectional=both, **(noise(kind) if noisy else {}))
     x, state = draw(layer)
     assert_right(rnnx.gradcheck(layer, x, state, samples=12, seed=1, **OPTIONS[option]))
 
@@ -96,7 +88,7 @@ def test_every_entry_equals_the_oracle(kind: str, bias: bool, shape: tuple[int, 
 @pytest.mark.parametrize("part", ["last step", "first step", "final h", "final c"])
 def test_a_loss_felt_at_one_place_only(kind: str, part: str) -> None:
     """A missing gradient is a zero gradient, to the last bit; None may stand for it."""
-    if part == "final c" and not kind.startswith("LSTM"):
+    if part == "final c" and "LSTM" not in kind.upper():
         part = "final h"
     layer = make(kind, num_layers=2, bidirectional=True)
     x, state = draw(layer)
@@ -269,7 +261,7 @@ def test_blocks_of_time_change_nothing(
         "mask": {"mask": rng.random((T, B)) < 0.6},
         "reset": {"reset": rng.random((T, B)) < 0.1},
     }.get(option, {})
-    layer = make(kind, num_layers=2, bidirectional=True, recurrent_dropout=0.3)
+    layer = make(kind, num_layers=2, bidirectional=True, **noise(kind))
     x, state = draw(layer, T)
     masks = layer.draw_masks(x.shape, 0)
     results = []

@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import TOLERANCE, assert_near
+from cases import NAMED as KINDS
+from cases import TOLERANCE, assert_near, recurrent
 
-import rnnx
 from rnnx import Backend, get_backend
 
 torch = pytest.importorskip("torch", reason="torch is the oracle here")
 
-KINDS = ["RNN", "RNN-relu", "GRU", "LSTM", "LSTM-proj"]
 REFERENCE = get_backend("numpy", dtype="float64")
 
 
@@ -22,7 +21,7 @@ def pair(kind: str, backend: Any, **options: Any) -> tuple[Any, Any]:
     """Return our layer and torch's, in float64, with the same weights."""
     name, _, extra = kind.partition("-")
     special = {"relu": {"nonlinearity": "relu"}, "proj": {"proj_size": 2}}.get(extra, {})
-    ours = getattr(rnnx, name)(3, 4, **options, **special, backend=backend, seed=1)
+    ours = recurrent(kind, 3, 4, **options, backend=backend, seed=1)
     theirs = getattr(torch.nn, name)(3, 4, **options, **special, dtype=torch.float64)
     state = {k: torch.tensor(ours.backend.to_numpy(W)).double() for k, W in ours.params.items()}
     assert list(state) == list(theirs.state_dict())
@@ -73,7 +72,7 @@ def run_torch(theirs: Any, a: dict[str, Any], lengths: np.ndarray | None) -> dic
 
 def run_ours(ours: Any, a: dict[str, Any], **options: Any) -> dict[str, Any]:
     """Return our outputs, final states and gradients, by the same names."""
-    single = ours.cell.state_size == 1
+    single = len(ours.sizes.state_sizes) == 1
     state, dstate = (
         s if s is None else (s[0] if single else tuple(s)) for s in (a["state"], a["dstate"])
     )

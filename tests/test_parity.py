@@ -7,8 +7,9 @@ import pytest
 from cases import assert_near
 from test_simple import lively
 
-from rnnx import elman, get_backend
-from rnnx.core import layer
+from rnnx import get_backend
+from rnnx.core import portable
+from rnnx.core.contract import NONE, Job
 from rnnx.core.products import affine
 from rnnx.losses import mean_squared_error, softmax_cross_entropy
 
@@ -63,8 +64,10 @@ def test_autograd_through_our_forward_equals_our_backward() -> None:
     x, dy = (bk.asarray(rng.standard_normal(s)) for s in [(5, 2, 3), (5, 2, 2)])
     h0 = bk.zeros((2, 4))
     hidden = {"weight_ih": params["Wxh"], "weight_hh": params["Whh"], "bias_ih": params["bh"][:, 0]}
-    (h,), _ = layer.forward(bk, ours.cell, hidden, x, (h0,))
+    job = Job(bk, ours.cell, *x.shape, 4, 4, True)
+    (h,) = portable.forward(job, hidden, x, (h0,), NONE, True).states
     affine(bk.xp, h, params["Why"], params["by"][:, 0]).backward(dy)
-    grads, _ = elman.backward(bk, ours.cell, ours.params, elman.Cache(x, h0, h.detach()), dy)
+    _, cache = ours.network.forward(ours.params, x, h0)
+    grads, _ = ours.network.backward(ours.params, cache, dy)
     for name, gradient in grads.items():
         assert_near(gradient.numpy(), params[name].grad.numpy(), 1e-12, f"d{name}")

@@ -12,7 +12,7 @@ from test_layers import GAPS, assert_right
 
 import rnnx
 from rnnx import Backend, Pool
-from rnnx.layers.parameters import Seed
+from rnnx.layers.base import Seed
 
 X = np.random.default_rng(3).standard_normal((5, 3, 4))
 X.flags.writeable = False

@@ -16,8 +16,7 @@ PURE = [
     *sorted((PACKAGE / "cells").glob("*.py")),
     *sorted(set((PACKAGE / "core").glob("*.py")) - {PACKAGE / "core" / "numpy_step.py"}),
     *sorted((PACKAGE / "optim").glob("*.py")),
-    *(PACKAGE / "layers" / f"{name}.py" for name in ("order", "direction", "stack", "pooling")),
-    PACKAGE / "elman.py",
+    PACKAGE / "simple" / "network.py",
     PACKAGE / "losses.py",
     PACKAGE / "metrics.py",
 ]
@@ -95,18 +94,16 @@ ALLOWED = {  # room -> the rooms it may import, beside `backend` and itself
     "estimators": {"data", "io", "layers", "losses", "metrics", "optim", "train", "validate"},
     "optim": {"validate"},
     "validate": set(),
-    "elman": {"core", "cells"},
-    "forms": set(),
-    "io": {"build"},
+    "io": {"layers", "models"},
     "backends": set(),
     "backend": set(),
-    "parameters": set(),
-    "layers": {"core", "cells", "forms", "parameters", "validate"},
+    "layers": {"core", "cells", "validate"},
+    "models": {"cells", "layers", "simple", "validate"},
     "bptt": {"validate"},
     "checks": {"backends"},
-    "diagnostics": {"core", "layers"},
+    "diagnostics": {"cells", "core", "layers"},
     "plots": {"diagnostics", "validate"},
-    "simple": {"core", "cells", "elman", "forms", "io", "parameters", "validate"},
+    "simple": {"core", "cells", "layers", "validate"},
 }
 
 

@@ -9,16 +9,39 @@ of h, as its reset comes after the product.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
+from rnnx.cells import Cell, GRUCell, LSTMCell, RNNCell
+from rnnx.core.contract import Job, Params, Step
+
+NAME = "numpy-step"
 Array = np.ndarray
-Step = Callable[..., tuple[Array, ...]]  # (x, *state) -> state
 
 
-def rnn(cell: Any, params: Mapping[str, Array]) -> Step:
+class Saved(NamedTuple):
+    """Nothing: this core takes steps only."""
+
+
+def declines(job: Job) -> str:
+    """Return why this core cannot serve a job, or ``""``."""
+    if job.steps is not None:
+        return "takes single steps of a stream only"
+    if job.backend.name != "numpy":
+        return f"runs on NumPy only, not on {job.backend.name}"
+    if type(job.cell) not in _STEPS:
+        return f"has no {type(job.cell).__name__}"
+    return ""
+
+
+def step(job: Job, params: Params) -> Step:
+    """Return one step on weights laid out once."""
+    return _STEPS[type(job.cell)](job.cell, params)
+
+
+def _rnn(cell: Any, params: Mapping[str, Array]) -> Step:
     """h_t = φ([x_t, h_{t-1}] W + b)."""
     W, b = _columns(params, _blocks(params, 1), [(0, 0)])
     tanh = cell.nonlinearity == "tanh"
@@ -31,31 +54,31 @@ def rnn(cell: Any, params: Mapping[str, Array]) -> Step:
     return step
 
 
-def gru(cell: Any, params: Mapping[str, Array]) -> Step:
+def _gru(cell: Any, params: Mapping[str, Array]) -> Step:
     """Return the step of a GRU, with the columns r, z, n of x, n of h."""
     H = params["weight_hh"].shape[0] // 3
     W, b = _columns(params, _blocks(params, 3), [(0, 0), (1, 1), (2, None), (None, 2)], halved=2)
-    gates, r, u = (..., slice(0, 2 * H)), (..., slice(0, H)), (..., slice(H, 2 * H))
-    z_n, q_n = (..., slice(2 * H, 3 * H)), (..., slice(3 * H, 4 * H))
+    gates, r, z = (..., slice(0, 2 * H)), (..., slice(0, H)), (..., slice(H, 2 * H))
+    p_n, q_n = (..., slice(2 * H, 3 * H)), (..., slice(3 * H, 4 * H))
 
     def step(x: Array, h: Array) -> tuple[Array]:
         a = np.concatenate((x, h), -1).dot(W)
         a += b
-        ru = np.tanh(a[gates])
-        ru *= 0.5
-        ru += 0.5
-        n = ru[r] * a[q_n]
-        n += a[z_n]
+        rz = np.tanh(a[gates])
+        rz *= 0.5
+        rz += 0.5
+        n = rz[r] * a[q_n]
+        n += a[p_n]
         np.tanh(n, n)
         h = h - n
-        h *= ru[u]
+        h *= rz[z]
         h += n
         return (h,)
 
     return step
 
 
-def lstm(cell: Any, params: Mapping[str, Array]) -> Step:
+def _lstm(cell: Any, params: Mapping[str, Array]) -> Step:
     """Return the step of an LSTM, with the columns i, f, o, g, and its projection if it has one."""
     H = params["weight_hh"].shape[0] // 4
     W, b = _columns(params, _blocks(params, 4), [(0, 0), (1, 1), (3, 3), (2, 2)], halved=3)
@@ -79,7 +102,7 @@ def lstm(cell: Any, params: Mapping[str, Array]) -> Step:
     return step
 
 
-STEPS = {"RNNCell": rnn, "GRUCell": gru, "LSTMCell": lstm}
+_STEPS: dict[type[Cell], Any] = {RNNCell: _rnn, GRUCell: _gru, LSTMCell: _lstm}
 
 
 def _blocks(params: Mapping[str, Array], gates: int) -> list[tuple[Array, Array, Array, Array]]:
@@ -113,3 +136,10 @@ def _columns(
         np.ascontiguousarray(np.concatenate(columns, axis=1), dtype),
         np.concatenate(biases).astype(dtype),
     )
+
+
+def _steps_only(*_: Any) -> NoReturn:
+    raise NotImplementedError("this core takes single steps of a stream only")
+
+
+forward = backward = blocks = part = _steps_only

@@ -1,181 +1,213 @@
-"""The loop over time of any cell, on any backend: the definition of the core.
+"""The portable core: the loop over time of any cell, on any backend. It defines the numbers.
 
-Forward, for t = 1 ... T::
+Forward, for t = 1 ... T, after p = x W_ihᵀ + b_ih for all t in one product::
 
-    q_t = (h_{t-1} ⊙ m) W_hhᵀ + b_hh    state_t = step(z_t, q_t, state_{t-1})
-    h_t = h_t W_hrᵀ                     only where there is a projection
+    q_t = (h_{t-1} ⊙ m) W_hhᵀ + b_hh    state_t = step(p_t, q_t, state_{t-1})
+    h_t = h'_t W_hrᵀ                    only where there is a projection; h'_t is the cell's output
 
-Backward, for t = T ... 1, from the gradients of every state and of the last one::
+Backward, for t = T ... 1, from the gradients with respect to every state and to the last one::
 
-    dh_t = dh_t W_hr                    only where there is a projection
-    dz_t, dq_t, dstate = step_backward(dstate_t)
+    dh'_t = dh_t W_hr                   only where there is a projection
+    da_t, dq_t, dstate = step_backward(dstate_t)
     dh_{t-1} = dq_t W_hh ⊙ m + dstate[0]
 
-to which comes what arrives at t-1 from outside. m, one mask for all steps, is recurrent dropout;
-where a row is reset at step t, its state_{t-1} is zero, and so is the gradient by it. T is time, B
-batch, H hidden size, P the size of h (H, or that of the projection), G the cell's number of gates.
+to which comes what arrives at t-1 from outside. Where a row is reset at step t, its state_{t-1} is
+zero, and so is the gradient with respect to it. After the loop, each sum over all t one product::
+
+    dW_ih = Σ dp_tᵀ x_t    dW_hh = Σ dq_tᵀ (h_{t-1} ⊙ m)    dx_t = dp_t W_ih
+    db_ih = Σ dp_t         db_hh = Σ dq_t                   dW_hr = Σ dh_tᵀ h'_t
 """
 
 from __future__ import annotations
 
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from rnnx.backend import Array, Backend
+from rnnx.backend import Array
+from rnnx.cells.base import State
+from rnnx.core.contract import Arriving, Extras, Gradients, Job, Params, Step, Trace
+from rnnx.core.products import affine, bias_gradient, product, weight_gradient
 
-States = tuple[Array, ...]
-
-
-class Extras(NamedTuple):
-    """What most layers do without; each None where it is not used."""
-
-    bias_hh: Array | None = None  # (G·H,), where it cannot be added to z
-    weight_hr: Array | None = None  # (P, H), the projection
-    mask: Array | None = None  # (B, P), recurrent dropout
-    reset: Array | None = None  # (T, B) bool, rows whose state restarts at a step
+NAME = "portable"
+_LAYER = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
 
 
-class Gradients(NamedTuple):
-    """What the backward returns."""
+class Saved(NamedTuple):
+    """What the backward needs beyond the states."""
 
-    dz: Array  # (T, B, G·H)
-    dq: Array  # (T, B, G·H); for an additive cell the same array as dz
-    dh: Array | None  # (T, B, P), the whole gradient by h_t, where there is a projection
-    dstate0: States  # (B, ·)
+    cell: tuple[Array, ...] = ()  # (T, B, ·), what the cell's steps saved
+    unprojected: Array | None = None  # (T, B, H), h' before a projection
 
 
-NONE = Extras()
+def declines(job: Job) -> str:
+    """Return ``""``: this core serves everything."""
+    return ""
 
 
-def forward(
-    backend: Backend,
-    cell: Any,
-    z: Array,
-    weight_hh: Array,
-    state0: States,
-    extras: Extras = NONE,
-    keep: bool = True,
-) -> tuple[States, States]:
-    """Run the cell over a sequence.
+def forward(job: Job, params: Params, x: Array, state0: State, extras: Extras, keep: bool) -> Trace:
+    """Run the cell over a sequence; see `rnnx.core.contract`."""
+    xp, cell, own = job.backend.xp, job.cell, _own(params)
+    p = affine(xp, x, params["weight_ih"], _input_bias(job, params))  # (T, B, G·H)
+    W = _contiguous(xp, xp.matrix_transpose(_recurrent_weight(params, extras)))  # (P, G·H)
+    bias, mask = None if cell.additive else params.get("bias_hh"), extras.recurrent
+    W_hr = xp.matrix_transpose(params["weight_hr"]) if job.projected else None  # (H, P)
+    count = len(state0)
 
-    Parameters
-    ----------
-    backend : Backend
-        Where the arrays live.
-    cell : object
-        A cell of `rnnx.cells`.
-    z : array, shape (T, B, G·H)
-        The input's part of every pre-activation.
-    weight_hh : array, shape (G·H, P)
-        The recurrent weights.
-    state0 : tuple of arrays, shape (B, ·)
-        The state before the first step.
-    extras : Extras
-        Projection, recurrent dropout, resets.
-    keep : bool
-        Whether `backward` will follow; else `saved` is empty.
-
-    Returns
-    -------
-    states : tuple of arrays, shape (T, B, ·)
-        The state after every step.
-    saved : tuple of arrays
-        What `backward` needs beside the states.
-    """
-    xp = backend.xp
-    W = _contiguous(xp, xp.matrix_transpose(weight_hh))  # (P, G·H)
-    bias, mask = extras.bias_hh, extras.mask
-    W_hr = None if extras.weight_hr is None else xp.matrix_transpose(extras.weight_hr)  # (H, P)
-
-    def step(state: States, inputs: States) -> tuple[States, States]:
+    def step(state: State, inputs: State) -> tuple[State, State]:
         if extras.reset is not None:
             state = _cleared(xp, state, inputs[1])
         h = state[0] if mask is None else state[0] * mask
         q = h @ W if bias is None else h @ W + bias
-        state, saved = cell.step(xp, inputs[0], q, state)
+        state, saved = cell.step(xp, inputs[0], q, state, own)
         if W_hr is not None:
+            saved = (*saved, state[0])
             state = (state[0] @ W_hr, *state[1:])
         return state, (*state, *saved) if keep else state
 
-    inputs = (z,) if extras.reset is None else (z, extras.reset[..., None])
-    _, outputs = backend.scan(step, state0, inputs)
-    return outputs[: cell.state_size], outputs[cell.state_size :]
+    inputs = (p,) if extras.reset is None else (p, extras.reset[..., None])
+    _, outputs = job.backend.scan(step, state0, inputs)
+    states, saved = outputs[:count], outputs[count:]
+    if not keep:
+        return Trace(state0, states, Saved())
+    if job.projected:
+        return Trace(state0, states, Saved(saved[:-1], saved[-1]))
+    return Trace(state0, states, Saved(saved))
 
 
 def backward(
-    backend: Backend,
-    cell: Any,
-    dstates: tuple[Array | None, ...],
-    dstate_T: States,
-    before: States,
-    states: States,
-    saved: States,
-    weight_hh: Array,
-    extras: Extras = NONE,
+    job: Job,
+    params: Params,
+    x: Array,
+    trace: Trace,
+    arriving: Arriving,
+    extras: Extras,
+    want_h: bool,
 ) -> Gradients:
-    """Backpropagate through time.
+    """Backpropagate through time; see `rnnx.core.contract`."""
+    xp, cell, own = job.backend.xp, job.cell, _own(params)
+    before = previous(xp, trace, extras.reset)
+    known = (before, trace.states, trace.saved.cell, own)
+    weight_hh = _recurrent_weight(params, extras)
+    slopes = cell.linearize(xp, *known)
+    given = tuple(d for d in arriving.states if d is not None)
+    first, mask, reset = len(slopes), extras.recurrent, extras.reset
+    W_hr, keep_h = params.get("weight_hr"), want_h or job.projected
 
-    Parameters
-    ----------
-    backend, cell, weight_hh, extras
-        As given to `forward`.
-    dstates : tuple of arrays, shape (T, B, ·), or None
-        The gradients of the loss by every state, one array or None per array of the state.
-    dstate_T : tuple of arrays, shape (B, ·)
-        The gradients by the final state, added to those of `dstates` at the last step.
-    before : tuple of arrays, shape (T, B, ·)
-        The state that every step started from; see `previous`.
-    states, saved : tuple of arrays
-        As returned by `forward`.
-
-    Returns
-    -------
-    Gradients
-        By z, by q, by the projected h, by the initial state.
-    """
-    xp = backend.xp
-    slopes = cell.linearize(xp, before, states, saved)
-    given = tuple(d for d in dstates if d is not None)
-    first, W_hr, mask, reset = len(slopes), extras.weight_hr, extras.mask, extras.reset
-
-    def step(dstate: States, inputs: States) -> tuple[States, States]:
+    def step(dstate: State, inputs: State) -> tuple[State, State]:
         outer = iter(inputs[first:])
         dstate = tuple(
             [
                 d if all_t is None else d + next(outer)
-                for d, all_t in zip(dstate, dstates, strict=True)
+                for d, all_t in zip(dstate, arriving.states, strict=True)
             ]
         )
         dh = dstate[0]
         if W_hr is not None:
             dstate = (dh @ W_hr, *dstate[1:])
-        da, dq, dbefore = cell.step_backward(xp, dstate, inputs[:first])
+        da, dq, dbefore = cell.step_backward(xp, dstate, inputs[:first], own)
         dh_before = dq @ weight_hh  # (B, P)
         if mask is not None:
             dh_before = dh_before * mask
         if dbefore[0] is not None:
             dh_before = dh_before + dbefore[0]
-        dbefore = (dh_before, *dbefore[1:])
+        dstate = (dh_before, *dbefore[1:])
         if reset is not None:
-            dbefore = _cleared(xp, dbefore, inputs[-1])
-        return dbefore, (da,) if W_hr is None else (da, dh)
+            dstate = _cleared(xp, dstate, inputs[-1])
+        return dstate, (da, dh) if keep_h else (da,)
 
     inputs = (*slopes, *given) if reset is None else (*slopes, *given, reset[..., None])
-    dstate0, outputs = backend.scan(step, dstate_T, inputs, reverse=True)
-    dz, dq = cell.gradients(xp, outputs[0])
-    return Gradients(dz, dq, None if W_hr is None else outputs[1], dstate0)
+    dstate0, outputs = job.backend.scan(step, arriving.final, inputs, reverse=True)
+    dp, dq, down = cell.gradients(xp, outputs[0], *known)
+    dh = outputs[1] if keep_h else None
+    grads = _parameter_gradients(job, params, x, before[0], (dp, dq), extras) | down
+    if job.projected:
+        grads = grads | {"weight_hr": weight_gradient(xp, dh, trace.saved.unprojected)}
+    return Gradients(product(xp, dp, params["weight_ih"]), dstate0, grads, dh if want_h else None)
 
 
-def previous(xp: ModuleType, state0: States, states: States, reset: Array | None = None) -> States:
+def blocks(job: Job) -> int:
+    """Return the backend's choice: what is computed for a block should stay in the cache."""
+    return job.backend.blocks(job.steps or 1, (job.batch or 1) * job.rows)
+
+
+def part(saved: Saved, steps: slice) -> Saved:
+    """Return the saved part of some of the steps."""
+    h = saved.unprojected
+    cell = tuple([s[steps, ...] for s in saved.cell])
+    return Saved(cell, None if h is None else h[steps, ...])
+
+
+def step(job: Job, params: Params) -> Step:
+    """Return one step in the cell's own words, compiled where the backend compiles."""
+    bk, cell, xp, own = job.backend, job.cell, job.backend.xp, _own(params)
+    W, U = (xp.matrix_transpose(params[name]) for name in ("weight_ih", "weight_hh"))
+    b, c, W_hr = params.get("bias_ih"), params.get("bias_hh"), params.get("weight_hr")
+
+    def run(x: Array, state: State) -> State:
+        p, q = x @ W, state[0] @ U
+        p, q = (p, q) if b is None or c is None else (p + b, q + c)
+        state, _ = cell.step(xp, p, q, state, own)
+        return state if W_hr is None else (state[0] @ xp.matrix_transpose(W_hr), *state[1:])
+
+    compiled = bk.compile(run)
+
+    def one(x: Array, *state: Array) -> State:
+        with bk.scope():
+            if x.ndim == 2:
+                return tuple(compiled(x, state))
+            rows = compiled(x[None, :], tuple(s[None, :] for s in state))
+            return tuple(row[0, :] for row in rows)
+
+    return one
+
+
+def previous(xp: ModuleType, trace: Trace, reset: Array | None = None) -> State:
     """Return the state that every step started from, of shape (T, B, ·)."""
     before = tuple(
         xp.concat([s0[None, ...], s[:-1, ...]], axis=0)
-        for s0, s in zip(state0, states, strict=True)
+        for s0, s in zip(trace.state0, trace.states, strict=True)
     )
     return before if reset is None else _cleared(xp, before, reset[..., None])
 
 
-def _cleared(xp: ModuleType, arrays: States, where: Array) -> States:
+def _parameter_gradients(
+    job: Job, params: Params, x: Array, h: Array, d: tuple[Array, Array], extras: Extras
+) -> Params:
+    """Return the gradients of weights and biases from dp, dq, and h before every step."""
+    xp, (dp, dq) = job.backend.xp, d
+    h = h if extras.recurrent is None else h * extras.recurrent
+    dW_hh = weight_gradient(xp, dq, h)
+    grads = {
+        "weight_ih": weight_gradient(xp, dp, x),
+        "weight_hh": dW_hh if extras.weight is None else dW_hh * extras.weight,
+    }
+    if "bias_ih" in params:
+        grads = grads | {"bias_ih": bias_gradient(xp, dp)}
+    if "bias_hh" in params:
+        same = job.cell.additive and "bias_ih" in params
+        grads = grads | {"bias_hh": grads["bias_ih"] if same else bias_gradient(xp, dq)}
+    return grads
+
+
+def _own(params: Params) -> Params:
+    """Return the cell's own parameters."""
+    return {name: W for name, W in params.items() if name not in _LAYER}
+
+
+def _input_bias(job: Job, params: Params) -> Array | None:
+    """Return what is added to p: b_ih, and b_hh too where the cell reads p + q only."""
+    b_ih, b_hh = params.get("bias_ih"), params.get("bias_hh")
+    if b_ih is None or b_hh is None or not job.cell.additive:
+        return b_ih
+    return b_ih + b_hh
+
+
+def _recurrent_weight(params: Params, extras: Extras) -> Array:
+    W = params["weight_hh"]
+    return W if extras.weight is None else W * extras.weight
+
+
+def _cleared(xp: ModuleType, arrays: State, where: Array) -> State:
     """Return the arrays with zeros where `where` is True; NaN there vanishes too."""
     return tuple([xp.where(where, xp.zeros_like(a), a) for a in arrays])
 

@@ -24,6 +24,8 @@ import numpy as np
 from rnnx.backend import Backend, target_backend
 from rnnx.io.format import Arrays, damaged, describe, finite, read, write
 from rnnx.io.header import Description, Spec
+from rnnx.layers.base import UNDRAWN
+from rnnx.models import build, shapes
 
 LAYER, RUN = "layer", "training run"
 KINDS = {  # kind -> the module of the class of this name
@@ -147,10 +149,8 @@ def layer_specs(
     prefix : str
         What stands before each parameter's name in the file, such as ``"model."``.
     """
-    from rnnx.build import shapes
-
-    _check_depth(config, len(list(available)))
-    return {prefix + k: Spec(dtype, tuple(v)) for k, v in shapes(config).items()}
+    found = shapes(config, at_most=max(1, len(list(available))))
+    return {prefix + name: Spec(dtype, shape) for name, shape in found.items()}
 
 
 def restore_layer(config: Mapping[str, Any], arrays: Arrays, backend: Backend) -> Any:
@@ -161,12 +161,10 @@ def restore_layer(config: Mapping[str, Any], arrays: Arrays, backend: Backend) -
     ValueError
         If a parameter is not finite in the backend's dtype.
     """
-    from rnnx.build import build
-
     with np.errstate(over="ignore"):  # what float32 cannot hold is found to be infinite
         own = {name: w.astype(backend.dtype_name, copy=False) for name, w in arrays.items()}
     finite(own)
-    layer = build(config, backend=backend, seed=0)
+    layer = build(config, backend=backend, seed=UNDRAWN)
     layer.set_params(own)
     return layer
 
@@ -191,14 +189,3 @@ class _Layer:
     @staticmethod
     def _restore(description: Description, arrays: Arrays, backend: Backend) -> Any:
         return restore_layer(description.config, arrays, backend)
-
-
-def _check_depth(config: Any, count: int) -> None:
-    """Raise where a configuration asks for more stacked layers than the file has arrays."""
-    if isinstance(config, Mapping):
-        layers = config.get("num_layers", 0)
-        if isinstance(layers, int) and layers > count:
-            raise ValueError(f"its configuration has {layers} layers, its file {count} arrays")
-        config = list(config.values())
-    for entry in config if isinstance(config, list) else ():
-        _check_depth(entry, count)

@@ -1,8 +1,9 @@
 """Layers: parameters and checks around the core, and what composes.
 
-Every layer, stateless ones included, has the same verbs: ``forward(x, state) -> y, state, cache``,
-``backward(dy, cache, dstate) -> dx, dstate0, grads``, and a call for inference, ``y, state``.
+Every layer, stateless ones included, has the verbs of `rnnx.Layer`: ``forward(x, state)`` returns
+y, state, cache; ``backward(dy, cache, dstate)`` returns dx, dstate0, grads; ``step`` streams; and a
+call is inference and returns y, state.
 
-`recurrent` is the shared class of `rnn`, `gru`, `lstm`; `stack` the pure functions under it, over
-`direction`, one layer one way, and `order`, how that reads a batch with padding.
+`recurrent` makes a layer of any cell, with the verbs of `verbs`; `rnn`, `gru` and `lstm` give it
+the names and options of the usual ones.
 """

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from rnnx import validate
 from rnnx.backend import Array, Backend, get_backend
-from rnnx.forms import read_floating
-from rnnx.layers.base import Layer
-from rnnx.layers.parameters import Seed
+from rnnx.layers.base import Layer, Params, Seed
 
 
 class Cache(NamedTuple):
@@ -50,7 +48,7 @@ class Dropout(Layer):
     [[[2.0, 0.0, 0.0, 0.0]], [[2.0, 2.0, 2.0, 2.0]]]
     """
 
-    options = ("masks",)
+    options: ClassVar[tuple[str, ...]] = ("masks",)
 
     def __init__(
         self,
@@ -62,22 +60,22 @@ class Dropout(Layer):
     ) -> None:
         self.p = validate.fraction("p", p)
         self.backend = get_backend(backend, device=device, dtype=dtype)
-        self.params = {}
+        self.params, self._config = {}, {"p": self.p}
 
     def __call__(
-        self, x: Any, state: None = None, *, params: dict[str, Array] | None = None
+        self, x: Any, state: None = None, *, params: Params | None = None
     ) -> tuple[Array, None]:
         """Return x and None: no dropout in inference."""
         with self.backend.scope():
-            return read_floating(self.backend, "x", x), None
+            return self.backend.floating("x", x), None
 
     def forward(
         self,
         x: Any,
         state: None = None,
         *,
-        params: dict[str, Array] | None = None,
-        masks: dict[str, Array] | None = None,
+        params: Params | None = None,
+        masks: Params | None = None,
     ) -> tuple[Array, None, Cache]:
         """Return y, None for a state, and a cache.
 
@@ -85,7 +83,7 @@ class Dropout(Layer):
         """
         bk = self.backend
         with bk.scope():
-            x = read_floating(bk, "x", x)
+            x = bk.floating("x", x)
             if masks is None:
                 bk.refuse_traced(x)
                 masks = self.draw_masks(x.shape)
@@ -98,15 +96,13 @@ class Dropout(Layer):
                 )
             return x * mask, None, Cache(mask)
 
-    def backward(
-        self, dy: Any, cache: Cache, dstate: None = None
-    ) -> tuple[Array, None, dict[str, Array]]:
+    def backward(self, dy: Any, cache: Cache, dstate: None = None) -> tuple[Array, None, Params]:
         """Return dx, None, and no gradients."""
         with self.backend.scope():
-            dy = read_floating(self.backend, "dy", dy)
+            dy = self.backend.floating("dy", dy)
             return dy if cache.mask is None else dy * cache.mask, None, {}
 
-    def draw_masks(self, shape: Sequence[int], seed: Seed = None) -> dict[str, Array]:
+    def draw_masks(self, shape: Sequence[int], seed: Seed = None) -> Params:
         """Return ``{"mask": m}`` for an input of this shape, drawn on the host."""
         kept = validate.generator(seed).random(tuple(shape)) >= self.p
         return {"mask": self.backend.asarray(kept / (1 - self.p))} if self.p else {}

@@ -12,22 +12,20 @@ from array_api_compat import device as device_of
 from rnnx import validate
 from rnnx.backend import Array, Backend, get_backend
 from rnnx.core.products import weight_gradient
-from rnnx.forms import read_floating
-from rnnx.layers.base import Layer
-from rnnx.layers.parameters import Seed
+from rnnx.layers.base import Layer, Params, Seed
 
 
 class Cache(NamedTuple):
     """What `Embedding.backward` needs."""
 
-    params: dict[str, Array]
+    params: Params
     ids: Array
 
 
 class Embedding(Layer):
     """``y = W[x]``, as torch.nn.Embedding.
 
-    Backward: ``dW = Σ onehot(x)ᵀ dy``, one product, of the same bits in every run.
+    Backward: ``dW = Σ onehot(x)ᵀ dy``, one product, with the same bits in every run.
 
     Parameters
     ----------
@@ -36,7 +34,7 @@ class Embedding(Layer):
     backend, device, dtype
         As for `rnnx.get_backend`.
     seed : None, int or numpy.random.Generator
-        Of `weight` (V, E), standard normal, drawn on the host.
+        Seed of `weight` (V, E), standard normal, drawn on the host.
 
     Raises
     ------
@@ -69,11 +67,11 @@ class Embedding(Layer):
         self.output_size = validate.size("size", size)
         shape = (self.num_embeddings, self.output_size)
         self.backend = get_backend(backend, device=device, dtype=dtype)
-        drawn = validate.generator(seed).standard_normal(shape)
-        self.params = {"weight": self.backend.asarray(drawn)}
+        self._config = {"num_embeddings": self.num_embeddings, "size": self.output_size}
+        self._draw({"weight": shape}, lambda rng: {"weight": rng.standard_normal(shape)}, seed)
 
     def forward(
-        self, x: Any, state: None = None, *, params: dict[str, Array] | None = None
+        self, x: Any, state: None = None, *, params: Params | None = None
     ) -> tuple[Array, None, Cache]:
         """Return y (..., E), None for a state, and a cache, from integers x (...) in [0, V).
 
@@ -87,13 +85,11 @@ class Embedding(Layer):
             y = bk.xp.reshape(rows, (*ids.shape, params["weight"].shape[1]))
             return y, None, Cache(params, ids)
 
-    def backward(
-        self, dy: Any, cache: Cache, dstate: None = None
-    ) -> tuple[None, None, dict[str, Array]]:
-        """Return None, None, and the gradient by the table, from dy (..., E)."""
+    def backward(self, dy: Any, cache: Cache, dstate: None = None) -> tuple[None, None, Params]:
+        """Return None, None, and the gradient with respect to the table, from dy (..., E)."""
         bk = self.backend
         with bk.scope():
-            dy = read_floating(bk, "dy", dy)
+            dy = bk.floating("dy", dy)
             V, E = cache.params["weight"].shape
             expected = (*cache.ids.shape, E)
             if tuple(dy.shape) != expected:
@@ -103,7 +99,7 @@ class Embedding(Layer):
             onehot = bk.xp.astype(ids == symbols, dy.dtype)
             return None, None, {"weight": weight_gradient(bk.xp, onehot, dy)}
 
-    def output_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+    def output_shape(self, shape: Sequence[Any]) -> tuple[Any, ...]:
         """Return (..., E) for (...)."""
         return (*shape, self.output_size)
 

@@ -5,13 +5,14 @@ A form is a marker, an empty tuple type or one of lengths, which travels in a ca
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from rnnx import validate
 from rnnx.backend import Array, Backend
-from rnnx.forms import read_floating
 
 
 class TimeMajor(NamedTuple):
@@ -32,11 +33,28 @@ class Listed(NamedTuple):
     lengths: tuple[int, ...]
 
 
+class Reading(NamedTuple):
+    """How a batch is to be read, as users say it."""
+
+    lengths: Any = None
+    mask: Any = None
+    reset: Any = None
+    checkpoint: int | str | None = None
+
+    def read(
+        self, backend: Backend, shape: tuple[int, ...], form: Any
+    ) -> tuple[Array | None, Array | None, Array | None, int]:
+        """Return lengths, mask and resets as arrays, and the number of chunks, 0 for none."""
+        lengths, mask = read_padding(backend, self.lengths, self.mask, shape, form)
+        reset = read_flags(backend, "reset", self.reset, shape, form)
+        return lengths, mask, reset, _chunks(self.checkpoint, shape[0])
+
+
 def read(backend: Backend, x: Any, size: int | None, batch_first: bool) -> tuple[Array, Any]:
     """Return x as (T, B, size) and its form; where `size` is None, of whatever size."""
     if isinstance(x, list | tuple):
         return _read_list(backend, "x", x, size)
-    x = read_floating(backend, "x", x)
+    x = backend.floating("x", x)
     if x.ndim not in (2, 3) or 0 in x.shape or size not in (None, x.shape[-1]):
         axes, F = "B, T" if batch_first else "T, B", size or "F"
         why = " to match the layer's input" if size else ""
@@ -57,7 +75,7 @@ def read_like(backend: Backend, name: str, x: Any, shape: tuple[int, ...], form:
         if tuple(padded.shape) != shape:
             raise ValueError(f"{name} must hold arrays (T_b, {size}), got {padded.shape[-1]} wide")
         return padded
-    x = read_floating(backend, name, x)
+    x = backend.floating(name, x)
     expected = write_shape(shape, form)
     if tuple(x.shape) != expected:
         raise ValueError(f"{name} must have shape {expected}, got {tuple(x.shape)}")
@@ -148,7 +166,7 @@ def _read_list(
         raise ValueError(f"{name} must hold at least one sequence, got an empty list")
     arrays = []
     for b, row in enumerate(rows):
-        array = read_floating(backend, f"{name}[{b}]", row)
+        array = backend.floating(f"{name}[{b}]", row)
         if array.ndim != 2 or size not in (None, array.shape[-1]):
             raise ValueError(
                 f"{name}[{b}] must have shape (T, {size or 'F'}), got {tuple(array.shape)}: an "
@@ -180,3 +198,13 @@ def pad_like(backend: Backend, name: str, rows: Any, form: Listed) -> Array:
             f"{name} must have the outputs' lengths {list(form.lengths)}, got {list(found.lengths)}"
         )
     return padded
+
+
+def _chunks(checkpoint: int | str | None, T: int) -> int:
+    """Return the number of chunks, 0 for none."""
+    if checkpoint is None:
+        return 0
+    length = math.isqrt(T - 1) + 1 if checkpoint == "sqrt" else checkpoint
+    if isinstance(length, str):
+        raise ValueError(f"checkpoint must be a number of steps or 'sqrt', got {checkpoint!r}")
+    return -(-T // validate.size("checkpoint", length))

@@ -8,15 +8,13 @@ from typing import Any, NamedTuple
 from rnnx import validate
 from rnnx.backend import Array, Backend, get_backend
 from rnnx.core.products import affine, bias_gradient, product, weight_gradient
-from rnnx.forms import read_floating
-from rnnx.layers.base import Layer
-from rnnx.layers.parameters import Seed
+from rnnx.layers.base import Layer, Params, Seed
 
 
 class Cache(NamedTuple):
     """What `Linear.backward` needs."""
 
-    params: dict[str, Array]
+    params: Params
     x: Array
 
 
@@ -30,11 +28,11 @@ class Linear(Layer):
     input_size, output_size : int
         I and O.
     bias : bool
-        Whether there is b.
+        Whether the layer has b.
     backend, device, dtype
         As for `rnnx.get_backend`.
     seed : None, int or numpy.random.Generator
-        Of `weight` (O, I) and `bias` (O,), both U(±1/√I), drawn on the host.
+        Seed of `weight` (O, I) and `bias` (O,), both U(±1/√I), drawn on the host.
 
     Raises
     ------
@@ -66,20 +64,23 @@ class Linear(Layer):
         self.input_size = validate.size("input_size", input_size)
         self.output_size = validate.size("output_size", output_size)
         self.backend = get_backend(backend, device=device, dtype=dtype)
-        rng, bound = validate.generator(seed), self.input_size**-0.5
+        self._config = {
+            "input_size": self.input_size, "output_size": self.output_size, "bias": bool(bias),
+        }  # fmt: skip
         shapes: dict[str, tuple[int, ...]] = {"weight": (self.output_size, self.input_size)}
         shapes |= {"bias": (self.output_size,)} if bias else {}
-        self.params = {
-            k: self.backend.asarray(rng.uniform(-bound, bound, s)) for k, s in shapes.items()
-        }
+        bound = self.input_size**-0.5
+        self._draw(
+            shapes, lambda rng: {k: rng.uniform(-bound, bound, s) for k, s in shapes.items()}, seed
+        )
 
     def forward(
-        self, x: Any, state: None = None, *, params: dict[str, Array] | None = None
+        self, x: Any, state: None = None, *, params: Params | None = None
     ) -> tuple[Array, None, Cache]:
         """Return y (..., O), None for a state, and a cache, from x (..., I)."""
         params = self._chosen(params)
         with self.backend.scope():
-            x = read_floating(self.backend, "x", x)
+            x = self.backend.floating("x", x)
             if x.ndim == 0 or x.shape[-1] != self.input_size:
                 raise ValueError(
                     f"x must have shape (..., {self.input_size}), got {tuple(x.shape)}"
@@ -87,12 +88,10 @@ class Linear(Layer):
             y = affine(self.backend.xp, x, params["weight"], params.get("bias"))
             return y, None, Cache(params, x)
 
-    def backward(
-        self, dy: Any, cache: Cache, dstate: None = None
-    ) -> tuple[Array, None, dict[str, Array]]:
-        """Return dx (..., I), None, and the gradients by the parameters, from dy (..., O)."""
+    def backward(self, dy: Any, cache: Cache, dstate: None = None) -> tuple[Array, None, Params]:
+        """Return dx (..., I), None, and the gradients of weight and bias, from dy (..., O)."""
         with self.backend.scope():
-            dy = read_floating(self.backend, "dy", dy)
+            dy = self.backend.floating("dy", dy)
             expected = (*cache.x.shape[:-1], self.output_size)
             if tuple(dy.shape) != expected:
                 raise ValueError(f"dy must have shape {expected}, got {tuple(dy.shape)}")
@@ -102,6 +101,6 @@ class Linear(Layer):
                 grads = grads | {"bias": bias_gradient(xp, dy)}
             return product(xp, dy, cache.params["weight"]), None, grads
 
-    def output_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+    def output_shape(self, shape: Sequence[Any]) -> tuple[Any, ...]:
         """Return (..., O) for (..., I)."""
         return (*shape[:-1], self.output_size)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Unpack
 
-from rnnx.backend import Backend
+from rnnx import validate
 from rnnx.cells.lstm import LSTMCell
-from rnnx.layers.parameters import Seed
+from rnnx.layers.options import Options, documented
 from rnnx.layers.recurrent import Recurrent
 
 
+@documented
 class LSTM(Recurrent):
     """A stack of layers of long short-term memory, with an optional projection.
 
@@ -27,30 +28,12 @@ class LSTM(Recurrent):
     Parameters
     ----------
     input_size, hidden_size, num_layers : int
-        I, H and L.
+        I, H and L, the number of stacked layers.
     proj_size : int
         The size P of h after a projection, below H; 0 for none, and P = H.
     forget_bias : float, optional
-        First value of b_ih of the forget gate, whose b_hh is then zero; 1 helps to remember.
-    bias : bool
-        Whether there are b_ih and b_hh.
-    batch_first : bool
-        Whether x and y are (B, T, ·) instead of (T, B, ·); states never are.
-    dropout : float
-        Probability, in [0, 1), with which each number between two layers is zeroed in `forward`.
-    recurrent_dropout : float
-        The same for h in the recurrent product, with one mask for the whole sequence.
-    weight_drop : float
-        The same for the entries of weight_hh.
-    bidirectional : bool
-        Whether every layer reads backward in time, too: D = 2, both h side by side.
-    weight_init, recurrent_init : {"uniform", "normal", "glorot", "orthogonal"}
-        How weight_ih (with the biases) and weight_hh are drawn: U(±1/√H), torch's; N(0, 1/fan-in);
-        Glorot's uniform; orthogonal by gate. Biases are zero but under "uniform".
-    backend, device, dtype
-        As for `rnnx.get_backend`.
-    seed : None, int or numpy.random.Generator
-        Of the weights, drawn on the host: one seed, one network on every backend.
+        Initial b_ih of the forget gate, whose b_hh is then zero; 1 helps to remember.
+    {shared}
 
     Attributes
     ----------
@@ -71,10 +54,7 @@ class LSTM(Recurrent):
     "Long short-term memory based recurrent neural network architectures for large vocabulary speech
     recognition", 2014, doi:10.48550/arXiv.1402.1128. The forget bias: R. Jozefowicz, W. Zaremba and
     I. Sutskever, "An empirical exploration of recurrent network architectures", ICML 2015.
-    Recurrent dropout: Y. Gal and Z. Ghahramani, "A theoretically grounded application of dropout in
-    recurrent neural networks", NeurIPS 2016, doi:10.48550/arXiv.1512.05287. Weight drop: S. Merity,
-    N. S. Keskar and R. Socher, "Regularizing and optimizing LSTM language models", ICLR 2018,
-    doi:10.48550/arXiv.1708.02182.
+    {references}
 
     Examples
     --------
@@ -97,36 +77,14 @@ class LSTM(Recurrent):
         *,
         proj_size: int = 0,
         forget_bias: float | None = None,
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        recurrent_dropout: float = 0.0,
-        weight_drop: float = 0.0,
-        bidirectional: bool = False,
-        weight_init: str = "uniform",
-        recurrent_init: str = "uniform",
-        backend: str | Backend = "numpy",
-        device: Any = None,
-        dtype: str | None = None,
-        seed: Seed = None,
+        **options: Unpack[Options],
     ) -> None:
+        gate_bias = None
+        if forget_bias is not None:
+            forget_bias = validate.finite("forget_bias", forget_bias)
+            gate_bias = {"f": forget_bias}
         super().__init__(
-            LSTMCell(),
-            input_size,
-            hidden_size,
-            num_layers,
-            proj_size=proj_size,
-            forget_bias=forget_bias,
-            bias=bias,
-            batch_first=batch_first,
-            dropout=dropout,
-            recurrent_dropout=recurrent_dropout,
-            weight_drop=weight_drop,
-            bidirectional=bidirectional,
-            weight_init=weight_init,
-            recurrent_init=recurrent_init,
-            backend=backend,
-            device=device,
-            dtype=dtype,
-            seed=seed,
-        )
+            LSTMCell(), input_size, hidden_size, num_layers,
+            proj_size=proj_size, gate_bias=gate_bias, **options,
+        )  # fmt: skip
+        self._rename({"forget_bias": forget_bias}, "gate_bias")

@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from rnnx import validate
 from rnnx.backend import Array, Backend
-from rnnx.layers.parameters import Seed, Sizes, suffixes
+from rnnx.core.sizes import Sizes, suffixes
+from rnnx.layers.base import Seed
 
 
 class Rates(NamedTuple):
@@ -29,7 +30,7 @@ class Rates(NamedTuple):
             found[f"dropout_l{k}"] = (T, B, sizes.directions * P), self.dropout
         for suffix in suffixes(sizes):
             found[f"recurrent_{suffix}"] = (B, P), self.recurrent
-            found[f"weight_{suffix}"] = (sizes.gates * sizes.hidden_size, P), self.weight
+            found[f"weight_{suffix}"] = (len(sizes.cell.gates) * sizes.hidden_size, P), self.weight
         return {name: (shape, p) for name, (shape, p) in found.items() if p}
 
     def draw(self, backend: Backend, sizes: Sizes, T: int, B: int, seed: Seed) -> dict[str, Array]:

@@ -1,4 +1,4 @@
-"""The pooling layer: one vector of a sequence."""
+"""The pooling layer: one vector for each sequence."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any, ClassVar, NamedTuple
 
 from rnnx import validate
 from rnnx.backend import Array, Backend, get_backend
-from rnnx.forms import read_floating
-from rnnx.layers import forms, pooling
-from rnnx.layers.base import Layer
+from rnnx.core import pooling
+from rnnx.layers import forms
+from rnnx.layers.base import Layer, Params
 
 HOWS = ("last", "mean", "max")
 
@@ -18,13 +18,13 @@ class Cache(NamedTuple):
     """What `Pool.backward` needs."""
 
     y: Array  # (B, F)
-    share: Array  # (T,) or (T, B) integer, as `rnnx.layers.pooling` says
+    share: Array  # (T,) or (T, B) integer, as `rnnx.core.pooling` says
     at: Array | None  # (B, F) integer: the steps of the maxima
     form: Any
 
 
 class Pool(Layer):
-    """One vector of a sequence: its last output, or the mean or the maximum of all.
+    """One vector for each sequence: its last output, or the mean or the maximum of all.
 
     With n valid steps in a row, the last of them at t = e, the first at t = s::
 
@@ -85,10 +85,13 @@ class Pool(Layer):
         self.bidirectional = bool(bidirectional)
         self.backend = get_backend(backend, device=device, dtype=dtype)
         self.params = {}
+        self._config = {
+            "how": self.how, "batch_first": self.batch_first, "bidirectional": self.bidirectional,
+        }  # fmt: skip
 
     @property
     def reduces_time(self) -> bool:
-        """True: the output is one vector a sequence."""
+        """True: the output is one vector per sequence."""
         return True
 
     def __call__(
@@ -96,7 +99,7 @@ class Pool(Layer):
         x: Any,
         state: None = None,
         *,
-        params: dict[str, Array] | None = None,
+        params: Params | None = None,
         lengths: Any = None,
         mask: Any = None,
     ) -> tuple[Array, None]:
@@ -109,7 +112,7 @@ class Pool(Layer):
         x: Any,
         state: None = None,
         *,
-        params: dict[str, Array] | None = None,
+        params: Params | None = None,
         lengths: Any = None,
         mask: Any = None,
     ) -> tuple[Array, None, Cache]:
@@ -156,13 +159,11 @@ class Pool(Layer):
             written = y[0, :] if isinstance(form, forms.Unbatched) else y
             return written, None, Cache(y, share, at, form)
 
-    def backward(
-        self, dy: Any, cache: Cache, dstate: None = None
-    ) -> tuple[Any, None, dict[str, Array]]:
+    def backward(self, dy: Any, cache: Cache, dstate: None = None) -> tuple[Any, None, Params]:
         """Return dx in the form of x, None, and no gradients, from dy (B, F), or (F,) as y."""
         bk = self.backend
         with bk.scope():
-            dy = read_floating(bk, "dy", dy)
+            dy = bk.floating("dy", dy)
             alone = isinstance(cache.form, forms.Unbatched)
             expected = tuple(cache.y.shape)[1 if alone else 0 :]
             if tuple(dy.shape) != expected:
@@ -176,6 +177,6 @@ class Pool(Layer):
                 dx = pooling.maximum_backward(bk.xp, dy, cache.share, cache.at)
             return forms.write(bk, dx, cache.form), None, {}
 
-    def output_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+    def output_shape(self, shape: Sequence[Any]) -> tuple[Any, ...]:
         """Return (B, F) for (T, B, F), or (B, T, F) batch first; (F,) for (T, F)."""
         return (shape[0 if self.batch_first else 1], shape[2]) if len(shape) == 3 else (shape[1],)

@@ -11,8 +11,9 @@ import numpy as np
 from rnnx import validate
 from rnnx.backend import Array, Backend
 from rnnx.layers import forms
-from rnnx.layers.base import OPTIONS, Layer
-from rnnx.layers.parameters import Seed
+from rnnx.layers.base import OPTIONS, Layer, Params, Seed
+
+TAKEN = OPTIONS[:4]  # of the options, those that a call passes on as they are
 
 
 class Cache(NamedTuple):
@@ -55,11 +56,14 @@ class Sequential(Layer):
     (64, 16)
     """
 
-    options: ClassVar[tuple[str, ...]] = (*OPTIONS, "masks")
+    options: ClassVar[tuple[str, ...]] = OPTIONS
 
     def __init__(self, *layers: Any) -> None:
         if not layers:
             raise ValueError("expected at least one layer, got none")
+        for layer in layers:
+            if not isinstance(layer, Layer):
+                raise TypeError(f"expected layers, got a {type(layer).__name__}")
         backends = {layer.backend for layer in layers}
         if len(backends) > 1:
             raise ValueError(
@@ -67,40 +71,45 @@ class Sequential(Layer):
                 "use to(backend) on them first"
             )
         self.layers: tuple[Any, ...] = layers
-        _check_readers(_readers(self))
+        readers = self._readers()
+        _check_readers(readers)
         self.backend = layers[0].backend
+        self.batch_first = any(layer.batch_first for layer in readers)
+        self.directions = max(layer.directions for layer in layers)
 
     @property
-    def params(self) -> dict[str, Array]:
+    def params(self) -> Params:
         """Its layers' parameters, by position and name; assigned to, theirs."""
         named = enumerate(self.layers)
         return {f"{i}.{name}": W for i, layer in named for name, W in layer.params.items()}
 
     @params.setter
-    def params(self, params: dict[str, Array]) -> None:
+    def params(self, params: Params) -> None:
         for i, layer in enumerate(self.layers):
             layer.params = _part(params, i)
-
-    def children(self) -> tuple[Any, ...]:
-        """Return its layers."""
-        return self.layers
-
-    @property
-    def batch_first(self) -> bool:
-        """Whether its layers that read sequences are batch first."""
-        return any(layer.batch_first for _, layer in self.walk())
 
     @property
     def reduces_time(self) -> bool:
         """Whether one of its layers does, such as a `Pool`."""
         return any(layer.reduces_time for layer in self.layers)
 
+    def children(self) -> tuple[Layer, ...]:
+        """Return its layers."""
+        return self.layers
+
+    def config(self) -> dict[str, Any]:
+        """Return the configurations of its layers, in order."""
+        return {"layer": self._name(), "layers": [layer.config() for layer in self.layers]}
+
+    def __repr__(self) -> str:
+        return self.summary()
+
     def __call__(
         self,
         x: Any,
         state: Sequence[Any] | None = None,
         *,
-        params: dict[str, Array] | None = None,
+        params: Params | None = None,
         **options: Any,
     ) -> tuple[Any, tuple[Any, ...]]:
         """Return the outputs and the final states, for inference; arguments as for `forward`."""
@@ -118,8 +127,8 @@ class Sequential(Layer):
         x: Any,
         state: Sequence[Any] | None = None,
         *,
-        params: dict[str, Array] | None = None,
-        masks: dict[str, Array] | None = None,
+        params: Params | None = None,
+        masks: Params | None = None,
         **options: Any,
     ) -> tuple[Any, tuple[Any, ...], Cache]:
         """Return the outputs, the final states, and a cache.
@@ -161,14 +170,14 @@ class Sequential(Layer):
 
     def backward(
         self, dy: Any, cache: Cache, dstate: Sequence[Any] | None = None
-    ) -> tuple[Any, tuple[Any, ...], dict[str, Array]]:
-        """Return the gradients by x (None for symbols), by the states, and by the parameters."""
+    ) -> tuple[Any, tuple[Any, ...], Params]:
+        """Return the gradients with respect to x (None for symbols), states and parameters."""
         dstates = self._states(dstate)
         form = cache.form
         if isinstance(form, forms.Listed) and not self.reduces_time:
             dy = forms.pad_like(self.backend, "dy", dy, form)
         starts: list[Any] = []
-        grads: dict[str, Array] = {}
+        grads: Params = {}
         for i in reversed(range(len(self.layers))):
             dy, start, part = self.layers[i].backward(dy, cache.caches[i], dstates[i])
             starts.insert(0, start)
@@ -176,18 +185,46 @@ class Sequential(Layer):
         dx = None if dy is None else forms.write(self.backend, dy, form)
         return dx, tuple(starts), {name: grads[name] for name in self.params}
 
-    def draw_masks(self, shape: Sequence[int], seed: Seed = None) -> dict[str, Array]:
+    def state_gradients(self, dy: Any, cache: Cache) -> tuple[Params, Any]:
+        """Return the gradient with respect to every h_t of every layer, and that of x."""
+        found: Params = {}
+        for i in reversed(range(len(self.layers))):
+            part, dy = self.layers[i].state_gradients(dy, cache.caches[i])
+            found = {f"{i}.{name}": dh for name, dh in part.items()} | found
+        return found, dy
+
+    def step(self, x: Any, state: Sequence[Any] | None = None) -> tuple[Array, tuple[Any, ...]]:
+        """Take one step of a stream through all layers: return y_t and their states after it.
+
+        Parameters
+        ----------
+        x : array
+            The first layer's input of this step: (I,) or (B, I), symbols () or (B,).
+        state : sequence, optional
+            What the last step returned: one entry per layer.
+
+        Raises
+        ------
+        ValueError
+            For a wrong shape, and a layer that needs the whole sequence.
+        """
+        finals = []
+        for layer, start in zip(self.layers, self._states(state), strict=True):
+            x, final = layer.step(x, start)
+            finals.append(final)
+        return x, tuple(finals)
+
+    def draw_masks(self, shape: Sequence[int], seed: Seed = None) -> Params:
         """Return dropout masks for an input of this shape; for a list, that of its padded batch."""
         rng = validate.generator(seed)
-        masks: dict[str, Array] = {}
+        masks: Params = {}
         for i, layer in enumerate(self.layers):
-            if "masks" in layer.options:
-                drawn = layer.draw_masks(shape, rng)
-                masks |= {f"{i}.{name}": mask for name, mask in drawn.items()}
+            drawn = layer.draw_masks(shape, rng)
+            masks |= {f"{i}.{name}": mask for name, mask in drawn.items()}
             shape = layer.output_shape(shape)
         return masks
 
-    def output_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+    def output_shape(self, shape: Sequence[Any]) -> tuple[Any, ...]:
         """Return the shape of the last layer's output for an input of this shape."""
         for layer in self.layers:
             shape = layer.output_shape(shape)
@@ -212,13 +249,13 @@ class Sequential(Layer):
 
     def _read(self, x: Any, options: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:
         """Return the input, its form where it is a list, and the options, with its lengths."""
-        unknown = options.keys() - set(self.options)
+        unknown = options.keys() - set(TAKEN)
         if unknown:
-            raise TypeError(f"options must be of {list(self.options)}, got {sorted(unknown)}")
-        first = _leaves(self)[0]
+            raise TypeError(f"options must be of {list(TAKEN)}, got {sorted(unknown)}")
+        _, first = next(self.walk())
         if not isinstance(x, list | tuple) or "lengths" not in first.options:
             return x, (), options
-        if any(layer.batch_first for layer in _readers(self)):
+        if self.batch_first:
             raise ValueError("a list of sequences needs layers with batch_first=False")
         if options.get("lengths") is not None or options.get("mask") is not None:
             raise ValueError("a list of sequences has its lengths: give neither lengths nor mask")
@@ -226,31 +263,23 @@ class Sequential(Layer):
         x, form = forms.read(self.backend, x, size, False)
         return x, form, options | {"lengths": np.asarray(form.lengths)}
 
+    def _readers(self) -> list[Layer]:
+        """Return the layers that read sequences, those of inner chains in their place."""
+        return [layer for _, layer in self.walk() if "lengths" in layer.options]
+
     def _write(self, y: Array, form: Any) -> Any:
         return y if self.reduces_time else forms.write(self.backend, y, form)
 
 
 def _options(layer: Any, options: dict[str, Any]) -> dict[str, Any]:
     """Return the options that a layer takes."""
-    return {k: v for k, v in options.items() if k in layer.options and k != "masks"}
+    return {name: value for name, value in options.items() if name in layer.options}
 
 
-def _part(named: Mapping[str, Array], i: int) -> dict[str, Array]:
+def _part(named: Mapping[str, Array], i: int) -> Params:
     """Return the entries of layer i, without its number in their names."""
     start = f"{i}."
     return {name.removeprefix(start): W for name, W in named.items() if name.startswith(start)}
-
-
-def _leaves(layer: Any) -> list[Any]:
-    """Return the layers of a chain in order, with those of the chains in it in their place."""
-    if not isinstance(layer, Sequential):
-        return [layer]
-    return [leaf for part in layer.layers for leaf in _leaves(part)]
-
-
-def _readers(chain: Sequential) -> list[Any]:
-    """Return the layers that read sequences."""
-    return [layer for layer in _leaves(chain) if "lengths" in layer.options]
 
 
 def _check_readers(readers: list[Any]) -> None:

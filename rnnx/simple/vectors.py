@@ -19,7 +19,7 @@ def read_inputs(backend: Backend, inputs: Any, size: int) -> tuple[Array, str]:
     """Return x (T, B, size) and the form of `inputs`."""
     if isinstance(inputs, list | tuple):
         return _read_columns(backend, "inputs", inputs, size), "list"
-    x = read_floating(backend, "inputs", inputs)
+    x = backend.floating("inputs", inputs)
     if x.ndim not in (2, 3) or x.shape[-1] != size or 0 in x.shape:
         raise ValueError(
             f"inputs must have shape (T, B, {size}) or (T, {size}) to match input_size, with T and "
@@ -29,7 +29,7 @@ def read_inputs(backend: Backend, inputs: Any, size: int) -> tuple[Array, str]:
 
 
 def read_doutputs(backend: Backend, doutputs: Any, shape: tuple[int, int, int], form: str) -> Array:
-    """Return dy, of shape (T, B, O), from the gradient of the outputs in the outputs' form."""
+    """Return dy (T, B, O), the gradient with respect to the outputs, from their form."""
     T, B, size = shape
     if form == "list" and isinstance(doutputs, list | tuple):
         if len(doutputs) != T:
@@ -37,7 +37,7 @@ def read_doutputs(backend: Backend, doutputs: Any, shape: tuple[int, int, int], 
                 f"doutputs must hold one gradient for each of {T} outputs, got {len(doutputs)}"
             )
         return _read_columns(backend, "doutputs", doutputs, size)
-    dy = read_floating(backend, "doutputs", doutputs)
+    dy = backend.floating("doutputs", doutputs)
     expected = {"list": (T, size, 1), "rows": (T, size), "batch": (T, B, size)}[form]
     if dy.shape != expected:
         raise ValueError(f"doutputs must have the outputs' shape {expected}, got {tuple(dy.shape)}")
@@ -48,7 +48,7 @@ def read_state(backend: Backend, state: Any, batch: int, hidden: int) -> Array:
     """Return the initial state h0 (B, H), zero where `state` is None."""
     if state is None:
         return backend.zeros((batch, hidden))
-    h0 = read_floating(backend, "state", state)
+    h0 = backend.floating("state", state)
     single = ((hidden,), (hidden, 1)) if batch == 1 else ()
     if h0.shape not in ((batch, hidden), *single):
         raise ValueError(f"state must have shape {(batch, hidden)}, got {tuple(h0.shape)}")
@@ -77,14 +77,3 @@ def _read_columns(backend: Backend, name: str, vectors: Sequence[Any], size: int
     return backend.xp.stack(
         [backend.xp.reshape(backend.asarray(array), (1, size)) for array in arrays]
     )
-
-
-def read_floating(backend: Backend, name: str, obj: Any) -> Array:
-    """Return `obj`, which must not be an array of other than floating numbers, on the backend."""
-    dtype = str(getattr(obj, "dtype", "")).rpartition(".")[2]  # torch writes torch.float32
-    if dtype and not backend.computes_with(dtype):
-        raise TypeError(
-            f"{name} must be a real floating array, got dtype {dtype}: "
-            "convert it, as in astype('float32')"
-        )
-    return backend.asarray(obj)

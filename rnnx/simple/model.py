@@ -1,23 +1,20 @@
-"""SimpleRNN: a hundred-line notebook's interface on the exact core.
-
-The notebook's own backward passed h_t, already a tanh, to a derivative that applies tanh once more,
-1 - tanh(h_t)²; its gradients were off by tens of percent. Here the derivative is 1 - h_t².
-"""
+"""The class SimpleRNN."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnnx import elman, forms, validate
+from rnnx import validate
 from rnnx.backend import Array, Backend, get_backend, target_backend
 from rnnx.cells.rnn import RNNCell
-from rnnx.core.products import product
-from rnnx.elman import Cache, Params
-from rnnx.parameters import replaced
+from rnnx.core.contract import Params
+from rnnx.layers.base import UNDRAWN, Outline, Seed, replaced
+from rnnx.simple import vectors
+from rnnx.simple.network import Cache, Network
 
 
 class SimpleRNN:
@@ -34,8 +31,8 @@ class SimpleRNN:
     device, dtype
         Passed to `rnnx.get_backend`.
     seed : None, int or numpy.random.Generator
-        Of the initial weights, 0.01 times standard normal, drawn on the host: the same seed gives
-        the same network on every backend. Biases start at zero.
+        Seed of the initial weights, 0.01 times standard normal, drawn on the host: the same seed
+        gives the same network on every backend. Biases start at zero.
 
     Attributes
     ----------
@@ -79,20 +76,23 @@ class SimpleRNN:
         backend: str | Backend = "numpy",
         device: Any = None,
         dtype: str | None = None,
-        seed: int | np.random.Generator | None = None,
+        seed: Seed = None,
     ) -> None:
         self.input_size = validate.size("input_size", input_size)
         self.hidden_size = validate.size("hidden_size", hidden_size)
         self.output_size = validate.size("output_size", output_size)
         self.cell = RNNCell(nonlinearity)
         self.backend = get_backend(backend, device=device, dtype=dtype)
-        rng = validate.generator(seed)
-        self.params: Params = {
-            name: self.backend.asarray(
-                0.01 * rng.standard_normal(shape) if name.startswith("W") else np.zeros(shape)
-            )
-            for name, shape in self._shapes().items()
-        }
+        shapes = self._shapes()
+        self.params: Params = {name: Outline(shape) for name, shape in shapes.items()}
+        if seed is not UNDRAWN:
+            rng = validate.generator(seed)
+            self.params = {
+                name: self.backend.asarray(
+                    0.01 * rng.standard_normal(shape) if name.startswith("W") else np.zeros(shape)
+                )
+                for name, shape in shapes.items()
+            }
         self._pass: _Pass | None = None
         self._final_state: Array | None = None
 
@@ -138,13 +138,13 @@ class SimpleRNN:
             Where the shapes do not fit, the sequence is empty, or the numbers are not real.
         """
         with self.backend.scope():
-            x, form = forms.read_inputs(self.backend, inputs, self.input_size)
-            h0 = forms.read_state(self.backend, state, x.shape[1], self.hidden_size)
-            run, _ = _compiled(self.backend, self.cell)
+            x, form = vectors.read_inputs(self.backend, inputs, self.input_size)
+            h0 = vectors.read_state(self.backend, state, x.shape[1], self.hidden_size)
+            run = _compiled(self.backend, self.cell)[0]
             y, cache = run(self.params, x, h0)
             self._pass = _Pass(cache, dict(self.params), form)
             self._final_state = cache.h[-1, ...]
-            return forms.write_outputs(y, form)
+            return vectors.write_outputs(y, form)
 
     def backward(self, doutputs: Any, learning_rate: float = 0.01) -> Params:
         """Compute the gradients of the last forward pass and take a step of gradient descent.
@@ -152,14 +152,14 @@ class SimpleRNN:
         Parameters
         ----------
         doutputs : list or array
-            The gradient of the loss by the outputs, in the form in which `forward` returned them.
+            The gradient of the loss with respect to the outputs, in their form.
         learning_rate : float
             At least zero. Every parameter W becomes W - learning_rate · dW.
 
         Returns
         -------
         dict of arrays
-            The gradients that were applied, by the parameters' names.
+            The gradients that were applied, by the names of the parameters.
 
         Raises
         ------
@@ -184,7 +184,7 @@ class SimpleRNN:
         Returns
         -------
         dict of arrays
-            The gradients by `Wxh`, `Whh`, `Why`, `bh`, `by`, in the parameters' shapes.
+            The gradients with respect to `Wxh`, `Whh`, `Why`, `bh`, `by`, in their shapes.
         """
         return self._backward(doutputs)[0]
 
@@ -196,14 +196,10 @@ class SimpleRNN:
         Returns
         -------
         array, shape (T, B, H)
-            The whole gradient of the loss by h_t, through y_t and through all later states; B is 1
-            where the input had no batch axis.
+            The whole gradient of the loss with respect to h_t, through y_t and through all later
+            states; B is 1 where the input had no batch axis.
         """
-        _, da, dy, params = self._backward(doutputs)
-        with self.backend.scope():
-            xp = self.backend.xp
-            later = xp.concat([da[1:, ...], xp.zeros_like(da[:1, ...])], axis=0)
-            return product(xp, dy, params["Why"]) + product(xp, later, params["Whh"])
+        return self._backward(doutputs, want_h=True)[1]
 
     @property
     def final_state(self) -> Array:
@@ -244,11 +240,20 @@ class SimpleRNN:
         copy.set_params({name: self.backend.to_numpy(W).copy() for name, W in self.params.items()})
         return copy
 
-    def config(self) -> dict[str, Any]:
-        """Return what the network is built from, as JSON can hold it."""
-        from rnnx.build import config
+    @property
+    def network(self) -> Network:
+        """The same network as pure functions of its parameters."""
+        return Network(self.backend, self.cell)
 
-        return config(self)
+    def config(self) -> dict[str, Any]:
+        """Return what `rnnx.build` makes the same network of, without its parameters' values."""
+        return {
+            "layer": "SimpleRNN",
+            "input_size": self.input_size,
+            "hidden_size": self.hidden_size,
+            "output_size": self.output_size,
+            "nonlinearity": self.cell.nonlinearity,
+        }
 
     def _shapes(self) -> dict[str, tuple[int, int]]:
         features, hidden, out = self.input_size, self.hidden_size, self.output_size
@@ -266,14 +271,15 @@ class SimpleRNN:
                                "last changed: call forward(inputs)")  # fmt: skip
         return self._pass
 
-    def _backward(self, doutputs: Any) -> tuple[Params, Array, Array, Params]:
-        """Return the gradients, da, dy and the parameters of the last forward pass."""
+    def _backward(self, doutputs: Any, want_h: bool = False) -> tuple[Params, Any]:
+        """Return the gradients with respect to the parameters and, if asked for, to every state."""
         cache, params, form = self._last_pass()
         with self.backend.scope():
             shape = (*cache.x.shape[:2], self.output_size)
-            dy = forms.read_doutputs(self.backend, doutputs, shape, form)
-            _, run = _compiled(self.backend, self.cell)
-            return (*run(params, cache, dy), dy, params)
+            dy = vectors.read_doutputs(self.backend, doutputs, shape, form)
+            _, *runs = _compiled(self.backend, self.cell)
+            found: tuple[Params, Any] = runs[want_h](params, cache, dy)
+            return found
 
 
 class _Pass(NamedTuple):
@@ -285,13 +291,8 @@ class _Pass(NamedTuple):
 
 
 @lru_cache(maxsize=16)
-def _compiled(backend: Backend, cell: RNNCell) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """Return the pure `forward` and `backward` on a backend, compiled once where it compiles."""
-
-    def run_forward(params: Params, x: Array, h0: Array) -> tuple[Array, Cache]:
-        return elman.forward(backend, cell, params, x, h0)
-
-    def run_backward(params: Params, cache: Cache, dy: Array) -> tuple[Params, Array]:
-        return elman.backward(backend, cell, params, cache, dy)
-
-    return backend.compile(run_forward), backend.compile(run_backward)
+def _compiled(backend: Backend, cell: RNNCell) -> tuple[Callable[..., Any], ...]:
+    """Return the pure forward and both backwards, compiled once where the backend compiles."""
+    network = Network(backend, cell)
+    runs = (network.forward, network.backward, partial(network.backward, want_h=True))
+    return tuple(backend.compile(run) for run in runs)

@@ -10,12 +10,12 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from rnnx.backend import Array, Backend
-from rnnx.core.layer import Noise, Params
-from rnnx.core.portable import States
-from rnnx.layers import direction, order
-from rnnx.layers.direction import Kept, Setting
-from rnnx.layers.parameters import Sizes, select, suffixes
+from rnnx.backend import Array
+from rnnx.cells.base import State
+from rnnx.core import direction, maker, order
+from rnnx.core.contract import Extras, Gradients, Params
+from rnnx.core.direction import Felt, Kept, Plan, Setting
+from rnnx.core.sizes import Sizes, layer_params, suffixes
 
 
 class Cache(NamedTuple):
@@ -27,6 +27,13 @@ class Cache(NamedTuple):
     settings: tuple[Setting, ...]  # one per direction
     kept: tuple[tuple[Kept, ...], ...]  # per layer and direction
     form: Any  # a marker of rnnx.layers.forms
+
+    def __repr__(self) -> str:
+        T, B, _ = self.x.shape
+        kept = [keep for keeps in self.kept for keep in keeps]
+        ran = "recomputed" if any(keep.checkpoints for keep in kept) else ""
+        names = {maker(keep.trace.saved).NAME for keep in kept if not keep.checkpoints}
+        return f"Cache(T={T}, B={B}, core={', '.join(sorted(names)) or ran})"
 
 
 def settings(
@@ -48,83 +55,70 @@ def settings(
         else:
             how = order.dense(xp, x, T, reverse)
         restart = None if reset is None else order.restarts(xp, reset, how, reverse)
-        found.append(Setting(how, Noise(), restart))
+        found.append(Setting(how, Extras(reset=restart)))
     return tuple(found)
 
 
 def forward(
-    backend: Backend,
-    cell: Any,
-    sizes: Sizes,
+    plan: Plan,
     params: Params,
     x: Array,
-    state0: States,
+    state0: State,
     ways: tuple[Setting, ...],
     masks: Params,
-    chunks: int,
-    keep: bool,
-) -> tuple[Array, States, tuple[tuple[Kept, ...], ...]]:
+) -> tuple[Array, State, tuple[tuple[Kept, ...], ...]]:
     """Return y (T, B, D·P), the final states (L·D, B, ·), and what is kept of every layer."""
-    xp = backend.xp
-    finals: list[States] = []
+    xp = plan.backend.xp
+    finals: list[State] = []
     kept: list[tuple[Kept, ...]] = []
-    for layer, names in enumerate(_layers(sizes)):
+    for layer, names in enumerate(_layers(plan.sizes)):
         x = _dropped(x, masks.get(f"dropout_l{layer - 1}"))
         hs, keeps = [], []
         for way, name in zip(ways, names, strict=True):
             start = tuple([s[len(finals), ...] for s in state0])
-            noisy = _noisy(way, masks, name)
-            h, final, rest = direction.forward(
-                backend, cell, select(params, name), x, start, noisy, chunks, keep
-            )
+            one = layer_params(params, name)
+            h, final, rest = direction.forward(plan, one, x, start, _noisy(way, masks, name))
             hs.append(h)
             keeps.append(rest)
             finals.append(final)
         x = hs[0] if len(hs) == 1 else xp.concat(hs, axis=-1)
-        if keep:
+        if plan.keep:
             kept.append(tuple(keeps))
     state = tuple([xp.stack(list(arrays), axis=0) for arrays in zip(*finals, strict=True)])
     return x, state, tuple(kept)
 
 
 def backward(
-    backend: Backend,
-    cell: Any,
-    sizes: Sizes,
-    cache: Cache,
-    dy: Array | None,
-    dstate: tuple[Array | None, ...],
-) -> tuple[Array, States, Params]:
-    """Return dx (T, B, I), the gradients by the initial states (L·D, B, ·) and by params."""
-    xp, P = backend.xp, sizes.output_size
+    plan: Plan, cache: Cache, dy: Array | None, dstate: tuple[Array | None, ...]
+) -> tuple[Gradients, Params]:
+    """Return the gradients, of the initial states (L·D, B, ·), and the dh (T, B, P) by name."""
+    xp, P = plan.backend.xp, plan.sizes.output_size
     grads: Params = {}
-    starts: list[States] = []
-    for layer, names in reversed(list(enumerate(_layers(sizes)))):
+    dhs: Params = {}
+    starts: list[State] = []
+    for layer, names in reversed(list(enumerate(_layers(plan.sizes)))):
         x = _input(xp, cache, layer)
         dxs, below = [], []
         for d, (way, name) in enumerate(zip(cache.settings, names, strict=True)):
-            dh = None if dy is None else dy[..., d * P : (d + 1) * P]
             row = layer * len(names) + d
-            dfinal = tuple([None if s is None else s[row, ...] for s in dstate])
-            dx, dstart, dparams = direction.backward(
-                backend,
-                cell,
-                select(cache.params, name),
-                x,
-                cache.kept[layer][d],
-                _noisy(way, cache.masks, name),
-                dh,
-                dfinal,
+            felt = Felt(
+                None if dy is None else dy[..., d * P : (d + 1) * P],
+                tuple([None if s is None else s[row, ...] for s in dstate]),
             )
-            dxs.append(dx)
-            below.append(dstart)
-            grads = grads | {f"{key}_{name}": g for key, g in dparams.items()}
+            found = direction.backward(
+                plan, layer_params(cache.params, name), x, cache.kept[layer][d],
+                _noisy(way, cache.masks, name), felt,
+            )  # fmt: skip
+            dxs.append(found.x)
+            below.append(found.state0)
+            grads = grads | {f"{key}_{name}": g for key, g in found.params.items()}
+            dhs = dhs | {f"h_{name}": found.h}
         starts = below + starts
         dy = _dropped(
             dxs[0] if len(dxs) == 1 else dxs[0] + dxs[1], cache.masks.get(f"dropout_l{layer - 1}")
         )
     dstate0 = tuple([xp.stack(list(arrays), axis=0) for arrays in zip(*starts, strict=True)])
-    return dy, dstate0, {name: grads[name] for name in cache.params}
+    return Gradients(dy, dstate0, {name: grads[name] for name in cache.params}, None), dhs
 
 
 def _layers(sizes: Sizes) -> list[list[str]]:
@@ -138,7 +132,7 @@ def _input(xp: ModuleType, cache: Cache, layer: int) -> Array:
     if layer == 0:
         return cache.x
     hs = [
-        direction.unread(xp, way.order, keep.states[0])
+        direction.unread(xp, way.order, keep.trace.states[0])
         for way, keep in zip(cache.settings, cache.kept[layer - 1], strict=True)
     ]
     x = hs[0] if len(hs) == 1 else xp.concat(hs, axis=-1)
@@ -151,4 +145,5 @@ def _dropped(x: Array, mask: Array | None) -> Array:
 
 def _noisy(way: Setting, masks: Params, name: str) -> Setting:
     """Return a direction's setting with the masks of one layer."""
-    return way._replace(noise=Noise(masks.get(f"recurrent_{name}"), masks.get(f"weight_{name}")))
+    recurrent, weight = (masks.get(f"{kind}_{name}") for kind in ("recurrent", "weight"))
+    return way._replace(extras=way.extras._replace(recurrent=recurrent, weight=weight))

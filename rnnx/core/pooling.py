@@ -15,7 +15,7 @@ from typing import Any
 from array_api_compat import device as device_of
 
 from rnnx.backend import Array
-from rnnx.layers.order import take
+from rnnx.core.order import take
 
 FORWARD, REVERSE = 1, 2  # parts of dy
 
