@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import pickle
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import rnnx
 from rnnx import Backend, BackendUnavailable, io
+from rnnx.cells import CELLS, LeakyRNNCell
 from rnnx.estimators import RNNClassifier, RNNForecaster, RNNRegressor
 from rnnx.optim import Adam
 
@@ -355,14 +356,12 @@ def test_files_that_lack_something_are_refused(kind: str, tmp_path: Path) -> Non
     path = tmp_path / "model.safetensors"
     estimator.save(path)
     description, arrays = io.read(path, type(estimator).__name__)
-    parts = {"config": description.config, "extra": description.extra}
-    known = [*arrays, *description.config, *description.extra, *description.config["options"]]
-    for lost in known:
-        fewer = json.loads(json.dumps(parts))
-        for part in (*fewer.values(), fewer["config"]["options"]):
-            part.pop(lost, None)
-        more = {name: array for name, array in arrays.items() if name != lost}
-        io.write(path, description._replace(**fewer), more)
+    for lost in [*arrays, *description.config, *description.extra]:
+        config, extra, fewer = (
+            {name: value for name, value in part.items() if name != lost}
+            for part in (description.config, description.extra, arrays)
+        )
+        io.write(path, description._replace(config=config, extra=extra), fewer)
         with pytest.raises(ValueError, match=r"cannot load .*model.safetensors': .*expected"):
             type(estimator).load(path)
 
@@ -373,23 +372,26 @@ WRONG: dict[str, tuple[str, dict[str, Any], str]] = {  # -> kind, entry of the f
     "a truth value": ("classifier", {"per_step": 1}, "per_step must be True or False"),
     "a cell": ("classifier", {"cell": None}, "cell must be a name"),
     "a seed": ("classifier", {"random_state": [1]}, "random_state must be an integer"),
-    "sizes": ("classifier", {"hidden_size": 10**9}, "got {.*'hidden_size': 8"),
-    "layers": ("forecaster", {"num_layers": 10**6}, "got {.*'num_layers': 1"),
-    "another network": ("regressor", {"pool": "max"}, "its network is not the one"),
+    "sizes": ("classifier", {"hidden_size": 10**9}, r"expected float32 of shape \(3000000000, 2\)"),
+    "layers": ("forecaster", {"num_layers": 10**6}, "fewer arrays than layers"),
+    "another network": ("regressor", {"bidirectional": True}, "weight_ih_l0_reverse"),
+    "another cell": ("regressor", {"cell": "lstm"}, r"expected float32 of shape \(32, 2\)"),
+    "no cell": ("regressor", {"cell": {"name": "os.system"}}, "expected a registered cell"),
+    "no options of a cell": ("regressor", {"cell": {"name": "gru", "x": 1}}, "options of the cell"),
     "a number": ("regressor", {"n_iter_": -1}, "n_iter_ must be an integer"),
-    "features": ("classifier", {"n_features_in_": 3}, "expected a network with {'input_size': 3"),
+    "features": ("classifier", {"n_features_in_": 3}, r"expected float32 of shape \(24, 3\)"),
     "steps": ("forecaster", {"_steps_in": 9}, "a table of 9 steps has as many columns"),
     "names": ("classifier", {"_columns": ["a"]}, "expected 2 names of columns"),
     "swapped classes": ("classifier", {"_labels": ["str", ["yes", "no"]]}, "sorted, each once"),
     "repeated classes": ("classifier", {"_labels": ["str", ["no", "no", "yes"]]}, "each once"),
     "one class": ("classifier", {"_labels": ["str", ["no", "no"]]}, "at least 2 classes"),
-    "more classes": ("classifier", {"_labels": ["int8", [1, 2, 3]]}, "with {'output_size': 3}"),
+    "more classes": ("classifier", {"_labels": ["int8", [1, 2, 3]]}, r"of shape \(3, 8\)"),
     "classes of numbers": ("classifier", {"_labels": ["int8", ["1", "2"]]}, "must be int8 labels"),
     "classes too large": ("classifier", {"_labels": ["int8", [1, 200]]}, "200"),
     "classes of objects": ("classifier", {"_labels": ["object", [1, 2]]}, "the dtype of the"),
     "no classes": ("classifier", {"_labels": None}, "a dtype and a list"),
     "values": ("regressor", {"_values": 0}, "_values must be an integer"),
-    "more values": ("regressor", {"_values": 2}, "with {'output_size': 2}"),
+    "more values": ("regressor", {"_values": 2}, r"expected float32 of shape \(2, 8\)"),
     "a window": ("forecaster", {"window_": 0}, "window_ must be an integer"),
     "a short window": ("forecaster", {"season": 99}, "window_ does not fit the options"),
     "a scale": ("classifier", {"fitted.scale_": np.zeros(2)}, "scale_ must be above 0"),
@@ -408,7 +410,7 @@ def test_files_that_say_something_impossible_are_refused(case: str, tmp_path: Pa
     estimator, _ = fitted(kind)
     description, arrays = estimator._describe()
     for name, value in changes.items():
-        parts = (description.config["options"], description.extra, arrays)
+        parts = (description.config, description.extra, arrays)
         part = next((part for part in parts if name in part), arrays)
         part[name] = value
     io.write(tmp_path / "model.safetensors", description, arrays)
@@ -444,6 +446,30 @@ def test_what_is_set_later_is_of_the_next_fit(kind: str, tmp_path: Path) -> None
     loaded = type(estimator).load(tmp_path / "model.safetensors")
     np.testing.assert_array_equal(loaded.predict(X), expected)
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(estimator)).predict(X), expected)
+
+
+@dataclass(frozen=True)
+class OwnCell(LeakyRNNCell):
+    """A cell of a user."""
+
+
+@pytest.mark.parametrize("cell", [*CELLS, LeakyRNNCell(), OwnCell()])
+def test_any_cell_is_learned_and_kept(cell: Any, tmp_path: Path) -> None:
+    """By its name or as an object; one of a user can be saved once it is registered."""
+    X, y = ragged(20)
+    one = clone(RNNClassifier(4, cell=cell, epochs=2, random_state=0)).fit(X, y)
+    path = tmp_path / "model.safetensors"
+    if type(cell) is OwnCell:
+        with pytest.raises(ValueError, match="expected a registered cell, got OwnCell"):
+            one.save(path)
+        assert not path.exists()
+        return
+    one.save(path)
+    loaded = rnnx.load(path)
+    np.testing.assert_array_equal(loaded.predict_proba(X), one.predict_proba(X))
+    assert type(loaded.model_.layers[0].cell) is type(one.model_.layers[0].cell)
+    strict = rnnx.load(path, backend="array_api_strict")
+    np.testing.assert_allclose(strict.predict_proba(X), one.predict_proba(X), atol=1e-5)
 
 
 def test_options_that_a_search_found_can_be_saved(tmp_path: Path) -> None:

@@ -12,15 +12,7 @@ def learn(text: str) -> tuple[str, np.ndarray]:
 
 
 def numbers(alphabet: str, name: str, text: str, least: int) -> np.ndarray:
-    """Return the characters of a text as indices (N,) of an alphabet.
-
-    Raises
-    ------
-    TypeError
-        If the text is not a str.
-    ValueError
-        If it has fewer than `least` characters, or one that the alphabet lacks.
-    """
+    """Return the characters of a text, at least so many, as indices (N,) of an alphabet."""
     codes, known = _codes(name, text), _codes("alphabet", alphabet)
     if len(codes) < least:
         raise ValueError(f"{name} must have at least {least} characters, got {len(codes)}")
@@ -38,13 +30,7 @@ def numbers(alphabet: str, name: str, text: str, least: int) -> np.ndarray:
 
 
 def split(ids: np.ndarray, fraction: float, streams: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the part of a text to learn, and the fraction at its end that is held out.
-
-    Raises
-    ------
-    ValueError
-        If one of them is too short.
-    """
+    """Return the part of a text to learn, and the fraction at its end that is held out."""
     held = int(fraction * len(ids))
     if len(ids) - held <= streams or (fraction and held < 2):
         raise ValueError(

@@ -33,13 +33,7 @@ def given(options: Namespace, *columns: str) -> bool:
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
-    """Return the arrays of a file by name; the array of an NPY file is X.
-
-    Raises
-    ------
-    OSError, ValueError
-        If the file cannot be read, is damaged, or holds Python objects.
-    """
+    """Return the arrays of a file by name; the array of an NPY file is X."""
     try:
         with open(path, "rb") as file:
             loaded: Any = np.load(file, allow_pickle=False)

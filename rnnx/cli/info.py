@@ -52,8 +52,7 @@ def _model(description: io.Description) -> dict[str, str]:
     fitted = {k.strip("_"): v for k, v in extra.items() if k[0] != "_"}
     if fitted:
         lines["fitted"] = _pairs(fitted)
-    options = description.config.get("options", description.config)
-    return lines | ({"options": _pairs(options)} if options else {})
+    return lines | {"options": _pairs(description.config)}
 
 
 def _training(summary: Mapping[str, Any]) -> dict[str, str]:

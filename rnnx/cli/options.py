@@ -18,17 +18,7 @@ WORDS = {  # instead of what the docstring says to people who write Python
 
 
 def add(group: Any, cls: Any, skipped: Iterable[str]) -> None:
-    """Add an option for each parameter of a class.
-
-    Parameters
-    ----------
-    group : argument group
-        Where to add them.
-    cls : type
-        Its signature has the names, types and defaults, its docstring the help.
-    skipped : iterable of str
-        Parameters without an option.
-    """
+    """Add an option for each parameter of a class except the skipped: help from its docstring."""
     parameters = inspect.signature(cls).parameters
     for parameter_name, (kind, text) in described(cls).items():
         if parameter_name in skipped:

@@ -19,21 +19,10 @@ NAMES = (MODEL, "history.csv", SUMMARY, "learning_curves.png", "forecast.png")
 
 
 class Results:
-    """A folder to write results in.
+    """A folder to write results in, created if missing.
 
-    Parameters
-    ----------
-    path : Path
-        The folder, created if missing.
-    force, resume : bool
-        Whether to replace its results, or to continue an interrupted training.
-
-    Raises
-    ------
-    FileExistsError
-        If it already holds a model or a checkpoint.
-    ValueError
-        If both `force` and `resume` are set.
+    It is refused if it holds results, unless `force` replaces them, or an interrupted training,
+    unless `resume` continues it.
     """
 
     def __init__(self, path: Path, *, force: bool, resume: bool) -> None:
@@ -94,13 +83,7 @@ def dump(summary: Mapping[str, Any], path: Path) -> None:
 
 
 def find(path: Path) -> tuple[Path, dict[str, Any]]:
-    """Return the model file at a path, or in the folder there, and the summary beside it.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If there is no model, or the summary is not JSON.
-    """
+    """Return the model file at a path, or in the folder there, and the summary beside it."""
     if path.is_dir():
         path = path / MODEL
     if not path.exists():

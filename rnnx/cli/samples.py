@@ -48,22 +48,7 @@ class Samples(NamedTuple):
 
 
 def read(options: Namespace, *, classes: bool, learn: bool) -> Samples:
-    """Return the sequences in files, with their targets if present.
-
-    Parameters
-    ----------
-    options : Namespace
-        `files`, `delimiter`, `id`, `time`, `features`, `target`, `target_file`, `per_step`.
-    classes : bool
-        Whether targets are labels.
-    learn : bool
-        Whether targets are required.
-
-    Raises
-    ------
-    OSError, ValueError
-        If a file cannot be read or its content is not valid; the message says where.
-    """
+    """Return the sequences in files, with their targets: required to `learn`, else if present."""
     if arrays.given(options, "id", "time", "features", "target"):
         return _of_arrays(options, classes, learn)
     if options.target_file is not None:

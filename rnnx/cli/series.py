@@ -57,20 +57,7 @@ class Series(NamedTuple):
 
 
 def read(options: Namespace, *, ahead: int | None) -> Series:
-    """Return the series in files.
-
-    Parameters
-    ----------
-    options : Namespace
-        `files`, `delimiter`, `id`, `time`, `target`, `exog`.
-    ahead : int or None
-        Number of steps to forecast, whose exogenous values are needed; None in training.
-
-    Raises
-    ------
-    OSError, ValueError
-        If a file cannot be read or its content is not valid; the message says where.
-    """
+    """Return the series in files, with the exogenous values of `ahead` more steps if not None."""
     if arrays.given(options, "id", "time", "target", "exog"):
         return _of_arrays(options.files[0])
     if not options.target:

@@ -119,11 +119,6 @@ def read(paths: Sequence[Path], delimiter: str | None) -> Table:
     """Return the table in files with the same columns, named in the first line of each.
 
     The default `delimiter` is a comma.
-
-    Raises
-    ------
-    OSError, ValueError
-        If a file cannot be read, has other columns, or a row has another number of cells.
     """
     tables = [_read(path, _character(delimiter or ",")) for path in paths]
     for path, table in zip(paths, tables, strict=True):

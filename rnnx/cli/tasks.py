@@ -19,13 +19,7 @@ def get(name: str) -> Task:
 
 
 def of_file(path: Path) -> Task:
-    """Return the kind of the model in a file.
-
-    Raises
-    ------
-    OSError, ValueError
-        If the file cannot be read or does not hold a model of ``rnnx train``.
-    """
+    """Return the kind of the model in a file."""
     kind = io.describe(path).kind
     for task in TASKS:
         if task.model == kind:

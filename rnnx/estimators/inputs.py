@@ -16,22 +16,9 @@ Rows = Any  # an array (n, T, F), or a list of n arrays (T_i, F)
 def read_sequences(estimator: Any, X: Any, *, reset: bool, any_length: bool = False) -> Rows:
     """Return X as an array (n, T, F) or a list of arrays (T_i, F) of float64.
 
-    Parameters
-    ----------
-    estimator : object
-        Its `n_features_in_` is set if `reset`, else compared.
-    X : array or list
-        (n, T, F); (n, T), a table whose columns are the steps of one feature; or a list of (T_i, F)
-        or (T_i,).
-    reset : bool
-        Whether the estimator is fitted to X.
-    any_length : bool
-        Whether a table may have a different number of steps than in `fit`.
-
-    Raises
-    ------
-    ValueError
-        If X is empty, has another shape or other features than in `fit`, or is not finite.
+    X is (n, T, F); (n, T), a table whose columns are the steps of one feature; or a list of
+    (T_i, F) or (T_i,). The estimator's `n_features_in_` is set if `reset`, else compared; a table must have
+    as many steps as in `fit` unless it may have `any_length`.
     """
     X = on_host(estimator, X)
     if isinstance(X, list | tuple) and len(X) == 0:
@@ -62,13 +49,7 @@ def read_sequences(estimator: Any, X: Any, *, reset: bool, any_length: bool = Fa
 
 
 def on_host(estimator: Any, X: Any) -> Any:
-    """Return X, or the entries of a list, copied to the host if on a device.
-
-    Raises
-    ------
-    TypeError
-        If an array belongs to another library or device than the estimator's.
-    """
+    """Return X, or the entries of a list, copied to the host from the estimator's device."""
     if isinstance(X, list | tuple):
         return [on_host(estimator, row) for row in X] if any(map(_on_device, X)) else X
     if not _on_device(X):
@@ -107,15 +88,7 @@ def chosen(rows: Any, indices: np.ndarray) -> Any:
 
 
 def moments(rows: Rows, weights: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean and the standard deviation (1 if constant) of each feature.
-
-    Parameters
-    ----------
-    rows : array or list of arrays
-        (n, T, F), or (T_i, F) each.
-    weights : array, shape (n,), optional
-        Weight of each row.
-    """
+    """Return the weighted mean and standard deviation (1 if constant) of each feature."""
     flat = np.concatenate(rows)  # (Σ T_i, F)
     of_steps = None if weights is None else np.repeat(weights, lengths_of(rows))
     if not flat.shape[1]:
@@ -134,13 +107,7 @@ def standardized(rows: Rows, mean: np.ndarray, scale: np.ndarray) -> Rows:
 
 
 def read_steps(name: str, y: Any, X: Rows) -> Rows:
-    """Return one target per step, in the form of X: an array (n, T, ...) or a list of (T_i, ...).
-
-    Raises
-    ------
-    ValueError
-        If the numbers of sequences or steps differ from those of X.
-    """
+    """Return one target per step, in the form of X: an array (n, T, ...) or a list of (T_i, ...)."""
     found = [np.asarray(row) for row in (np.asarray(y) if hasattr(y, "iloc") else y)]
     if len(found) != len(X):
         raise ValueError(f"{name} must have as many sequences as X, {len(X)}, got {len(found)}")
@@ -156,18 +123,9 @@ def read_steps(name: str, y: Any, X: Rows) -> Rows:
 def read_exog(
     exog: Any, series: list[np.ndarray], width: int | None, more: int
 ) -> list[np.ndarray]:
-    """Return the exogenous values (T_i + more, E) of each series; E is 0 for None.
+    """Return the exogenous values (T_i + more, E) of each series (T_i, F); E is 0 for None.
 
-    Parameters
-    ----------
-    exog : list of arrays or None
-        (T_i + more, E) or (T_i + more,) each.
-    series : list of arrays
-        (T_i, F) each.
-    width : int or None
-        E of `fit`; None in `fit` itself.
-    more : int
-        Steps ahead that are needed, too.
+    E must be `width` unless that is None, as it is in `fit`.
     """
     if exog is None:
         if width:

@@ -10,7 +10,9 @@ import numpy as np
 
 from rnnx import io, validate
 from rnnx.backend import Backend
+from rnnx.cells import build_cell, describe
 from rnnx.io import Description, Spec
+from rnnx.layers.base import UNDRAWN, Seed
 from rnnx.layers.sequential import Sequential
 from rnnx.networks.build import build
 from rnnx.networks.options import Checks, Options, optional
@@ -39,8 +41,8 @@ class RecurrentModel(Options, io.Saved):
         """Return the numbers of features and outputs of the network, from what was fitted."""
         raise NotImplementedError
 
-    def _network(self, seed: np.random.Generator) -> Sequential:
-        """Return a new network, with random weights."""
+    def _network(self, seed: Seed) -> Sequential:
+        """Return a new network."""
         return build(self, *self._sizes(), seed, embed=self._embeds)
 
     def _arrays(self) -> dict[str, int]:
@@ -57,28 +59,26 @@ class RecurrentModel(Options, io.Saved):
         """Return what the file of this fitted model holds."""
         self._check_is_fitted()
         options = {k: v for k, v in self._options.items() if k not in NOT_SAVED}
-        if not isinstance(options["cell"], str):
-            raise ValueError(
-                f"cell must be a name to be saved, got {options['cell']!r}: register the cell and "
-                "fit with its name"
-            )
+        if not isinstance(self._options["cell"], str):
+            options["cell"] = describe(self._options["cell"])
         for name in SEEDS:  # the state of a generator is not kept
             if not isinstance(options.get(name), Integral | None):
                 options[name] = None
-        bk, config = self.model_.backend, {"options": options, "network": self.model_.config()}
-        extra = {name: getattr(self, name) for name in self._json}
+        bk, extra = self.model_.backend, {name: getattr(self, name) for name in self._json}
         arrays = {f"fitted.{name}": getattr(self, name) for name in self._arrays()}
         arrays |= {f"model.{name}": bk.to_numpy(w) for name, w in self.model_.params.items()}
         io.finite(arrays)
-        plain = json.loads(json.dumps([config, extra], default=_plain))
-        return Description(type(self).__name__, plain[0], bk.dtype_name, plain[1]), arrays
+        options, extra = json.loads(json.dumps([options, extra], default=_plain))
+        return Description(type(self).__name__, options, bk.dtype_name, extra), arrays
 
     @classmethod
     def _expect(cls, description: Description) -> dict[str, Spec]:
         """Return the arrays of the file with this description, which must be possible."""
-        model, network = cls._from_file(description)
-        model._check_sizes(network)
-        specs = io.layer_specs(network, description.dtype, description.specs, "model.")
+        model, dtype = cls._from_file(description), description.dtype
+        if model.num_layers > len(description.specs):
+            raise ValueError(f"it has fewer arrays than layers, {model.num_layers}")
+        outlines = model._network(UNDRAWN).params
+        specs = {f"model.{name}": Spec(dtype, tuple(w.shape)) for name, w in outlines.items()}
         return specs | {f"fitted.{k}": Spec("float64", (n,)) for k, n in model._arrays().items()}
 
     @classmethod
@@ -87,53 +87,39 @@ class RecurrentModel(Options, io.Saved):
     ) -> Self:
         """Return the fitted model, on a backend."""
         io.finite(arrays)
-        model, network = cls._from_file(description)
+        model = cls._from_file(description)
         vars(model).update(io.part(arrays, "fitted"))
         model.backend = backend
         model._check_fitted()
-        if model._network(np.random.default_rng(0)).config() != network:
-            raise ValueError("its network is not the one that its options describe")
         model._options = model._read_options()
-        model.model_ = io.restore_layer(network, io.part(arrays, "model"), backend)
+        config = model._network(UNDRAWN).config()
+        model.model_ = io.restore_layer(config, io.part(arrays, "model"), backend)
         model._forget()
         return model
 
     @classmethod
-    def _from_file(cls, description: Description) -> tuple[Self, dict[str, Any]]:
-        """Return a model with the checked content of a description, and its network."""
-        options, network = _keys(description.config, ["options", "network"])
+    def _from_file(cls, description: Description) -> Self:
+        """Return a model with the checked content of a description."""
         names = cls._names(*NOT_SAVED)
-        model = cls(**dict(zip(names, _keys(options, names), strict=True)))
+        options = dict(zip(names, _keys(description.config, names), strict=True))
+        if isinstance(options["cell"], dict):
+            options["cell"] = build_cell(options["cell"])
+        elif not isinstance(options["cell"], str):
+            raise ValueError(f"cell must be a name or a description, got {options['cell']!r:.80}")
+        model = cls(**options)
         model._read_options()
-        if not isinstance(model.cell, str):
-            raise ValueError(f"cell must be a name, got {model.cell!r}")
         for name in SEEDS:
             optional(validate.count)(name, options.get(name))
         found = _keys(description.extra, list(cls._json))
         for (name, check), value in zip(cls._json.items(), found, strict=True):
             setattr(model, name, check(name, value))
-        return model, network
-
-    def _check_sizes(self, network: Any) -> None:
-        """Raise ValueError if the network has other sizes than the model, before it is built."""
-        features, outputs = self._sizes()
-        sizes = ("hidden_size", "num_layers")
-        read = {"input_size": features} | {name: getattr(self, name) for name in sizes}
-        layers = network["layers"]
-        pairs = [(layers[int(self._embeds)], read), (layers[-1], {"output_size": outputs})]
-        if self._embeds:
-            pairs.append((layers[0], {"num_embeddings": outputs, "size": features}))
-        for layer, expected in pairs:
-            found = {name: layer[name] for name in expected}
-            if found != expected:
-                raise ValueError(f"expected a network with {expected}, got {found!r:.200}")
+        return model
 
 
-def _keys(values: Any, names: list[str]) -> list[Any]:
+def _keys(values: dict[str, Any], names: list[str]) -> list[Any]:
     """Return the values of a dict that has exactly these names."""
-    if not isinstance(values, dict) or values.keys() != {*names}:
-        found = list(values) if isinstance(values, dict) else values
-        raise ValueError(f"expected {', '.join(names)}, got {found!r:.200}")
+    if values.keys() != {*names}:
+        raise ValueError(f"expected {', '.join(names)}, got {list(values)!r:.200}")
     return [values[name] for name in names]
 
 

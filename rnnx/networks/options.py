@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from rnnx import validate
-from rnnx.networks.build import CELLS
+from rnnx.cells import CELLS, get_cell
 
 Check = Callable[[str, Any], Any]  # (name, value) -> value; raises ValueError
 Checks = dict[str, Check]  # by the name of what is checked
@@ -119,8 +119,7 @@ class Options:
 
     def _read_options(self) -> dict[str, Any]:
         """Return the options; raise ValueError for the first that is out of range."""
-        if isinstance(self.cell, str):
-            validate.one_of("cell", self.cell, CELLS)
+        get_cell(self.cell)
         for name, check in self._checks.items():
             check(name, getattr(self, name))
         if self.patience is not None and not self.validation_fraction:
