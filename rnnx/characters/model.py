@@ -11,9 +11,9 @@ import numpy as np
 
 from rnnx import validate
 from rnnx.characters import alphabet
-from rnnx.characters.writing import bits, draw
+from rnnx.characters.sampling import bits, draw
 from rnnx.data import Stream
-from rnnx.networks.model import RecurrentModel
+from rnnx.networks.fitted import RecurrentModel
 from rnnx.networks.options import Checks
 from rnnx.optim import Adam, Cosine
 from rnnx.train import History, Run, evaluate, fit

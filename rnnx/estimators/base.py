@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from rnnx import validate
 from rnnx.data import Sequences
-from rnnx.networks.model import RecurrentModel
+from rnnx.networks.fitted import RecurrentModel
 from rnnx.networks.options import Checks, one_of, optional, texts
 from rnnx.optim import Adam, AdamW, Constant, Cosine
 from rnnx.train import History, Run, fit

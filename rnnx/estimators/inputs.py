@@ -17,8 +17,8 @@ def read_sequences(estimator: Any, X: Any, *, reset: bool, any_length: bool = Fa
     """Return X as an array (n, T, F) or a list of arrays (T_i, F) of float64.
 
     X is (n, T, F); (n, T), a table whose columns are the steps of one feature; or a list of
-    (T_i, F) or (T_i,). The estimator's `n_features_in_` is set if `reset`, else compared; a table must have
-    as many steps as in `fit` unless it may have `any_length`.
+    (T_i, F) or (T_i,). The estimator's `n_features_in_` is set if `reset`, else
+    compared. A table must have as many steps as in `fit`, unless `any_length`.
     """
     X = on_host(estimator, X)
     if isinstance(X, list | tuple) and len(X) == 0:
@@ -107,7 +107,7 @@ def standardized(rows: Rows, mean: np.ndarray, scale: np.ndarray) -> Rows:
 
 
 def read_steps(name: str, y: Any, X: Rows) -> Rows:
-    """Return one target per step, in the form of X: an array (n, T, ...) or a list of (T_i, ...)."""
+    """Return one target per step, in the form of X: (n, T, ...) or a list of (T_i, ...)."""
     found = [np.asarray(row) for row in (np.asarray(y) if hasattr(y, "iloc") else y)]
     if len(found) != len(X):
         raise ValueError(f"{name} must have as many sequences as X, {len(X)}, got {len(found)}")

@@ -16,7 +16,7 @@ from rnnx.layers.recurrent import Recurrent
 from rnnx.layers.sequential import Sequential
 
 
-def build(
+def network(
     options: Any, features: int, outputs: int, seed: Seed, *, embed: bool = False
 ) -> Sequential:
     """Return a new network: recurrent layers, a `Pool` unless it answers per step, a linear layer.

@@ -14,7 +14,7 @@ from rnnx.cells import build_cell, describe
 from rnnx.io import Description, Spec
 from rnnx.layers.base import UNDRAWN, Seed
 from rnnx.layers.sequential import Sequential
-from rnnx.networks.build import build
+from rnnx.networks.assembly import network
 from rnnx.networks.options import Checks, Options, optional
 
 NOT_SAVED = ("backend", "device", "dtype", "verbose")  # chosen anew when a file is loaded
@@ -43,7 +43,7 @@ class RecurrentModel(Options, io.Saved):
 
     def _network(self, seed: Seed) -> Sequential:
         """Return a new network."""
-        return build(self, *self._sizes(), seed, embed=self._embeds)
+        return network(self, *self._sizes(), seed, embed=self._embeds)
 
     def _arrays(self) -> dict[str, int]:
         """Return the lengths of the fitted arrays by name, from the other attributes."""
