@@ -1,9 +1,9 @@
-# Set-up and main jobs. Each target makes what it needs: .venv from the python3 found (3.11+).
+# Set-up and main jobs. Each target makes .venv, with what it needs, from python3 (3.11 or later).
 #
-#   make demo                  the main job: a character model on real text   [BACKEND=cupy|torch|jax]
+#   make demo                  train a character model on real text           [BACKEND=cupy|torch|jax]
 #   make test                  the tests, on NumPy and array-api-strict
-#   make test-all              the same with torch and JAX as well
-#   make test-gpu              the same with CuPy, which must find a GPU      [CUDA=12]
+#   make test-all              the same, and on torch and JAX
+#   make test-gpu              the same, and on CuPy, which must find a GPU   [CUDA=12]
 #   make lint                  ruff and mypy
 #   make bench                 the CPU benchmarks, against torch and JAX
 
@@ -12,10 +12,13 @@ CUDA ?= 13
 TORCH ?= torch
 PYTHON ?= python3
 TESTS ?= tests
+WORKERS ?= auto
 
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PYTEST := $(BIN)/python -m pytest -q
+PARALLEL := -n $(WORKERS) --maxprocesses 8
 NEEDS_numpy :=
 NEEDS_cupy := -e .[cuda$(CUDA)]
 NEEDS_torch := $(TORCH)
@@ -29,15 +32,15 @@ demo: $(VENV)/base
 	$(BIN)/python examples/char_rnn.py --backend $(BACKEND) $(ARGS)
 
 test: $(VENV)/test
-	$(BIN)/python -m pytest $(TESTS) $(ARGS)
+	$(PYTEST) $(PARALLEL) $(TESTS) $(ARGS)
 
 test-all: $(VENV)/test
 	$(PIP) $(TORCH) jax
-	RNNX_REQUIRE=numpy,array_api_strict,torch,jax $(BIN)/python -m pytest $(TESTS) $(ARGS)
+	RNNX_REQUIRE=numpy,array_api_strict,torch,jax $(PYTEST) $(PARALLEL) $(TESTS) $(ARGS)
 
 test-gpu: $(VENV)/test
 	$(PIP) $(NEEDS_cupy)
-	RNNX_REQUIRE=cupy $(BIN)/python -m pytest $(TESTS) $(ARGS)
+	RNNX_REQUIRE=cupy $(PYTEST) $(TESTS) $(ARGS)
 
 lint: $(VENV)/base
 	$(PIP) -e . --group dev
@@ -52,7 +55,7 @@ bench: $(VENV)/base
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/footprint.py
 
-# pip of 25.1 or later knows dependency groups
+# dependency groups need pip 25.1 or later
 $(VENV)/base:
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) --upgrade "pip>=25.1"

@@ -1,4 +1,4 @@
-"""What the benchmarks share: interleaved timing, the machine's description, the results file."""
+"""What the benchmarks share: interleaved timing, a description of the machine, result files."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def interleaved(
 def take_turns(
     samplers: Mapping[str, Callable[[], Sample]], *, seconds: float, least: int = 7
 ) -> dict[str, list[Sample]]:
-    """Return what each sampler measured, from rounds in which all of them take their turn.
+    """Return each sampler's measurements, from rounds in which all of them take turns.
 
-    Interleaving spreads what else the machine does over all of them alike.
+    Interleaving spreads the machine's other load evenly over all of them.
     """
     for sampler in samplers.values():  # compile, allocate, warm the caches
         sampler()
@@ -59,7 +59,7 @@ def environment(packages: Iterable[str]) -> dict[str, Any]:
 
 
 def write(name: str, result: dict[str, Any]) -> None:
-    """Write a result as JSON to `results/NAME.json` and say so."""
+    """Write a result as JSON to `results/NAME.json` and print the path."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps(result, indent=1) + "\n")

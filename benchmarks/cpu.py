@@ -2,9 +2,9 @@
 
 python benchmarks/cpu.py [--seconds S] [--threads 1 2]
 
-Each thread count runs in a process of its own, tied to that many cores. In each, the rivals take
-turns on the same numbers, and the medians are compared. A training step is forward and BPTT: from x
-and the gradient of the outputs to the gradients of all weights and biases, without that of x.
+Each thread count runs in its own process, pinned to as many cores. The rivals take turns on the
+same data, and medians are compared. A training step is the forward pass and BPTT: from x and the
+gradient with respect to the outputs to the gradients of all weights and biases, but not of x.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ Runs = dict[str, Callable[[], object]]
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--seconds", type=float, default=3.0, help="per shape and kind of run")
+    parser.add_argument(
+        "--seconds", type=float, default=3.0, help="seconds per shape and kind of run"
+    )
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--worker", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--flat", action="store_true", help=argparse.SUPPRESS)
@@ -101,7 +103,7 @@ def measure(threads: int, seconds: float) -> list[dict[str, Any]]:
 
 
 def measure_lengths(seconds: float) -> list[dict[str, Any]]:
-    """Return our training step's cost per time step at growing lengths: it shall be flat."""
+    """Return the cost of our training step per time step at growing lengths; it should be flat."""
     from common import interleaved
 
     runs = {str(T): ours(make_problem(T, 1, 32, 32))[1] for T in (100, 1_000, 10_000, 100_000)}
@@ -114,7 +116,7 @@ def scaled(times: dict[str, float], factor: float) -> dict[str, float]:
 
 
 def make_problem(T: int, B: int, I: int, H: int) -> dict[str, Any]:
-    """Return weights as torch draws them, an input, and a gradient of the outputs."""
+    """Return weights as torch draws them, an input, and a gradient with respect to the outputs."""
     import numpy as np
 
     rng = np.random.default_rng(0)

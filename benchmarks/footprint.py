@@ -2,10 +2,9 @@
 
 python benchmarks/footprint.py [--seconds S]
 
-Each import runs in fresh processes that take turns with `python -c pass`, whose median is taken off
-the others'; each finds its bytecode cached by the first of them. Installed is what a distribution's
-wheel unpacks to: the files that its metadata lists, without the bytecode that the installer
-compiles; of rnnx, the content of the wheel built here.
+Each import runs in fresh processes that take turns with `python -c pass`, whose median is
+subtracted. Bytecode is cached by the first run. The installed size counts the files in a
+distribution's metadata without bytecode; for rnnx, it is the content of the wheel built here.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ GOALS = {"import rnnx above numpy, ms": 60.0, "wheel, kB": 100.0}
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--seconds", type=float, default=90.0, help="for all the imports together")
+    parser.add_argument("--seconds", type=float, default=90.0, help="total seconds for all imports")
     options = parser.parse_args()
     from common import environment, write
 
@@ -73,7 +72,7 @@ def build_wheel(folder: Path) -> Path:
 
 
 def installed_sizes(wheel: Path) -> dict[str, int | None]:
-    """Return each distribution's bytes, None where it is not installed."""
+    """Return the bytes of each distribution, or None if it is not installed."""
     with ZipFile(wheel) as archive:
         content = sum(info.file_size for info in archive.infolist())
     return {name: content if name == "rnnx" else installed_bytes(name) for name in DISTRIBUTIONS}
@@ -104,7 +103,7 @@ def import_times(seconds: float, folder: str) -> dict[str, float]:
 
 
 def report(result: dict[str, Any]) -> None:
-    """Print a table in Markdown, and whether the goals are met."""
+    """Print a table in Markdown, and which goals are met."""
     print("| package | version | import, ms above pass | installed, MB |")
     print("|---|---|---|---|")
     versions = result["environment"]["versions"]

@@ -2,11 +2,11 @@
 
 python benchmarks/gpu.py [--seconds S] [--precisions fp32 tf32]
 
-Each precision runs in a process of its own: "fp32" with TF32 off in CuPy and torch, "tf32" with it
-on in both, whatever either's default. In each, the rivals take turns on the same numbers and the
-same GPU. The device's time is that between two CUDA events around the run; the wall's time is the
-host's, until the second event is done. A training step is forward and BPTT: from x and the gradient
-of the outputs to the gradients of all weights and biases. Exits with 2 where there is no GPU.
+Each precision runs in its own process: "fp32" with TF32 off in CuPy and torch, "tf32" with it on in
+both. The rivals take turns on the same data and the same GPU. Device time is measured between two
+CUDA events around the run; wall time is the host's, until the second event is done. A training step
+is the forward pass and BPTT: from x and the gradient with respect to the outputs to the gradients
+of all weights and biases. The exit code is 2 if there is no GPU.
 """
 
 from __future__ import annotations
@@ -30,22 +30,24 @@ from cpu import Runs, compare, make_problem, ours_on, scaled
 SHAPES = [*CPU_SHAPES, (256, 256, 512, 512), (1000, 32, 64, 64)]  # T, B, I, H
 PRECISIONS = ("fp32", "tf32")
 CLOCKS = ("device", "wall")
-MEMORY = 4 * 2**30  # bytes that either library may hold; the largest shape needs about 1 GB
+MEMORY = 4 * 2**30  # bytes per library; the largest shape needs about 1 GB
 NO_GPU = 2  # exit status
 
 
 class Rival(NamedTuple):
-    """A library's two runs, its clock, and its way to the host."""
+    """A library's two runs, its clock, and its copy to the host."""
 
     forward: Callable[[], object]
-    training: Callable[[], dict[str, Any]]  # the gradients by weight_ih, weight_hh and bias_ih
+    training: Callable[[], dict[str, Any]]  # gradients of weight_ih, weight_hh and bias_ih
     clock: Callable[[Callable[[], object]], tuple[float, float]]  # seconds: device, wall
     to_numpy: Callable[[Any], Any]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--seconds", type=float, default=6.0, help="per shape and kind of run")
+    parser.add_argument(
+        "--seconds", type=float, default=6.0, help="seconds per shape and kind of run"
+    )
     parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=PRECISIONS)
     parser.add_argument("--worker", choices=PRECISIONS, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -76,7 +78,7 @@ def main() -> int:
 
 
 def run_worker(precision: str, seconds: float) -> subprocess.CompletedProcess[str]:
-    """Measure in a process in which CuPy's matrix products have this precision."""
+    """Measure in a process whose CuPy matrix products have this precision."""
     command = [sys.executable, __file__, "--worker", precision, "--seconds", str(seconds)]
     env = os.environ | {"CUPY_TF32": str(int(precision == "tf32"))}
     env.pop("NVIDIA_TF32_OVERRIDE", None)  # it would overrule both libraries
@@ -113,7 +115,7 @@ def why_not() -> str:
 
 
 def prepare(precision: str) -> dict[str, Any]:
-    """Set torch's precision and both libraries' limits of memory; return the TF32 settings."""
+    """Set torch's precision and both memory limits; return the TF32 settings."""
     import cupy
     import torch
 
@@ -151,7 +153,7 @@ def describe() -> dict[str, Any]:
 
 
 def driver() -> str | None:
-    """Return the driver's version as nvidia-smi knows it."""
+    """Return the driver version that nvidia-smi reports."""
     if shutil.which("nvidia-smi") is None:
         return None
     command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]

@@ -1,11 +1,12 @@
-"""Measure RNN, GRU and LSTM on the CPU: ragged batches, memory, streaming, beside torch.nn's.
+"""Compare RNN, GRU and LSTM with torch.nn on the CPU: ragged batches, memory, streaming.
 
 python benchmarks/layers.py [--seconds S] [--full]
 
-All in float32 on one thread; the rivals take turns on the same numbers, and medians are compared. A
-training step is forward and BPTT, from x and the gradient of the outputs to those of x and of all
-parameters. `--full` times torch's packed sequences at the longest T, too: minutes, as their time
-grows as T². Memory is what tracemalloc sees, to which NumPy reports its arrays.
+Everything is float32 on one thread. The rivals take turns on the same data, and medians are
+compared. A training step is the forward pass and BPTT: from x and the gradient with respect to the
+outputs to the gradients of x and all parameters. `--full` also times torch's packed sequences at
+the longest T, which takes minutes, because their time grows as T². Memory is measured with
+tracemalloc.
 """
 
 from __future__ import annotations
@@ -41,8 +42,12 @@ Run = Callable[[], Any]
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--seconds", type=float, default=20.0, help="per cell and kind of run")
-    parser.add_argument("--full", action="store_true", help="torch's packed at every T, too")
+    parser.add_argument(
+        "--seconds", type=float, default=20.0, help="seconds per cell and kind of run"
+    )
+    parser.add_argument(
+        "--full", action="store_true", help="time torch's packed sequences at every T"
+    )
     options = parser.parse_args()
     if any(os.environ.get(name) != "1" for name in THREADS):  # read when NumPy is imported
         env = os.environ | dict.fromkeys(THREADS, "1")
@@ -63,7 +68,7 @@ def main() -> int:
 
 
 def measure_ragged(kind: str, seconds: float, full: bool) -> list[dict[str, Any]]:
-    """Return the seconds of training steps on ragged and on padded batches, a row for every T."""
+    """Return the seconds of training steps on ragged and padded batches, one row per T."""
     B, I, H = RAGGED
     layer, module = pair(kind, I, H)
     times: dict[str, float] = {}  # pairs take turns: after others, fresh memory costs more
@@ -100,7 +105,7 @@ def measure_dense(kind: str, shape: tuple[int, ...], seconds: float) -> dict[str
 
 
 def measure_cache(kind: str) -> dict[str, Any]:
-    """Return what is kept for the backward beside x and the parameters, in units of T·B·H."""
+    """Return what is kept for BPTT, without x and the parameters, in units of T·B·H."""
     T, B, I, H = CACHE
     layer, module = pair(kind, I, H)
     kept = {id(a): a.nbytes for a in owners(layer.forward(draw(T, B, I))[2].kept)}
@@ -120,7 +125,7 @@ def measure_cache(kind: str) -> dict[str, Any]:
 
 
 def measure_long() -> dict[str, Any]:
-    """Return the peaks of exact BPTT over chunks of √T steps, and its error at the shorter T."""
+    """Return the peaks of exact BPTT in chunks of √T steps, and its error at the shorter T."""
     loss = rnnx.losses.mean_squared_error
     rnnx.chunked_bptt(readout(), Chunks(4, 4), loss)  # what is made once
     peaks = {}
@@ -135,7 +140,7 @@ def measure_long() -> dict[str, Any]:
 
 
 def chunked_error(dtype: str) -> float:
-    """Return how far the gradients by chunks are from those of the whole sequence at once."""
+    """Return the error of the gradients in chunks against those of the whole sequence."""
     model, loss, T = readout(dtype), rnnx.losses.mean_squared_error, LONG[0]
     chunks = Chunks(T // math.isqrt(T), math.isqrt(T), dtype)
     x, target = Chunks(1, T, dtype)[0]
@@ -145,7 +150,7 @@ def chunked_error(dtype: str) -> float:
 
 
 def measure_stream() -> dict[str, Any]:
-    """Return truncated BPTT's peaks: the 20 chunks up to the 100th, up to the 1,000th."""
+    """Return the peak memory of truncated BPTT in the 20 chunks before the 100th and 1,000th."""
     peaks = {}
     tracemalloc.start()
     updates = rnnx.tbptt(readout(), iter(Chunks(1_000, 50)), rnnx.losses.mean_squared_error)
@@ -160,7 +165,7 @@ def measure_stream() -> dict[str, Any]:
 
 
 def measure_step(kind: str, seconds: float) -> dict[str, Any]:
-    """Return the microseconds of one step of a stream, for one row."""
+    """Return the microseconds of one streaming step with one row."""
     layer, module = pair(kind, *STEP)
     cell, x = getattr(torch.nn, f"{kind}Cell")(*STEP), draw(1, 1, STEP[0])
 
@@ -185,7 +190,7 @@ def measure_step(kind: str, seconds: float) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Chunks:
-    """Pieces of a long signal, made when they are asked for: B = 4 sines, and the next value."""
+    """Pieces of a long signal, made on demand: B = 4 sines, and the next value as target."""
 
     count: int
     steps: int
@@ -251,7 +256,7 @@ def largest_error(found: dict[str, Any], expected: dict[str, Any]) -> float:
 
 
 def owners(tree: Any) -> Iterator[np.ndarray]:
-    """Yield, for each array in nested tuples, the one whose memory it shows."""
+    """Yield the array that owns the memory of each array in nested tuples."""
     if isinstance(tree, np.ndarray):
         yield tree if tree.base is None else tree.base
     else:
@@ -260,7 +265,7 @@ def owners(tree: Any) -> Iterator[np.ndarray]:
 
 
 def judge(result: dict[str, Any]) -> dict[str, Any]:
-    """Return for every goal the worst of what was measured, and whether it is met."""
+    """Return the worst measurement for every goal, and whether the goal is met."""
     peaks, stream = result["long"]["chunked_peak"], result["long"]["tbptt_peak"]
     ragged = [row["rnnx ragged, s"] for row in result["ragged"]]  # by cell and T
     growth = max(long / short for short, long in zip(ragged[::2], ragged[1::2], strict=True))
@@ -281,7 +286,7 @@ def judge(result: dict[str, Any]) -> dict[str, Any]:
 
 
 def report(result: dict[str, Any]) -> None:
-    """Print the tables in Markdown, and whether the goals are met."""
+    """Print the tables in Markdown, and which goals are met."""
     for name in ("ragged", "cache", "step", "dense"):
         head = list(result[name][0])
         print(f"{name}\n\n| {' | '.join(head)} |\n|{'---|' * len(head)}")

@@ -1,11 +1,11 @@
-"""Train a classifier with one library, in a process of its own: what `training.py` asks for.
+"""Train a classifier with one library, in its own process, for `training.py`.
 
 python benchmarks/rivals.py rnnx|torch|keras
 
-Reads a request a line, JSON with `problem`, `cell`, `form` and `seed`, and answers each with a
-line: the seconds before the first epoch and of each epoch, and the accuracy after each, whose
-measurement is not timed. Keras reads KERAS_BACKEND when it is imported. The process stays on one
-core, so that no library has more than one thread at work.
+Reads one request per line, as JSON with `problem`, `cell`, `form` and `seed`, and answers each with
+one line: the seconds before the first epoch and for each epoch, and the accuracy after each, which
+is not timed. Keras reads KERAS_BACKEND when it is imported. The process is pinned to one core, so
+that no library uses more than one thread.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ HIDDEN, BATCH = 64, 32
 
 @dataclass(frozen=True)
 class Problem:
-    """Sequences (T_i, F) and their classes, to learn and held out; how they are learned."""
+    """Training and test sequences (T_i, F) with their classes, and how to train on them."""
 
     train: tuple[list[np.ndarray], np.ndarray]
     test: tuple[list[np.ndarray], np.ndarray]
@@ -36,7 +36,7 @@ class Problem:
 
     @property
     def features(self) -> int:
-        """F."""
+        """Number of features F."""
         return int(self.train[0][0].shape[1])
 
     @property
@@ -45,13 +45,13 @@ class Problem:
         return len({len(row) for row in self.train[0]}) > 1
 
     def padded(self, rows: list[np.ndarray]) -> np.ndarray:
-        """Return sequences as one array (N, T, F), with zeros after the shorter ones."""
+        """Return sequences as one array (N, T, F), padded with zeros."""
         T = max(len(row) for row in self.train[0] + self.test[0])
         return np.stack([np.pad(row, ((0, T - len(row)), (0, 0))) for row in rows])
 
 
 def digits() -> Problem:
-    """8 rows of 8 pixels, from top to bottom; 1,347 images to learn, 450 held out."""
+    """8 rows of 8 pixels, from top to bottom; 1,347 training images, 450 held out."""
     from sklearn.datasets import load_digits
 
     found = load_digits()
@@ -61,7 +61,7 @@ def digits() -> Problem:
 
 
 def vowels() -> Problem:
-    """Japanese vowels of 9 speakers: 7 to 29 steps of 12 numbers; 270 to learn, 370 held out."""
+    """Japanese vowels of 9 speakers: 7 to 29 steps of 12 numbers; 270 training, 370 held out."""
     from sktime.datasets import load_japanese_vowels
 
     def read(split: str) -> tuple[list[np.ndarray], np.ndarray]:
@@ -86,11 +86,11 @@ class Clock:
         self.start()
 
     def start(self) -> None:
-        """Begin a stretch."""
+        """Start the clock."""
         self._since = time.process_time()
 
     def stop(self) -> None:
-        """Take note of how long it was."""
+        """Record the seconds since the start."""
         self.seconds.append(time.process_time() - self._since)
 
 
@@ -98,7 +98,7 @@ Rival = Callable[[Problem, str, str, int], tuple[list[float], list[float]]]
 
 
 def with_rnnx(problem: Problem, cell: str, form: str, seed: int) -> Any:
-    """Train with `rnnx.train.fit` on the backend that `form` names."""
+    """Train with `rnnx.train.fit` on the backend named by `form`."""
     import rnnx
 
     rng, accuracy = np.random.default_rng(seed), {"accuracy": rnnx.metrics.accuracy}
@@ -120,8 +120,8 @@ def with_rnnx(problem: Problem, cell: str, form: str, seed: int) -> Any:
 
         def epoch(self, run: Any) -> None:
             clock.stop()
-            figures = rnnx.train.evaluate(model, test, loss=loss, metrics=accuracy)
-            found.append(figures["accuracy"])
+            scores = rnnx.train.evaluate(model, test, loss=loss, metrics=accuracy)
+            found.append(scores["accuracy"])
             clock.start()
 
     clock = Clock()
@@ -133,7 +133,7 @@ def with_rnnx(problem: Problem, cell: str, form: str, seed: int) -> Any:
 
 
 def with_torch(problem: Problem, cell: str, form: str, seed: int) -> Any:
-    """Train with a plain loop; `form` says how ragged sequences go in, "packed" or "padded"."""
+    """Train with a plain loop; ragged sequences are "packed" or "padded", as `form` says."""
     import torch
     from torch.nn.utils.rnn import pack_padded_sequence
 
@@ -173,7 +173,7 @@ def with_torch(problem: Problem, cell: str, form: str, seed: int) -> Any:
 
 
 def with_keras(problem: Problem, cell: str, form: str, seed: int) -> Any:
-    """Train with Keras's `fit`; ragged sequences behind a Masking layer."""
+    """Train with Keras's `fit`; ragged sequences go through a Masking layer."""
     import keras
 
     keras.utils.set_random_seed(seed)

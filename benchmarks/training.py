@@ -1,12 +1,12 @@
-"""Measure training: what `fit` adds to a step, and the time to an accuracy beside torch and Keras.
+"""Measure training: the overhead of `fit`, and the time to an accuracy beside torch and Keras.
 
 python benchmarks/training.py [--seconds S] [--seeds N]
 
-All in float32, on one core, in seconds of the processor. The first table is of training steps on
-long sequences: how much of one `fit` adds to what any loop must do, measured against such a loop
-and by a clock around its four calls. The others are of classifiers trained from several seeds by
-each rival in a process of its own (`rivals.py`), all of them in turn; model, optimizer and batches
-are alike, the first weights are each library's own.
+Everything is float32 on one core, in processor seconds. The first table gives the share of a
+training step on long sequences that `fit` adds, measured against a plain loop and with a clock
+around the four calls. The others compare classifiers trained from several seeds, each library in
+its own process (`rivals.py`), in turn. Model, optimizer and batches are alike; initial weights are
+each library's own.
 """
 
 from __future__ import annotations
@@ -48,8 +48,10 @@ Ask = Callable[..., dict[str, Any]]
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--seconds", type=float, default=60.0, help="per cell, for what fit adds")
-    parser.add_argument("--seeds", type=int, default=10, help="trainings of each rival")
+    parser.add_argument(
+        "--seconds", type=float, default=60.0, help="seconds per cell, for the overhead of fit"
+    )
+    parser.add_argument("--seeds", type=int, default=10, help="number of seeds per rival")
     options = parser.parse_args()
     if any(os.environ.get(name) != "1" for name in THREADS):  # read when NumPy is imported
         env = os.environ | dict.fromkeys(THREADS, "1")
@@ -64,7 +66,7 @@ def main() -> int:
 
 
 def measure_added(kind: str, seconds: float) -> dict[str, Any]:
-    """Return the milliseconds of fit's steps and set-up, and the share that fit adds to a step."""
+    """Return the milliseconds of fit's steps and set-up, and the share of a step that fit adds."""
     T, B, I, H = SHAPE
     rng = np.random.default_rng(0)
     x = rng.standard_normal((T, STEPS * B, I), dtype="float32")
@@ -104,7 +106,7 @@ def by_fit(
     loss: Any = rnnx.losses.softmax_cross_entropy,
     clip: float | None = None,
 ) -> tuple[float, float]:
-    """Return the seconds before an epoch's first step, and those of each of its steps."""
+    """Return the seconds before the first step of an epoch, and the seconds per step."""
     begin, start = Begin(), time.process_time()
     rnnx.train.fit(
         model, data, loss=loss, optimizer=optimizer, epochs=1, batch_size=SHAPE[1],
@@ -114,7 +116,7 @@ def by_fit(
 
 
 def by_hand(model: Any, batches: Any, optimizer: Any, clip: float | None = None) -> float:
-    """Return the seconds of each step of a plain loop over batches that were cut before."""
+    """Return the seconds per step of a plain loop over prepared batches."""
     params, state = model.params, optimizer.init(model.params)
     start = time.process_time()
     for x, target in batches:
@@ -150,16 +152,16 @@ def by_clock(model: Any, data: Any, optimizer: Any) -> float:
 
 
 class Begin(rnnx.train.Callback):
-    """When the first step began."""
+    """Records when the first step began."""
 
     def begin(self, run: Any) -> None:
-        """Look at the clock."""
+        """Read the clock."""
         self.at = time.process_time()
 
 
 @contextmanager
 def processes() -> Iterator[Ask]:
-    """Yield a function that asks a rival in its own process; end all of these afterwards."""
+    """Yield a function that runs a rival in its own process; end all processes afterwards."""
     running: dict[tuple[str, str], subprocess.Popen[str]] = {}
 
     def ask(library: str, backend: str, **request: Any) -> dict[str, Any]:
@@ -183,7 +185,7 @@ def processes() -> Iterator[Ask]:
 
 
 def measure_run(ask: Ask, problem: str, cell: str, seeds: int) -> list[dict[str, Any]]:
-    """Return a row for each rival: its times, and ours as multiples of them."""
+    """Return one row per rival: its times, and how many times ours they are."""
     names = [name for name in RIVALS if problem == "vowels" or name != "torch, packed"]
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     for seed in range(seeds):
@@ -201,10 +203,10 @@ def measure_run(ask: Ask, problem: str, cell: str, seeds: int) -> list[dict[str,
 
 
 def summary(answers: list[dict[str, Any]], targets: tuple[float, ...]) -> dict[str, Any]:
-    """Return a rival's times: an epoch's, and to each target with and without the set-up.
+    """Return a rival's times: per epoch, and to each target with and without the set-up.
 
-    The set-up, for one library compiling, is what comes before the first epoch and by how much that
-    one takes longer than the others' median.
+    The set-up is the time before the first epoch (compiling, for JAX) plus the extra time of the
+    first epoch over the median of the others.
     """
     typical = [median(answer["seconds"][1:]) for answer in answers]
     set_up = [a["before"] + a["seconds"][0] - t for a, t in zip(answers, typical, strict=True)]
@@ -219,17 +221,17 @@ def summary(answers: list[dict[str, Any]], targets: tuple[float, ...]) -> dict[s
 
 
 def reached(accuracy: list[float], target: float) -> int:
-    """Return after how many epochs an accuracy was reached first; all, where it never was."""
+    """Return the number of epochs to reach an accuracy; all of them if it was never reached."""
     return next((i for i, value in enumerate(accuracy, 1) if value >= target), len(accuracy))
 
 
 def compared(row: dict[str, Any]) -> list[str]:
-    """Return the columns that are times of the training."""
+    """Return the columns that hold training times."""
     return [key for key in row if key == "epoch, ms" or key.startswith("s to ")]
 
 
 def judge(added: list[dict[str, Any]], runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return for every goal what was measured, and whether it is met."""
+    """Return the measurement for every goal, and whether the goal is met."""
     goals = {}
     for row in added:
         value = max(row[way] for way in ("beside a loop", "clipped", "by a clock"))
@@ -245,8 +247,8 @@ def judge(added: list[dict[str, Any]], runs: list[dict[str, Any]]) -> dict[str, 
 
 
 def report(result: dict[str, Any]) -> None:
-    """Print the tables in Markdown, and which goals are missed."""
-    tables = {"What fit adds to a step of (T, B, I, H) = " + str(SHAPE): result["added"]}
+    """Print the tables in Markdown, and which goals are met."""
+    tables = {"Overhead of fit per step at (T, B, I, H) = " + str(SHAPE): result["added"]}
     for problem, cell in RUNS:
         rows = [r for r in result["runs"] if (r["problem"], r["cell"]) == (problem, cell)]
         tables[f"{problem}, {cell}"] = rows

@@ -1,8 +1,9 @@
 """The adding problem: remember two marked numbers over a long sequence and add them.
 
-Two channels: uniform random numbers, and a marker, 1 at one step of each half. The target, at the
-last step only, is the sum of the two marked numbers; always answering 1 has an error of 1/6. The
-network has rectified linear units and starts as one that remembers all: Whh is the identity.
+One channel has uniform random numbers, the other a marker, which is 1 at one step of each half. The
+target, only at the last step, is the sum of the two marked numbers. Always answering 1 gives an
+error of 1/6. The network has rectified linear units and starts with Whh = identity, so that it
+remembers everything.
 
     python examples/adding_problem.py --length 100 --epochs 60
 
@@ -65,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def draw_batch(rng: np.random.Generator, length: int, batch: int) -> Batch:
-    """Return inputs (T, B, 2), targets (T, B, 1), and the mask of the targets that count."""
+    """Return inputs (T, B, 2), targets (T, B, 1) and the mask of the targets that count."""
     x = np.zeros((length, batch, 2), dtype="float32")
     x[:, :, 0] = rng.random((length, batch))
     for low, high in ((0, length // 2), (length // 2, length)):
@@ -78,7 +79,7 @@ def draw_batch(rng: np.random.Generator, length: int, batch: int) -> Batch:
 
 
 def loss_of(rnn: SimpleRNN, batch: Batch) -> tuple[float, np.ndarray]:
-    """Return the mean squared error at the last step and its gradient by all outputs."""
+    """Return the mean squared error at the last step, and its gradient for all outputs."""
     x, targets, mask = batch
     asarray = rnn.backend.asarray
     return mean_squared_error(rnn.forward(asarray(x)), asarray(targets), asarray(mask, "bool"))
@@ -93,7 +94,7 @@ def measure(rnn: SimpleRNN, batch: Batch) -> tuple[np.ndarray, float]:
 
 
 def draw(errors: list[float], start: np.ndarray, end: np.ndarray) -> Figure:
-    """Draw the test error by epoch, and the norm of dL/dh_t by t before and after the training."""
+    """Plot the test error by epoch, and the norm of dL/dh_t before and after training."""
     figure, (left, right) = common.panels(
         ("Error on new sequences", "epoch", "mean squared error"),
         ("How far back the loss is felt", "time step $t$", "norm of $dL/dh_t$"),

@@ -1,8 +1,8 @@
 """Train a character-level RNN on real text, score it on held-out text, and let it write some.
 
 Without --text it reads the Python language reference, which every CPython ships. The last tenth is
-held out. Backpropagation through time is truncated: parallel streams of the training text are cut
-into chunks; the state is carried from chunk to chunk, the gradient is not.
+held out. BPTT is truncated: parallel streams of the training text are cut into chunks; the state is
+carried from chunk to chunk, but not the gradient.
 
     python examples/char_rnn.py --text shakespeare.txt --backend jax
 """
@@ -23,15 +23,15 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 import rnnx
-from rnnx import SimpleRNN
+from rnnx import RNN, Linear, Sequential
 from rnnx.losses import softmax_cross_entropy
 from rnnx.optim import Adam, clip_by_global_norm
 
 HIDDEN = 256
 STREAMS, LENGTH = 32, 25  # a mini-batch: B streams, T characters of each
-TEST_STREAMS = 8  # few, as each starts knowing nothing
-RATE, LATE_RATE = 2e-3, 4e-4  # Adam's, and Adam's in the last quarter of the epochs
-TEMPERATURE = 0.7  # of the sampled text: below 1, the likely is made likelier
+TEST_STREAMS = 8  # few, because each starts without context
+RATE, LATE_RATE = 2e-3, 4e-4  # learning rates: at first, and in the last quarter of the epochs
+TEMPERATURE = 0.7  # of the sampled text: below 1, likely characters become more likely
 Chunks = list[tuple[np.ndarray, np.ndarray]]
 
 
@@ -48,17 +48,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     rng = np.random.default_rng(options.seed)
     V = len(characters)
-    rnn = SimpleRNN(V, HIDDEN, V, backend=backend, seed=rng)
-    orthogonal, _ = np.linalg.qr(rng.standard_normal((HIDDEN, HIDDEN)))
-    rnn.set_params({"Whh": orthogonal, "Wxh": 0.5 * rng.standard_normal((HIDDEN, V))})
+    model = Sequential(
+        RNN(V, HIDDEN, recurrent_init="orthogonal", backend=backend, seed=rng),
+        Linear(HIDDEN, V, backend=backend, seed=rng),
+    )
+    model.set_params({"0.weight_ih_l0": 0.5 * rng.standard_normal((HIDDEN, V))})
     chunks = cut(train_ids, STREAMS)[: options.steps]
     test = cut(test_ids, TEST_STREAMS)[: options.steps]
-    train_bits, test_bits = train(rnn, chunks, test, options.epochs)
+    train_bits, test_bits = train(model, chunks, test, options.epochs)
 
     print(f"--- sampled at temperature {TEMPERATURE} ---")
-    print("".join(characters[k] for k in sample(rnn, int(test_ids[0]), 400, rng)))
+    print("".join(characters[k] for k in sample(model, int(test_ids[0]), 400, rng)))
     print("---")
-    rnnx.save(options.out / "char_rnn.safetensors", rnn)
+    rnnx.save(options.out / "char_rnn.safetensors", model)
     (options.out / "char_rnn.json").write_text(json.dumps({"characters": characters}))
     common.save_figure(draw(train_bits, test_bits), options.out / "char_rnn.png")
     seconds = time.perf_counter() - start
@@ -67,12 +69,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def read_text(path: Path | None) -> str:
-    """Return the text to learn, or fail where it is too short for one chunk of every stream."""
+    """Return the training text, or fail if it is too short for one chunk of every stream."""
     if path is None:
         from pydoc_data.topics import topics
 
         text = "\n".join(topics[name] for name in sorted(topics))
-        # Topics repeat each other; what is held out shall not be a copy of what was learned.
+        # Topics repeat each other; the held-out text must not be a copy of the training text.
         return "\n\n".join(dict.fromkeys(text.split("\n\n")))
     try:
         text = path.read_text(encoding="utf-8")
@@ -84,78 +86,80 @@ def read_text(path: Path | None) -> str:
 
 
 def cut(ids: np.ndarray, streams: int) -> Chunks:
-    """Return inputs and targets (T, B) of each chunk; what does not fill a chunk is left out."""
+    """Return inputs and targets (T, B) of each chunk; an incomplete last chunk is left out."""
     count = (len(ids) - 1) // (streams * LENGTH)
     size = count * streams * LENGTH
     x, targets = (part.reshape(streams, count, LENGTH) for part in (ids[:size], ids[1 : size + 1]))
     return [(x[:, k].T, targets[:, k].T) for k in range(count)]
 
 
-def compile_train_step(rnn: SimpleRNN, adam: Adam) -> Callable[..., Any]:
-    """Return one step of training as one pure function, compiled where the library can."""
+def compile_train_step(model: Sequential, adam: Adam) -> Callable[..., Any]:
+    """Return one training step as a pure function, compiled if the library has a compiler."""
 
-    def train_step(params: Any, opt_state: Any, h: Any, x: Any, targets: Any) -> tuple[Any, ...]:
-        logits, cache = rnn.network.forward(params, x, h)
+    def train_step(
+        params: Any, opt_state: Any, state: Any, x: Any, targets: Any, rate: float
+    ) -> tuple[Any, ...]:
+        logits, state, cache = model.forward(x, state, params=params)
         loss, dlogits = softmax_cross_entropy(logits, targets)
-        grads, _ = rnn.network.backward(params, cache, dlogits)
+        _, _, grads = model.backward(dlogits, cache)
         grads, _ = clip_by_global_norm(grads, max_norm=5.0)
-        params, opt_state = adam.update(params, grads, opt_state)
-        return params, opt_state, cache.h[-1, ...], loss
+        params, opt_state = adam.update(params, grads, opt_state, rate)
+        return params, opt_state, state, loss
 
-    return rnn.backend.compile(train_step)
+    return model.backend.compile(train_step)
 
 
 def train(
-    rnn: SimpleRNN, chunks: Chunks, test: Chunks, epochs: int
+    model: Sequential, chunks: Chunks, test: Chunks, epochs: int
 ) -> tuple[list[float], list[float]]:
-    """Return bits per character: of every chunk, and of `test` before and after every epoch."""
-    backend, params, late = rnn.backend, rnn.params, epochs // 4
-    steps = {rate: compile_train_step(rnn, Adam(rate)) for rate in (RATE, LATE_RATE)}
-    losses, scores = [], [evaluate(rnn, test)]
+    """Return bits per character: for every chunk, and for `test` before and after every epoch."""
+    backend, params, late, adam = model.backend, model.params, epochs // 4, Adam()
+    step = compile_train_step(model, adam)
+    losses, scores = [], [evaluate(model, test)]
     with backend.scope(), tqdm(total=epochs * len(chunks), unit="chunk") as bar:
-        opt_state = Adam().init(params)
+        opt_state = adam.init(params)
         for rate in [RATE] * (epochs - late) + [LATE_RATE] * late:
-            h = backend.zeros((STREAMS, HIDDEN))
+            state = (backend.zeros((1, STREAMS, HIDDEN)), None)
             for ids, targets in chunks:
-                x, targets = one_hot(rnn, ids), backend.asarray(targets, "int32")
-                params, opt_state, h, loss = steps[rate](params, opt_state, h, x, targets)
+                x, targets = one_hot(model, ids), backend.asarray(targets, "int32")
+                params, opt_state, state, loss = step(params, opt_state, state, x, targets, rate)
                 losses.append(loss)  # left on the device: reading it back would wait for it
                 bar.update()
-            rnn.set_params(params)
-            scores.append(evaluate(rnn, test))
+            model.set_params(params)
+            scores.append(evaluate(model, test))
             bar.set_postfix(held_out_bits=f"{scores[-1]:.3f}")
     return [float(backend.to_numpy(loss)) / math.log(2) for loss in losses], scores
 
 
-def evaluate(rnn: SimpleRNN, chunks: Chunks) -> float:
-    """Return the bits per character of chunks that follow each other, the state carried."""
+def evaluate(model: Sequential, chunks: Chunks) -> float:
+    """Return the bits per character of consecutive chunks; the state is carried."""
     total, state = 0.0, None
-    with rnn.backend.scope():
+    with model.backend.scope():
         for ids, targets in chunks:
-            logits, state = rnn.forward(one_hot(rnn, ids), state), rnn.final_state
-            loss, _ = softmax_cross_entropy(logits, rnn.backend.asarray(targets, "int32"))
-            total += float(rnn.backend.to_numpy(loss))
+            logits, state = model(one_hot(model, ids), state)
+            loss, _ = softmax_cross_entropy(logits, model.backend.asarray(targets, "int32"))
+            total += float(model.backend.to_numpy(loss))
     return total / len(chunks) / math.log(2)
 
 
-def sample(rnn: SimpleRNN, first: int, count: int, rng: np.random.Generator) -> list[int]:
-    """Return `first` and `count` characters more, each drawn given all before it."""
+def sample(model: Sequential, first: int, count: int, rng: np.random.Generator) -> list[int]:
+    """Return `first` and `count` more characters, each drawn given all before it."""
     ids, state = [first], None
     for _ in range(count):
-        logits, state = rnn.forward(one_hot(rnn, np.asarray([ids[-1:]])), state), rnn.final_state
-        z = rnn.backend.to_numpy(logits)[0, 0].astype("float64") / TEMPERATURE
+        logits, state = model(one_hot(model, np.asarray([ids[-1:]])), state)
+        z = model.backend.to_numpy(logits)[0, 0].astype("float64") / TEMPERATURE
         p = np.exp(z - np.max(z))
         ids.append(int(rng.choice(len(p), p=p / np.sum(p))))
     return ids
 
 
-def one_hot(rnn: SimpleRNN, ids: np.ndarray) -> Any:
+def one_hot(model: Sequential, ids: np.ndarray) -> Any:
     """Return characters (T, B) as vectors (T, B, V)."""
-    return rnn.backend.asarray(ids[..., None] == np.arange(rnn.input_size))
+    return model.backend.asarray(ids[..., None] == np.arange(model.layers[0].input_size))
 
 
 def draw(train_bits: list[float], test_bits: list[float]) -> Figure:
-    """Draw the bits per character of every chunk, and of the held-out text after every epoch."""
+    """Plot the bits per character of every chunk, and of the held-out text after every epoch."""
     figure, (axes,) = common.panels(("Character-level RNN", "epoch", "bits per character"))
     chunk = np.linspace(0, len(test_bits) - 1, len(train_bits))
     axes.plot(chunk, train_bits, linewidth=0.6, label="training text, every chunk")

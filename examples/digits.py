@@ -1,8 +1,7 @@
 """Read handwritten digits row by row: a real image is a sequence of eight rows of eight pixels.
 
-The data are scikit-learn's bundled digits. A quarter of them is held out, and never looked at
-before the end; the settings were chosen by cross-validation on the rest, a tenth of which says here
-which epoch was best.
+The data are scikit-learn's bundled digits. A quarter is held out and used only at the end. The
+settings were chosen by cross-validation on the rest, of which a tenth selects the best epoch here.
 
     python examples/digits.py --backend torch
 
@@ -68,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def build(backend: Backend, seed: int) -> Sequential:
-    """Return a network that reads the rows downward and upward, and then names the digit."""
+    """Return a network that reads the rows downward and upward and classifies the digit."""
     rng = np.random.default_rng(seed)
     gru = GRU(
         8, HIDDEN, bidirectional=True, recurrent_dropout=0.2, weight_init="glorot",
@@ -87,9 +86,9 @@ def time_major(rows: np.ndarray) -> np.ndarray:
 def draw(
     history: train.History, model: Sequential, images: np.ndarray, logits: np.ndarray, y: np.ndarray
 ) -> Figure:
-    """Draw the learning curves, the digit that was hardest, and the states while it is read."""
+    """Plot the learning curves, the hardest digit, and the hidden states while reading it."""
     figure, (curves, digit, states) = common.panels(
-        ("", "", ""), ("", "column", "row, that is time step"), ("", "", "")
+        ("", "", ""), ("", "column", "row (time step)"), ("", "", "")
     )
     plots.learning_curves(history, ax=curves)
     z = logits.astype("float64") - np.max(logits, axis=-1, keepdims=True)

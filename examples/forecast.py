@@ -1,9 +1,9 @@
-"""Forecast a year of carbon dioxide above Mauna Loa, month by month, and beat the seasonal naive.
+"""Forecast a year of CO₂ above Mauna Loa, month by month, and beat the seasonal naive forecast.
 
-The data are the weekly measurements that statsmodels bundles, as monthly means from 1958 on. The
-last fifth is held out; from every month of it, with all that was known then, twelve months are
-forecast. The seasonal naive forecast is last year's value; with drift, last year's rise comes on
-top. The settings were chosen on the last quarter of the part that is learned.
+The data are the weekly measurements that statsmodels bundles, as monthly means since 1958. The last
+fifth is held out. At each of its months, the next twelve are forecast from the values known then.
+The seasonal naive forecast is last year's value; "with drift" adds last year's rise. The settings
+were chosen on the last quarter of the training data.
 
     python examples/forecast.py --epochs 30
 
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def read() -> tuple[np.ndarray, np.ndarray]:
-    """Return the months, and their means in ppm; the few that are missing lie on straight lines."""
+    """Return the months and their means in ppm; the few missing ones are interpolated."""
     weekly = co2.load_pandas().data["co2"]
     monthly = weekly.resample("MS").mean().interpolate()
     return monthly.index.to_numpy(), monthly.to_numpy()
@@ -75,7 +75,7 @@ def read() -> tuple[np.ndarray, np.ndarray]:
 def draw(
     months: np.ndarray, series: np.ndarray, ours: np.ndarray, errors: dict[str, np.ndarray]
 ) -> Figure:
-    """Draw the forecast of the last year, and the error by lead time."""
+    """Plot the forecast of the last year, and the error by lead time."""
     figure, (last, lead) = common.panels(
         ("", "", ""), ("Error by lead time", "months ahead", "mean absolute error (ppm)")
     )
@@ -83,7 +83,7 @@ def draw(
         series[-60:-HORIZON], series[-HORIZON:], ours[-1], season=12, time=months[-60:],
         xlabel="month", ylabel=UNIT, ax=last,
     )  # fmt: skip
-    last.set_title("The last year that was measured")
+    last.set_title("The last measured year")
     for name, error in errors.items():
         lead.plot(np.arange(1, HORIZON + 1), error.mean(axis=0), "o-", label=name)
     lead.set_ylim(bottom=0)

@@ -1,9 +1,10 @@
-"""Learn from a million steps without holding them: truncated BPTT, and exact BPTT in √T memory.
+"""Learn from a million steps in little memory: truncated BPTT, and exact BPTT in √T memory.
 
-The task is a flip-flop: pulses of +1 or -1 come on three channels, 20 steps apart on average, and
-the target is the sign of each channel's last pulse. The sequence lies in a file. Truncated BPTT
-reads it in chunks of 50 steps, the state carried, the gradient cut. Exact BPTT takes one gradient
-through all steps: it keeps a state every √T steps and runs each chunk again on the way back.
+The task is a flip-flop: three channels have pulses of +1 or -1, on average 20 steps apart, and the
+target is the sign of each channel's last pulse. The sequence is stored in a file. Truncated BPTT
+reads it in chunks of 50 steps; it carries the state, but not the gradient, across chunks. Exact
+BPTT computes one gradient through all steps: it keeps a state every √T steps and runs each chunk
+again on the way back.
 
     python examples/long_sequence.py --length 100000
 
@@ -33,19 +34,23 @@ from rnnx.losses import mean_squared_error
 from rnnx.optim import Adam
 
 CHANNELS, GAP, HIDDEN = 3, 20, 32
-STREAMS, CHUNK = 32, 50  # of truncated BPTT: parts of the sequence side by side, steps at a time
+STREAMS, CHUNK = 32, 50  # truncated BPTT: parallel parts of the sequence, steps per chunk
 LENGTHS = 1_000, 10_000, 100_000  # where memory is traced, which makes NumPy four times slower
-PER_STEP = 2 * HIDDEN + 5 * CHANNELS  # numbers: h, x, y, the gradient by each, and the target
+PER_STEP = 2 * HIDDEN + 5 * CHANNELS  # numbers: h, x, y, their gradients, and the target
 Curves = list[tuple[str, str, Sequence[float], Sequence[float]]]  # label, style, steps, MB
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = common.parser(__doc__, epochs=1)
-    parser.add_argument("--length", type=common.positive, default=10**6, help="steps in all")
+    parser.add_argument(
+        "--length", type=common.positive, default=10**6, help="total number of steps"
+    )
     options, backend = common.read(parser, arguments)
     limit = options.steps or options.length  # chunks
     T = min(options.length, limit * STREAMS * CHUNK)
-    n = min(T, limit * CHUNK)  # of the exact gradient: in a short run fewer, one stream is slower
+    n = min(
+        T, limit * CHUNK
+    )  # for the exact gradient: fewer in a short run, as one stream is slower
     if T < CHUNK * STREAMS:
         common.fail(f"a chunk of all streams has {CHUNK * STREAMS} steps: give a longer --length")
 
@@ -80,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def write(path: Path, length: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Write the sequence to a file, a block at a time; return x and y (T, C), which stay there."""
+    """Write the sequence to a file, block by block; return x and y (T, C) as memory maps."""
     data = np.lib.format.open_memmap(path, "w+", dtype="float32", shape=(length, 2, CHANNELS))
     last = np.ones(CHANNELS)
     for start in range(0, length, 10_000):
@@ -94,7 +99,7 @@ def write(path: Path, length: int, rng: np.random.Generator) -> tuple[np.ndarray
 def flip_flop(
     rng: np.random.Generator, length: int, first: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return pulses x (T, ..., C), the first given, and the last one until each step, y."""
+    """Return pulses x (T, ..., C), starting with `first`, and y, the last pulse at each step."""
     shape = (length, *first.shape)
     x = np.where(rng.random(shape) < 1 / GAP, rng.choice([-1.0, 1.0], shape), 0.0)
     x[0] = first
@@ -106,7 +111,7 @@ def flip_flop(
 def truncated(
     model: Sequential, x: np.ndarray, y: np.ndarray, epochs: int = 1, *, progress: bool = False
 ) -> train.History:
-    """Train by truncated BPTT, with an update every chunk."""
+    """Train by truncated BPTT, with one update per chunk."""
     return train.fit(
         model, Stream(x, y, length=CHUNK, streams=STREAMS), loss=mean_squared_error,
         optimizer=Adam(0.01), epochs=epochs, clip_norm=1.0, progress=progress,
@@ -114,7 +119,7 @@ def truncated(
 
 
 class Pieces:
-    """The sequence in chunks of about √T steps, each read when it is asked for."""
+    """The sequence in chunks of about √T steps, each read on demand."""
 
     def __init__(self, x: np.ndarray, y: np.ndarray, progress: bool) -> None:
         self.x, self.y, self.length = x, y, math.isqrt(len(x))
@@ -130,7 +135,7 @@ class Pieces:
 
 
 def exact(model: Sequential, x: np.ndarray, y: np.ndarray, *, progress: bool = False) -> float:
-    """Take the exact gradients of the mean squared error over all steps; return that error."""
+    """Compute the exact gradients of the mean squared error over all steps; return the error."""
 
     def loss(outputs: Any, target: Any) -> tuple[Any, Any]:
         value, dy = mean_squared_error(outputs, model.backend.asarray(target))
@@ -144,14 +149,14 @@ def exact(model: Sequential, x: np.ndarray, y: np.ndarray, *, progress: bool = F
 
 
 def whole(model: Sequential, x: np.ndarray, y: np.ndarray) -> None:
-    """Take the same gradients with everything held."""
+    """Compute the same gradients with everything in memory."""
     outputs, _, cache = model.forward(x[:, None])
     _, dy = mean_squared_error(outputs, model.backend.asarray(y[:, None]))
     model.backward(dy, cache)
 
 
 def trace(model: Sequential, x: np.ndarray, y: np.ndarray, lengths: list[int]) -> Curves:
-    """Return the most memory that NumPy and Python allocate, for each way at each length."""
+    """Return the peak memory that NumPy and Python allocate, for each method and length."""
     ways: dict[str, Callable[..., Any]] = {
         "everything held": whole,
         "exact in chunks: rnnx.chunked_bptt": exact,
@@ -170,14 +175,14 @@ def trace(model: Sequential, x: np.ndarray, y: np.ndarray, lengths: list[int]) -
 
 
 def peak_of_process() -> int:
-    """Return the most memory that the process has had so far, in bytes."""
+    """Return the peak memory of the process so far, in bytes."""
     from resource import RUSAGE_SELF, getrusage  # Linux and macOS have it
 
     return getrusage(RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def draw(losses: np.ndarray, curves: Curves) -> Figure:
-    """Draw the loss by the steps read, and the memory by the steps of the sequence."""
+    """Plot the loss against the steps read, and the memory against the sequence length."""
     figure, (left, right) = common.panels(
         ("Truncated BPTT on a flip-flop", "steps read", "mean squared error of a chunk"),
         ("Memory for the gradients", "steps of the sequence", "peak memory in MB"),

@@ -1,6 +1,6 @@
-"""Meet SimpleRNN: one pass forward and back, then gradient descent on a memory of one step.
+"""Meet SimpleRNN: one forward and one backward pass, then gradient descent on a small task.
 
-The task: read one of three symbols at every step, and answer which one came a step before.
+The task: read one of three symbols at every step and answer with the previous one.
 
     python examples/quickstart.py --backend torch
 """
@@ -17,7 +17,7 @@ from tqdm import tqdm
 from rnnx import Backend, SimpleRNN
 from rnnx.losses import mean_squared_error
 
-STEPS = 100  # of gradient descent in an epoch
+STEPS = 100  # of gradient descent per epoch
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def first_pass(backend: Backend, seed: int) -> None:
-    """Run the listing that started the project: a list of vectors in, a list of columns out."""
+    """Run the original listing: a list of vectors in, a list of columns out."""
     sequence = [
         np.array([1, 0, 0]),
         np.array([0, 1, 0]),
@@ -67,7 +67,7 @@ def first_pass(backend: Backend, seed: int) -> None:
 def remember_one_step(
     rng: np.random.Generator, *, length: int, batch: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return one-hot symbols (T, B, 3) and the same one step later, after a first guess of 1/3."""
+    """Return one-hot symbols (T, B, 3) and the same one step later, starting with 1/3 each."""
     x = np.eye(3)[rng.integers(3, size=(length, batch))]
     return x, np.concatenate([np.full((1, batch, 3), 1 / 3), x[:-1]])
 

@@ -1,7 +1,7 @@
-"""Tell nine speakers apart by one vowel: 12 channels of sound, of any length.
+"""Recognise nine speakers by one vowel: sequences of any length with 12 channels.
 
-The data are the Japanese vowels that sktime bundles, 270 utterances to learn and 370 held out, of 7
-to 29 steps. A list of arrays goes in as it is; nothing is padded by hand.
+The data are the Japanese vowels that sktime bundles: 270 utterances for training and 370 held out,
+with 7 to 29 steps. The input is a list of arrays; nothing is padded by hand.
 
     python examples/ragged_classification.py --backend jax
 
@@ -63,15 +63,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def read(split: str) -> tuple[list[np.ndarray], np.ndarray]:
-    """Return a part of the data: utterances (T_i, 12), and who spoke."""
+    """Return one split of the data: utterances (T_i, 12) and speakers."""
     frames, speakers = load_japanese_vowels(split, return_type="df-list")
     return [frame.to_numpy() for frame in frames], speakers
 
 
 def draw(classifier: RNNClassifier, X: list[np.ndarray], y: np.ndarray) -> Figure:
-    """Draw the learning curve, who is taken for whom, and the states while one speaks."""
+    """Plot the learning curve, the confusion matrix, and the states during one utterance."""
     figure, (curves, who, states) = common.panels(
-        ("", "", ""), ("Held-out utterances", "speaker taken for", "speaker"), ("", "", "")
+        ("", "", ""), ("Held-out utterances", "predicted speaker", "true speaker"), ("", "", "")
     )
     plots.learning_curves(classifier.history_, ax=curves)
     counts = confusion_matrix(y, classifier.predict(X), labels=classifier.classes_)

@@ -1,4 +1,4 @@
-"""Backpropagation through time over sequences too long to hold: truncated, or exact by chunks.
+"""Backpropagation through time (BPTT) over long sequences: truncated, or exact in chunks.
 
 References
 ----------
@@ -21,11 +21,13 @@ Loss = Callable[[Any, Any], tuple[Array, Any]]  # (y, target) -> loss, dy
 
 
 class Update(NamedTuple):
-    """What `tbptt` yields after every k1 steps."""
+    """The result that `tbptt` yields after every k1 steps."""
 
-    loss: Array  # of these steps, as the loss function returned it
-    grads: dict[str, Array]  # its gradient by the parameters, through the last k2 steps
-    state: Any  # after these steps
+    loss: Array  # of the last k1 steps, as the loss function returned it
+    grads: dict[
+        str, Array
+    ]  # its gradient with respect to the parameters, through the last k2 steps
+    state: Any  # after the last step
 
 
 def tbptt(
@@ -40,38 +42,38 @@ def tbptt(
 ) -> Iterator[Update]:
     """Train on a stream by truncated backpropagation through time.
 
-    The stream is read once. After every k1 steps, the loss of these steps is backpropagated through
-    the last k2 steps, and an update is yielded; the state is carried on, across all chunks. Between
-    two updates the parameters may be changed with `set_params`; a step keeps those it ran with.
-    Every loss counts once: with k2 = T and parameters left alone, the updates' gradients add up to
-    those of full BPTT. No more than the caches of k2 + k1 steps are held.
+    The stream is read once. After every k1 steps, their loss is backpropagated through the last k2
+    steps, and an update is yielded. The state is carried across all chunks. You may change the
+    parameters with `set_params` between updates; each step is differentiated with the parameters it
+    ran with. Every loss counts once: with k2 = T and constant parameters, the gradients of all
+    updates add up to full BPTT. At most the caches of k2 + k1 steps are kept.
 
     Parameters
     ----------
     layer : Layer
-        A time-major layer that reads forward in time.
+        A time-major layer that reads forward in time only.
     chunks : iterable of (x, target)
-        Pieces of the stream, x (T, B, I) and target (T, ...), both of any one length T each.
+        Pieces of the stream, x (T, B, I) and target (T, ...). T may differ between pieces.
     loss : callable
-        ``loss(y, target) -> loss, dy``, such as those of `rnnx.losses`.
+        ``loss(y, target) -> loss, dy``, such as a function in `rnnx.losses`.
     k1 : int, optional
-        Steps between updates; default is a whole chunk, of whatever length.
+        Number of steps between updates; default is a whole chunk.
     k2 : int, optional
-        Steps to go back, at least k1 and rounded up to whole multiples of it; default is k1.
+        Number of steps to go back, at least k1, rounded up to a multiple of k1; default is k1.
     state : optional
         The initial state; default is zero.
     masks : callable, optional
-        ``masks(x)``, the dropout masks of a piece x; default is what the layer draws itself.
+        ``masks(x)`` returns the dropout masks for a piece x; by default, the layer draws them.
 
     Yields
     ------
     Update
-        The loss, its gradients by name, and the state.
+        The loss, its gradients and the state.
 
     Raises
     ------
     ValueError
-        For k1 or k2 below one, k2 below k1, or a target of another length than x.
+        If k1 or k2 is below 1, k2 is below k1, or x and target differ in length.
 
     Examples
     --------
@@ -90,7 +92,7 @@ def tbptt(
     k1 = None if k1 is None else validate.size("k1", k1)
     k2 = k1 if k2 is None else validate.size("k2", k2)
     if k1 is not None and k2 is not None and k2 < k1:
-        raise ValueError(f"k2 must be at least k1 = {k1}, got {k2}: every loss goes back k1 steps")
+        raise ValueError(f"k2 must be at least k1 = {k1}, got {k2}: each loss spans k1 steps")
     return _updates(layer, chunks, loss, k1, k2, state, masks)
 
 
@@ -103,7 +105,7 @@ def _updates(
     state: Any,
     masks: Callable[[Any], dict[str, Array]] | None,
 ) -> Iterator[Update]:
-    held: deque[tuple[tuple[int, ...], Any]] = deque()  # shape of y and cache, of pieces in reach
+    held: deque[tuple[tuple[int, ...], Any]] = deque()  # shape of y, and cache, of the last pieces
     for x, target in _pieces(layer.backend, chunks, k1):
         options = {} if masks is None else {"masks": masks(x)}
         y, state, cache = layer.forward(x, state, **options)
@@ -115,14 +117,14 @@ def _updates(
         total: dict[str, Array] = {}
         dstate = None
         for i, (shape, piece) in enumerate(reversed(held)):
-            felt = dy if i == 0 else layer.backend.zeros(shape)  # its loss has counted before
+            felt = dy if i == 0 else layer.backend.zeros(shape)  # its own loss has counted already
             _, dstate, grads = layer.backward(felt, piece, dstate)
             total = _added(layer.backend, total, grads)
         yield Update(value, total, state)
 
 
 class Chunks(Protocol):
-    """Pieces of a sequence in order: a list of (x, target), or what makes them on demand."""
+    """Pieces (x, target) of a sequence in order: a list, or an object that makes them on demand."""
 
     def __len__(self) -> int: ...
 
@@ -132,36 +134,36 @@ class Chunks(Protocol):
 def chunked_bptt(
     layer: Any, chunks: Chunks, loss: Loss, *, state: Any = None
 ) -> tuple[Array, dict[str, Array], Any]:
-    """Return the exact gradients of a loss over a sequence that is never held whole.
+    """Return the exact gradients of a loss over a sequence that is too long to hold in memory.
 
-    Forward, only the states between chunks are kept; backward, each chunk is run again from the
-    state before it. With chunks of about √T steps, memory grows as √T.
+    The forward pass keeps only the states between chunks. The backward pass runs each chunk again,
+    from the state before it. With chunks of about √T steps, memory grows as √T.
 
     Parameters
     ----------
     layer : Layer
-        A time-major layer that reads forward in time, without dropout.
+        A time-major layer that reads forward in time only. Dropout is switched off.
     chunks : sequence of (x, target)
-        The sequence's pieces in order, each asked for twice: an object with ``len`` and indexing
-        may make them on demand.
+        The pieces of the sequence in order. Each is read twice, and an object with ``len`` and
+        indexing may make them on demand.
     loss : callable
-        ``loss(y, target) -> loss, dy`` of one chunk; the losses of all chunks are added.
+        ``loss(y, target) -> loss, dy`` for one chunk; the losses of all chunks are added.
     state : optional
         The initial state; default is zero.
 
     Returns
     -------
     loss : array, shape ()
-        The sum over the chunks.
+        The sum over all chunks.
     grads : dict of arrays
-        Its gradients by the parameters.
+        Its gradients with respect to the parameters.
     dstate0
-        Its gradient by the initial state.
+        Its gradient with respect to the initial state.
 
     Raises
     ------
     ValueError
-        For no chunks.
+        If there are no chunks.
 
     Examples
     --------
@@ -175,7 +177,9 @@ def chunked_bptt(
     (24, 8)
     """
     if len(chunks) == 0:
-        raise ValueError("chunks must hold at least one (x, target), got none")
+        raise ValueError(
+            "chunks must hold at least one (x, target), got none: pass the pieces of a sequence"
+        )
     before = [state]
     for k in range(len(chunks) - 1):
         _, state = layer(chunks[k][0], state)
@@ -197,13 +201,13 @@ def chunked_bptt(
 def _pieces(
     backend: Any, chunks: Iterable[tuple[Any, Any]], k1: int | None
 ) -> Iterator[tuple[Any, Any]]:
-    """Yield the stream in pieces of k1 steps, the last one perhaps shorter."""
+    """Yield the stream in pieces of k1 steps; the last one may be shorter."""
     rest: tuple[Any, Any] | None = None
     for x, target in chunks:
         if x.shape[0] != target.shape[0]:
             raise ValueError(
-                f"a chunk's target must have the length of its x, {x.shape[0]}, "
-                f"got {target.shape[0]}"
+                f"a chunk's target must have the length of its x, {x.shape[0]}, got "
+                f"{target.shape[0]}: pass one target per step"
             )
         if k1 is None:
             yield x, target
@@ -220,13 +224,13 @@ def _pieces(
 
 
 def _added(backend: Any, total: dict[str, Array], grads: dict[str, Array]) -> dict[str, Array]:
-    """Return the sums of two dicts of gradients, the first of which may be empty."""
+    """Return the sum of two dicts of gradients; the first may be empty."""
     with backend.scope():
         return {k: total[k] + g for k, g in grads.items()} if total else grads
 
 
 def _joined(backend: Any, first: Any, second: Any) -> Array:
-    """Return two pieces of the stream as one, in time."""
+    """Return two pieces of the stream joined along time."""
     kind = str(second.dtype).rpartition(".")[2]
     asarray, dtype = backend.asarray, None if backend.computes_with(kind) else kind
     return backend.xp.concat([asarray(first, dtype), asarray(second, dtype)], axis=0)

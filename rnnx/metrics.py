@@ -1,4 +1,4 @@
-"""Metrics: figures that people read beside the loss; pure functions, without a gradient."""
+"""Metrics: numbers for people to read beside the loss. Pure functions, without a gradient."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from array_api_compat import array_namespace
 from array_api_compat import device as device_of
 
 from rnnx.backend import Array, scope_of
+from rnnx.losses.shared import shares
 
 
 def accuracy(
     logits: Array, targets: Array, mask: Array | None = None, weights: Array | None = None
 ) -> Array:
-    """Return the share of positions whose largest logit, of equals the first, is the target's.
+    """Return the share of positions whose largest logit is the target's; of equals, the first.
 
     Parameters
     ----------
@@ -20,14 +21,14 @@ def accuracy(
     targets : array, shape (...)
         Integers in [0, K).
     mask : array, shape (...), optional
-        Boolean: the positions that count.
+        Boolean: which positions count.
     weights : array, shape (...), optional
-        Of the positions, at least zero; 1 by default.
+        The weight of each position, at least 0; default is 1.
 
     Returns
     -------
     array, shape ()
-        In [0, 1], in the logits' dtype.
+        In [0, 1], in the dtype of the logits.
 
     Examples
     --------
@@ -49,19 +50,21 @@ def accuracy(
 def binary_accuracy(
     logits: Array, targets: Array, mask: Array | None = None, weights: Array | None = None
 ) -> Array:
-    """Return the share of numbers on the right side: above zero where the target is above 1/2.
+    """Return the share of logits on the right side: above 0 exactly where the target is above 1/2.
 
     Parameters
     ----------
     logits, targets : array, shape (...)
-        Floating, of one shape; the targets in [0, 1].
-    mask, weights : array, shape (...), optional
-        As of `accuracy`.
+        Floating, of equal shape; targets in [0, 1].
+    mask : array, shape (...), optional
+        Boolean: which positions count.
+    weights : array, shape (...), optional
+        The weight of each position, at least 0; default is 1.
 
     Returns
     -------
     array, shape ()
-        In [0, 1], in the logits' dtype.
+        In [0, 1], in the dtype of the logits.
 
     Examples
     --------
@@ -75,9 +78,6 @@ def binary_accuracy(
 
 
 def _mean(x: Array, mask: Array | None, weights: Array | None) -> Array:
-    """Return the weighted mean of the positions that count; 0 where none does, as of the losses."""
+    """Return the weighted mean over the positions that count; 0 if none does, as in the losses."""
     xp = array_namespace(x)
-    w = xp.ones_like(x) if weights is None else weights
-    w = w if mask is None else xp.where(mask, w, xp.zeros_like(w))
-    total = xp.sum(w)
-    return xp.sum(w * x) / xp.where(total > 0, total, xp.ones_like(total))
+    return xp.sum(shares(xp, x, mask, weights) * x)

@@ -1,7 +1,7 @@
-"""Checks of plain numbers that users pass in; each returns the number as Python's own type.
+"""Checks of plain arguments; each returns the value as a Python type.
 
-A NumPy scalar would decide the dtype of all that it meets: float32 times ``np.float64(0.1)`` is
-float64. A Python number never does.
+A NumPy scalar can change the dtype of an array: float32 times ``np.float64(0.1)`` is float64. A
+Python number never does.
 """
 
 from __future__ import annotations
@@ -15,44 +15,44 @@ import numpy as np
 
 
 def size(name: str, value: Any) -> int:
-    """Return an integer of at least 1."""
+    """Return `value` as an integer of at least 1."""
     return _integer(name, value, 1)
 
 
 def count(name: str, value: Any) -> int:
-    """Return an integer of at least 0."""
+    """Return `value` as an integer of at least 0."""
     return _integer(name, value, 0)
 
 
 def positive(name: str, value: Any) -> float:
-    """Return a finite number above 0."""
+    """Return `value` as a finite number above 0."""
     return _between(name, value, "above 0 and finite", lambda v: 0 < v < float("inf"))
 
 
 def nonnegative(name: str, value: Any) -> float:
-    """Return a finite number of at least 0."""
+    """Return `value` as a finite number of at least 0."""
     return _between(name, value, "at least 0 and finite", lambda v: 0 <= v < float("inf"))
 
 
 def finite(name: str, value: Any) -> float:
-    """Return a finite number."""
+    """Return `value` as a finite number."""
     return _between(name, value, "a finite number", lambda v: abs(v) < float("inf"))
 
 
 def fraction(name: str, value: Any) -> float:
-    """Return a number in [0, 1)."""
+    """Return `value` as a number in [0, 1)."""
     return _between(name, value, "in [0, 1)", lambda v: 0 <= v < 1)
 
 
 def one_of(name: str, value: Any, known: Iterable[str]) -> str:
-    """Return a name that is among the known ones."""
+    """Return a name that must be one of the known ones."""
     if value not in list(known):
         raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
     return str(value)
 
 
 def generator(seed: Any) -> np.random.Generator:
-    """Return the generator that a seed stands for: None, an integer of at least 0, or itself."""
+    """Return the generator for a seed: None, an integer of at least 0, or a generator."""
     try:
         return np.random.default_rng(seed)
     except (TypeError, ValueError):

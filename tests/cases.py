@@ -26,8 +26,8 @@ class Case(NamedTuple):
 CASES = [
     Case("numpy", None, "float64"),
     Case("numpy", None, "float32"),
-    # array-api-strict's devices: two that imitate a GPU, one without float64 (as Apple's), one
-    # without any 64-bit type (as JAX's default)
+    # array-api-strict's devices: two that simulate a GPU, one without float64 (like Apple's), one
+    # without any 64-bit type (like JAX by default)
     Case("array_api_strict", "CPU_DEVICE", "float64"),
     Case("array_api_strict", "device1", "float64"),
     Case("array_api_strict", "device2", "float32"),

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+
+# Read when NumPy is imported: several test processes with several BLAS threads each would starve.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import importlib.util
+from collections import Counter
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pytest
@@ -17,12 +24,12 @@ from rnnx import Backend, BackendUnavailable, get_backend
 
 
 def required() -> set[str]:
-    """Return the backends that RNNX_REQUIRE forbids to skip."""
+    """Return the backends whose tests RNNX_REQUIRE does not allow to skip."""
     return set(filter(None, os.environ.get("RNNX_REQUIRE", "").split(",")))
 
 
 def make(case: Case) -> Backend:
-    """Return the case's backend; skip with the reason where it is unavailable and not required."""
+    """Return the case's backend; skip with the reason if it is unavailable and not required."""
     try:
         return get_backend(case.backend, device=case.device, dtype=case.dtype)
     except BackendUnavailable as error:
@@ -33,7 +40,7 @@ def make(case: Case) -> Backend:
 
 @pytest.fixture(params=CASES, ids=str)
 def bk(request: pytest.FixtureRequest) -> Iterator[Backend]:
-    """Yield each backend of the table of cases."""
+    """Yield every backend in the table of cases."""
     backend = make(request.param)
     with backend.scope():
         yield backend
@@ -42,3 +49,41 @@ def bk(request: pytest.FixtureRequest) -> Iterator[Backend]:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(20240607)
+
+
+# how a reason to skip names a library -> the package
+LIBRARIES = {
+    "torch": "torch", "jax": "jax", "cupy": "cupy", "array_api_strict": "array_api_strict",
+    "scikit-learn": "sklearn", "pandas": "pandas", "tqdm": "tqdm", "tensorboardx": "tensorboardX",
+    "device library": "torch", "second library": "array_api_strict",
+}  # fmt: skip
+
+
+def skip_summary(reasons: Iterable[str]) -> str:
+    """Return one line: how many tests were skipped for each missing library, and why others were.
+
+    A library that is installed is in the line if it has no usable device.
+    """
+    counts: dict[str, Counter[str]] = {"missing": Counter(), "unusable": Counter(), "": Counter()}
+    for reason in reasons:
+        text = reason.removeprefix("Skipped: ")
+        named = [package for name, package in LIBRARIES.items() if name in text.lower()]
+        if not named:
+            counts[""][text] += 1
+        else:
+            installed = importlib.util.find_spec(named[0]) is not None
+            counts["unusable" if installed else "missing"][named[0]] += 1
+    parts = [
+        title + ", ".join(f"{name} ({n})" for name, n in sorted(counts[kind].items()))
+        for kind, title in (("missing", "not installed: "), ("unusable", "no device: "), ("", ""))
+        if counts[kind]
+    ]
+    return "tests skipped, " + "; ".join(parts) if parts else ""
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say in one line what was skipped, in place of a line for every reason."""
+    reports = terminalreporter.stats.get("skipped", [])
+    line = skip_summary(report.longrepr[2] for report in reports)
+    if line:
+        terminalreporter.write_line(line)

@@ -43,8 +43,8 @@ class TwoTraces(rnnx.Cell):
         new = xp.tanh(p + q + s @ own["V"])
         return (new, self.decay * s + xp.mean(new, axis=-1, keepdims=True), m + h), ()
 
-    def linearize(self, xp: Any, before: Any, states: Any, saved: Any, own: Any) -> Any:
-        return (1 - states[0] * states[0],)
+    def linearize(self, xp: Any, steps: Any, own: Any) -> Any:
+        return (1 - steps.states[0] ** 2,)
 
     def step_backward(self, xp: Any, dstate: Any, slopes: Any, own: Any) -> Any:
         (dh, ds, dm), (slope,) = dstate, slopes
@@ -52,8 +52,8 @@ class TwoTraces(rnnx.Cell):
         ds = self.decay * ds + da @ xp.matrix_transpose(own["V"])
         return da, da, (dm, ds, dm)
 
-    def gradients(self, xp: Any, da: Any, before: Any, states: Any, saved: Any, own: Any) -> Any:
-        s = xp.reshape(before[1], (-1, 1))
+    def gradients(self, xp: Any, da: Any, steps: Any, own: Any) -> Any:
+        s = xp.reshape(steps.before[1], (-1, 1))
         return da, da, {"V": xp.matrix_transpose(s) @ xp.reshape(da, (-1, da.shape[-1]))}
 
 

@@ -115,8 +115,8 @@ def drop_first_step(self: RNNCell, xp: Any, da: Any, *known: Any) -> Any:
     return da, da, {}
 
 
-def tanh_twice(self: RNNCell, xp: Any, before: Any, states: Any, saved: Any, own: Any) -> Any:
-    return (1 - np.tanh(states[0]) ** 2,)
+def tanh_twice(self: RNNCell, xp: Any, steps: Any, own: Any) -> Any:
+    return (1 - np.tanh(steps.states[0]) ** 2,)
 
 
 def state_after(xp: Any, trace: Any, reset: Any = None) -> Any:

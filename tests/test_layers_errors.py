@@ -198,7 +198,7 @@ def test_a_compiled_function_never_bakes_a_mask_in() -> None:
     jax = pytest.importorskip("jax", reason="needs JAX")
     layer = rnnx.GRU(2, 3, num_layers=2, dropout=0.5, backend="jax", seed=0)
     x = layer.backend.asarray(X)
-    with pytest.raises(ValueError, match="one dropout mask for ever: draw masks outside"):
+    with pytest.raises(ValueError, match="same dropout mask in every call: draw masks outside"):
         jax.jit(lambda x: layer.forward(x)[0])(x)
     jax.jit(lambda x, masks: layer.forward(x, masks=masks)[0])(x, layer.draw_masks(X.shape, 0))
 

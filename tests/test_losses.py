@@ -125,6 +125,19 @@ def test_binary_cross_entropy_is_stable_for_huge_logits(bk: Backend) -> None:
         huber(bk.zeros((2,)), bk.zeros((2,)), delta=0)
 
 
+@pytest.mark.parametrize("target", [0.0, 1.0])
+def test_binary_cross_entropy_keeps_its_digits_in_both_tails(bk: Backend, target: float) -> None:
+    """Each logit's gradient is right relative to itself, not only to the largest one."""
+    z = np.asarray([-80.0, -40.0, -20.0, -5.0, -0.1, 0.0, 0.1, 5.0, 20.0, 40.0, 80.0])
+    exact = np.where(z < 0, np.exp(z), 1) / (1 + np.exp(-np.abs(z)))  # σ(z)
+    exact = exact if target == 0 else -exact[::-1]  # σ(z) - 1 = -σ(-z)
+    _, dz = binary_cross_entropy(bk.asarray(z), bk.asarray(np.full_like(z, target)))
+    tolerance = {"float32": 1e-6, "float64": 1e-14}[bk.dtype_name]
+    np.testing.assert_allclose(bk.to_numpy(dz) * len(z), exact, rtol=tolerance, atol=0)
+    if target == 0:
+        assert bk.to_numpy(dz)[2] * len(z) == pytest.approx(2.0611536181902037e-9, rel=1e-6)
+
+
 def test_cross_entropy_is_stable_for_huge_logits(bk: Backend) -> None:
     """Logits of ±1e4 give finite, right losses and gradients, without a warning."""
     logits = bk.asarray([[1e4, -1e4, 0.0], [-1e4, -1e4, -1e4]])

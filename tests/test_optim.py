@@ -10,7 +10,7 @@ import pytest
 from cases import assert_close
 
 from rnnx import Backend, get_backend
-from rnnx.optim import SGD, Adam, AdamW, RMSprop, clip_by_global_norm
+from rnnx.optim import SGD, Adam, AdamW, RMSprop, clip_by_global_norm, global_norm
 
 SHAPES = {"W": (3, 2), "b": (3,)}
 ALL = [SGD(0.1), SGD(0.1, 0.9), SGD(0.1, 0.9, nesterov=True), RMSprop(0.1), Adam(0.1), AdamW(0.1)]
@@ -204,11 +204,38 @@ def test_adam_keeps_its_digits_in_float32(beta2: float) -> None:
         np.testing.assert_allclose(steps["float32"][name], w, rtol=2e-6)
 
 
-def test_clipping_survives_huge_gradients() -> None:
-    """Squares that overflow in float32 do not: the direction is kept."""
-    clipped, norm = clip_by_global_norm({"w": np.full(4, 1e20, dtype="float32")}, 1.0)
-    assert norm == np.float32(2e20)
-    np.testing.assert_allclose(clipped["w"], 0.5, rtol=1e-6)
+@pytest.mark.parametrize("size", [1e38, 1e25, 1e15, 1.0, 1e-15, 1e-25, 1e-36])
+def test_the_global_norm_neither_overflows_nor_underflows(bk: Backend, size: float) -> None:
+    """Gradients whose squares do not fit float32: norm and clipped direction are right."""
+    grads = {k: bk.asarray(size * g) for k, g in arrays(0).items()}
+    exact = size * np.sqrt(sum(np.sum(g * g) for g in arrays(0).values()))
+    assert exact < np.finfo("float32").max
+    norm = global_norm(grads)
+    assert norm.shape == ()
+    assert norm.dtype == bk.dtype
+    assert bk.to_numpy(norm) == pytest.approx(exact, rel=1e-6)
+    clipped, again = clip_by_global_norm(grads, exact / 4)
+    np.testing.assert_array_equal(bk.to_numpy(again), bk.to_numpy(norm))
+    for name, g in arrays(0).items():
+        assert_close(bk, clipped[name], size * g / 4, name)
+
+
+@pytest.mark.parametrize(("entry", "isinf"), [(np.inf, True), (-np.inf, True), (np.nan, False)])
+def test_the_global_norm_shows_what_is_not_finite(bk: Backend, entry: float, isinf: bool) -> None:
+    """Infinity beside large entries gives infinity, NaN gives NaN; neither gives a warning."""
+    norm = bk.to_numpy(global_norm({"W": bk.asarray([1e30, entry]), "b": bk.asarray([1.0])}))
+    assert np.isinf(norm) == isinf
+    assert np.isnan(norm) != isinf
+
+
+def test_the_global_norm_compiles() -> None:
+    """jax.jit traces it once and gives the same value; subnormal entries are NumPy's alone."""
+    subnormal = global_norm({"w": np.asarray([3e-42, 4e-42], dtype="float32")})
+    assert subnormal == pytest.approx(5e-42, rel=1e-3)
+    pytest.importorskip("jax", reason="needs JAX")
+    bk = get_backend("jax")
+    grads = {"w": bk.asarray([3e25, 4e25]), "b": bk.asarray([0.0])}
+    assert bk.to_numpy(bk.compile(global_norm)(grads)) == pytest.approx(5e25, rel=1e-6)
 
 
 @pytest.mark.parametrize("optimizer", ALL, ids=str)

@@ -242,7 +242,7 @@ def test_a_gradient_that_is_zero_somewhere_is_told() -> None:
 
 def test_wrong_norms_are_refused() -> None:
     """None, negative, of two axes."""
-    with pytest.raises(ValueError, match="norms must hold one line at least"):
+    with pytest.raises(ValueError, match="norms must hold at least one line"):
         plots.gradient_norms({})
     with pytest.raises(ValueError, match=r"norms\['h'\] must be at least 0, got -1"):
         plots.gradient_norms({"h": [1, -1]})
@@ -288,7 +288,7 @@ def test_two_networks_fit_in_one_picture() -> None:
 
 def test_what_has_no_eigenvalues_is_refused() -> None:
     """Matrices that are not square or not finite, layers without recurrent weights."""
-    with pytest.raises(ValueError, match=r"must be square, got shape \(1, 2\)"):
+    with pytest.raises(ValueError, match=r"must be square, of shape \(H, H\), got \(1, 2\)"):
         plots.eigenvalues([[1.0, 2.0]])
     with pytest.raises(ValueError, match="must be finite"):
         plots.eigenvalues([[np.nan]])

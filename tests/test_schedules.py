@@ -126,5 +126,5 @@ def test_wrong_values_are_refused(make: Any, message: str) -> None:
 @pytest.mark.parametrize("then", [None, 0.5, Cosine], ids=repr)
 def test_a_warm_up_goes_over_into_a_schedule(then: Any) -> None:
     """A number, nothing, or a class without its arguments is none."""
-    with pytest.raises(TypeError, match="then must be a schedule, called with the number"):
+    with pytest.raises(TypeError, match="then must be a schedule, a function of the step number"):
         WarmUp(5, then=then)

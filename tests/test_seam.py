@@ -13,9 +13,9 @@ from cases import KINDS, recurrent
 from test_layers import OPTIONS, assert_right
 
 import rnnx
-from rnnx import backend as backends
 from rnnx import core
 from rnnx.backends import numpy as numpy_backend
+from rnnx.backends import registry
 from rnnx.core import portable
 from rnnx.core.contract import Job
 
@@ -151,12 +151,12 @@ def test_a_backend_is_one_file_and_one_line(monkeypatch: pytest.MonkeyPatch) -> 
     class MyBackend(numpy_backend.NumpyBackend):
         __slots__ = ()
 
-    def make(device: Any, dtype: str) -> backends.Backend:
+    def make(device: Any, dtype: str) -> rnnx.Backend:
         return MyBackend("mine", numpy_backend.xp, "cpu", getattr(np, dtype))
 
     made.__dict__.update(probe=lambda: "", devices=lambda: ["cpu"], make=make)
     monkeypatch.setitem(sys.modules, "rnnx.backends.mine", made)
-    monkeypatch.setitem(backends._LIBRARIES, "mine", ("numpy", "pip install numpy"))
+    monkeypatch.setitem(registry.LIBRARIES, "mine", ("numpy", "pip install numpy"))
     gru = rnnx.GRU(2, 3, backend="mine", dtype="float64", seed=0)
     assert "'mine'" in repr(gru)
     x = np.random.default_rng(0).standard_normal((4, 2, 2))

@@ -1,6 +1,7 @@
-"""One file per array library: what it adds to the Array API standard.
+"""One file per array library: what the library adds to the Array API standard.
 
-Each module has ``probe()``, one line that says why the library cannot be used or ``""``;
-``devices()``, the names of its devices; and ``make(device, dtype)``, its `rnnx.Backend`. It is
-imported by `rnnx.get_backend` when, and only when, its library is asked for.
+Each of these files has ``probe()``, which returns ``""`` or one line saying why the library cannot
+be used; ``devices()``, the names of the devices; and ``make(device, dtype)``, which returns the
+`rnnx.Backend`. `rnnx.get_backend` imports the file only when its library is asked for. `registry`
+lists them all.
 """

@@ -1,4 +1,4 @@
-"""array-api-strict: rejects all that is not in the standard; its devices imitate accelerators."""
+"""array-api-strict: rejects whatever is not in the standard; its devices simulate accelerators."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import Any
 import array_api_strict as xp
 import numpy as np
 
-from rnnx.backend import Array, Backend, BackendUnavailable
+from rnnx.backends.base import Array, Backend
 from rnnx.backends.numpy import blocks
+from rnnx.backends.registry import BackendUnavailable
 
 
 class StrictBackend(Backend):
-    """array-api-strict arrays on one of its devices."""
+    """array-api-strict arrays on one simulated device."""
 
     __slots__ = ()
 
@@ -22,11 +23,11 @@ class StrictBackend(Backend):
         return str(self.device._device)
 
     def to_numpy(self, x: Array) -> np.ndarray:
-        """Return `x` on the host."""
+        """Return `x` copied to the host."""
         return np.asarray(x.to_device(xp.Device("CPU_DEVICE")))
 
     def blocks(self, steps: int, width: int) -> int:
-        """Return what NumPy does: the same sums in the same order, so the same bits."""
+        """Return the same number as NumPy, so that sums have the same order and the same bits."""
         return blocks(steps, width)
 
 
@@ -36,7 +37,7 @@ def probe() -> str:
 
 
 def devices() -> list[str]:
-    """Return the devices that this version imitates."""
+    """Return the simulated devices of this version."""
     return [device._device for device in xp.__array_namespace_info__().devices()]
 
 

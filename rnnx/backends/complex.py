@@ -1,6 +1,6 @@
-"""NumPy on complex numbers: for complex-step differentiation alone.
+"""NumPy with complex numbers, only for complex-step differentiation.
 
-A nudge of 1e-30 i is never lost in a sum, as it has a component of its own.
+A step of 1e-30 i is never lost in a sum, because the imaginary part is kept separately.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import array_api_compat.numpy as xp
 import numpy as np
 
-from rnnx.backend import Array, Backend
+from rnnx.backends.base import Array, Backend
 from rnnx.backends.numpy import NumpyBackend
 
 
@@ -23,11 +23,11 @@ class ComplexBackend(NumpyBackend):
         return "complex128"
 
     def computes_with(self, dtype: str) -> bool:
-        """Return whether arrays of the dtype of this name are input for computing."""
+        """Return whether arrays of this dtype are floating or complex input."""
         return dtype.startswith(("float", "complex"))
 
     def asarray(self, obj: object, dtype: str | None = None) -> Array:
-        """Return `obj` as a complex array, unchecked."""
+        """Return `obj` as a complex array, without checks."""
         return np.asarray(obj, dtype or self.dtype_name)
 
 

@@ -1,9 +1,9 @@
 """CuPy: NVIDIA GPUs.
 
-`import cupy` succeeds where there is no GPU and no driver, and the failure would come with the
-first allocation; `cupy.is_available` is the one probe that never raises. CuPy's creation functions
-take `device=` and ignore it (data-apis/array-api-compat#337, cupy/cupy#9848), so the device is
-entered once around each public call, by `scope`.
+`import cupy` succeeds without a GPU or a driver, and the first allocation would fail;
+`cupy.is_available` is the one probe that never raises. CuPy's creation functions accept `device=`
+and ignore it (data-apis/array-api-compat#337, cupy/cupy#9848), so every public call enters the
+device once, through `scope`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import array_api_compat.cupy as xp
 import cupy
 import numpy as np
 
-from rnnx.backend import Array, Backend
+from rnnx.backends.base import Array, Backend
 
 
 class CupyBackend(Backend):
@@ -34,16 +34,16 @@ class CupyBackend(Backend):
         return cupy.asnumpy(x)
 
     def synchronize(self) -> None:
-        """Wait for every stream of the device."""
+        """Wait for all streams of the device."""
         self.device.synchronize()
 
     def scope(self) -> AbstractContextManager[Any]:
-        """Make the device current; a new context object each time, as CuPy's keep their past."""
+        """Make the device current; a new object each time, because CuPy's contexts keep state."""
         return cupy.cuda.Device(self.device.id)
 
 
 def probe() -> str:
-    """Return why CuPy has no usable device, or ``""``."""
+    """Return ``""``, or why CuPy has no usable device."""
     if cupy.is_available():
         return ""
     return (
@@ -72,7 +72,7 @@ def make(device: Any, dtype: str) -> Backend:
 
 
 def _index(device: Any) -> int | None:
-    """Return the device's index, None where `device` does not name one."""
+    """Return the device's index, or None if `device` does not name one."""
     if device is None:
         return cupy.cuda.Device().id
     if isinstance(device, cupy.cuda.Device):

@@ -8,7 +8,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rnnx.backend import Array, Backend, BackendUnavailable, Carry, Function
+from rnnx.backends.base import Array, Backend, Carry, Function
+from rnnx.backends.registry import BackendUnavailable
 
 
 class JaxBackend(Backend):
@@ -29,11 +30,11 @@ class JaxBackend(Backend):
         *,
         reverse: bool = False,
     ) -> tuple[Carry, tuple[Array, ...]]:
-        """Scan with `jax.lax.scan`; worth its price only inside `compile`."""
+        """Scan with `jax.lax.scan`, which is fast only inside `compile`."""
         return jax.lax.scan(step, carry, xs, reverse=reverse)
 
     def padded(self, steps: int) -> int:
-        """Return the next of two lengths an octave: each takes seconds to compile."""
+        """Return one of two lengths per power of two: compiling for each takes seconds."""
         unit = 1 << max(0, steps.bit_length() - 2)
         return -(-steps // unit) * unit
 
@@ -42,21 +43,21 @@ class JaxBackend(Backend):
         return jax.jit(function)
 
     def refuse_traced(self, x: Array) -> None:
-        """Raise where `x` is one of `jax.jit`'s tracers."""
+        """Raise if `x` is a tracer of `jax.jit`."""
         if isinstance(x, jax.core.Tracer):
             raise ValueError(
-                "a compiled function would use one dropout mask for ever: draw masks outside, with "
-                "draw_masks, and give them as masks="
+                "a compiled function would use the same dropout mask in every call: draw masks "
+                "outside, with draw_masks, and pass them as masks="
             )
 
     def synchronize(self) -> None:
-        """Wait for every array that is alive."""
+        """Wait for all live arrays."""
         for array in jax.live_arrays():
             array.block_until_ready()
 
 
 def probe() -> str:
-    """Return ``""``: JAX that imports has a CPU."""
+    """Return ``""``: if JAX imports, it has a CPU."""
     return ""
 
 
@@ -70,7 +71,7 @@ def make(device: Any, dtype: str) -> Backend:
     """Return the backend; `device` is None, ``"cpu"``, ``"gpu:1"``, an index or a `jax.Device`."""
     if dtype == "float64" and not jax.config.jax_enable_x64:
         raise BackendUnavailable(
-            "JAX has float64 only in its x64 mode, which is off: set JAX_ENABLE_X64=1 or call "
+            "JAX has float64 only in x64 mode, which is off: set JAX_ENABLE_X64=1 or call "
             "jax.config.update('jax_enable_x64', True) first, or use dtype='float32'"
         )
     return JaxBackend("jax", jnp, _device(device), getattr(jnp, dtype))

@@ -8,9 +8,9 @@ from typing import Any
 import array_api_compat.numpy as xp
 import numpy as np
 
-from rnnx.backend import Array, Backend, Carry
+from rnnx.backends.base import Array, Backend, Carry
 
-BLOCK = 2**18  # numbers; whole sequences leave the cache, and from 32 MiB on cost page faults
+BLOCK = 2**18  # numbers: longer blocks leave the cache, and from 32 MiB on cost page faults
 
 
 class NumpyBackend(Backend):
@@ -19,15 +19,15 @@ class NumpyBackend(Backend):
     __slots__ = ()
 
     def is_own(self, obj: object) -> bool:
-        """Return whether `obj` is a plain array of real numbers; all else is converted first."""
+        """Return whether `obj` is a plain array of real numbers; anything else is converted."""
         return type(obj) is np.ndarray and obj.dtype.kind in "fiub"
 
     def blocks(self, steps: int, width: int) -> int:
-        """Return so many that a block is of about `BLOCK` numbers, and of 16 steps at least."""
+        """Return the number of blocks of about `BLOCK` numbers, and at least 16 steps, each."""
         return blocks(steps, width)
 
     def choose(self, flag: Array, new: dict[str, Array], old: dict[str, Array]) -> dict[str, Array]:
-        """Return one of the two as it is: to look at a flag costs nothing here."""
+        """Return `new` or `old` itself: reading the flag costs nothing here."""
         return new if flag else old
 
     def scan(
@@ -38,7 +38,7 @@ class NumpyBackend(Backend):
         *,
         reverse: bool = False,
     ) -> tuple[Carry, tuple[Array, ...]]:
-        """Scan into buffers made at the first step: no list of T arrays, no stack of them."""
+        """Scan into buffers made at the first step, so no list of T arrays is stacked."""
         length = xs[0].shape[0]
         order = range(length - 1, -1, -1) if reverse else range(length)
         rows = zip(*(x[::-1] for x in xs), strict=True) if reverse else zip(*xs, strict=True)
@@ -53,17 +53,17 @@ class NumpyBackend(Backend):
 
 
 def blocks(steps: int, width: int) -> int:
-    """Return in how many blocks of time to go back, for the processor's caches."""
+    """Return the number of blocks of time for BPTT that suits the processor's caches."""
     return max(1, min(steps * width // BLOCK, steps // 16))
 
 
 def probe() -> str:
-    """Return ``""``: NumPy is a dependency."""
+    """Return ``""``: NumPy is always installed."""
     return ""
 
 
 def devices() -> list[str]:
-    """Return the one device."""
+    """Return the only device."""
     return ["cpu"]
 
 

@@ -9,37 +9,38 @@ import array_api_compat.torch as xp
 import numpy as np
 import torch
 
-from rnnx.backend import Array, Backend, BackendUnavailable
+from rnnx.backends.base import Array, Backend
+from rnnx.backends.registry import BackendUnavailable
 
 
 class TorchBackend(Backend):
-    """PyTorch tensors on one device. BPTT is our own, so nothing is recorded for autograd."""
+    """PyTorch tensors on one device. Autograd records nothing, because BPTT is our own."""
 
     __slots__ = ()
 
     def to_numpy(self, x: Array) -> np.ndarray:
-        """Return `x` on the host."""
+        """Return `x` copied to the host."""
         return x.detach().cpu().numpy()
 
     def synchronize(self) -> None:
-        """Wait for the device's queue, where it has one."""
+        """Wait for the device's queue, if it has one."""
         if self.device.type in ("cuda", "mps", "xpu"):
             module = getattr(torch, self.device.type)
             module.synchronize(*[self.device] * (self.device.type != "mps"))
 
     def scope(self) -> AbstractContextManager[Any]:
-        """Turn autograd's recording off."""
+        """Switch autograd off."""
         return torch.no_grad()
 
     def _upload(self, host: np.ndarray) -> Array:
-        # torch warns of read-only memory, and of negative strides it knows nothing
-        # (pytorch/pytorch#188023): give it a plain copy of either.
+        # torch warns about read-only memory and rejects negative strides (pytorch/pytorch#188023):
+        # give it a plain copy of either.
         plain = host.flags.writeable and all(stride >= 0 for stride in host.strides)
         return torch.asarray(host if plain else host.copy(order="C"), device=self.device)
 
 
 def probe() -> str:
-    """Return ``""``: torch that imports has a CPU."""
+    """Return ``""``: if torch imports, it has a CPU."""
     return ""
 
 
@@ -50,7 +51,7 @@ def devices() -> list[str]:
 
 
 def make(device: Any, dtype: str) -> Backend:
-    """Return the backend; `device` is all that `torch.device` takes."""
+    """Return the backend; `device` is anything that `torch.device` accepts."""
     try:
         asked = torch.device("cpu" if device is None else device)
     except (RuntimeError, TypeError) as error:

@@ -24,6 +24,14 @@ State = tuple[Array, ...]
 Own = Mapping[str, Array]  # a cell's own parameters, by name
 
 
+class Steps(NamedTuple):
+    """What is known of all steps of a sequence after the forward pass."""
+
+    before: State  # (T, B, ·), the state before every step
+    states: State  # (T, B, ·), the state after every step
+    saved: State  # (T, B, ·), what the steps saved
+
+
 class Parameter(NamedTuple):
     """The shape and the initial value of one of a cell's own parameters."""
 
@@ -70,7 +78,7 @@ class Cell(Protocol):
 
     def step(
         self, xp: ModuleType, p: Array, q: Array, state: State, own: Own
-    ) -> tuple[State, tuple[Array, ...]]:
+    ) -> tuple[State, State]:
         """Take one step.
 
         Parameters
@@ -95,29 +103,16 @@ class Cell(Protocol):
         """
         ...
 
-    def linearize(
-        self, xp: ModuleType, before: State, states: State, saved: tuple[Array, ...], own: Own
-    ) -> tuple[Array, ...]:
-        """Return what `step_backward` multiplies by, for all steps at once.
+    def linearize(self, xp: ModuleType, steps: Steps, own: Own) -> State:
+        """Return what `step_backward` multiplies by, for all steps at once, as (T, B, ...) arrays.
 
         A step's backward is linear in the gradient that arrives. Its coefficients depend on the
         forward pass alone, so they are computed here, outside the loop over time.
-
-        Parameters
-        ----------
-        before, states : tuple of arrays, shape (T, B, ·)
-            The state before and after every step.
-        saved : tuple of arrays, shape (T, B, ·)
-            What the steps saved.
-
-        Returns
-        -------
-        tuple of arrays, shape (T, B, ...)
         """
         ...
 
     def step_backward(
-        self, xp: ModuleType, dstate: State, slopes: tuple[Array, ...], own: Own
+        self, xp: ModuleType, dstate: State, slopes: State, own: Own
     ) -> tuple[Array, Array, tuple[Array | None, ...]]:
         """Go back through one step.
 
@@ -141,13 +136,7 @@ class Cell(Protocol):
         ...
 
     def gradients(
-        self,
-        xp: ModuleType,
-        da: Array,
-        before: State,
-        states: State,
-        saved: tuple[Array, ...],
-        own: Own,
+        self, xp: ModuleType, da: Array, steps: Steps, own: Own
     ) -> tuple[Array, Array, dict[str, Array]]:
         """Return dp, dq and the gradients of the cell's own parameters, for all steps at once.
 
@@ -155,8 +144,6 @@ class Cell(Protocol):
         ----------
         da : array, shape (T, B, ·)
             What the steps' backward returned.
-        before, states, saved, own
-            As for `linearize`.
 
         Returns
         -------

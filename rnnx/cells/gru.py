@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import ClassVar
 
-from rnnx.cells.base import Array, Cell, Own, State, sigmoid
+from rnnx.cells.base import Array, Cell, Own, State, Steps, sigmoid
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class GRUCell(Cell):
 
     def step(
         self, xp: ModuleType, p: Array, q: Array, state: State, own: Own
-    ) -> tuple[State, tuple[Array, ...]]:
+    ) -> tuple[State, State]:
         """Return h_t, and for the backward the gates r and z in one array, n and q_n."""
         (h,) = state
         H = h.shape[-1]
@@ -50,21 +50,19 @@ class GRUCell(Cell):
         n = xp.tanh(p[:, 2 * H :] + r * q_n)  # (B, H)
         return (n + z * (h - n),), (rz, n, q_n)
 
-    def linearize(
-        self, xp: ModuleType, before: State, states: State, saved: tuple[Array, ...], own: Own
-    ) -> tuple[Array, ...]:
+    def linearize(self, xp: ModuleType, steps: Steps, own: Own) -> State:
         """Return the factors of dh_t in da_r, da_z, da_n ⊙ r and da_n as (T, B, 4, H), and z."""
-        rz, n, q_n = saved  # (T, B, 2H), (T, B, H), (T, B, H)
+        rz, n, q_n = steps.saved  # (T, B, 2H), (T, B, H), (T, B, H)
         H = n.shape[-1]
         r, z = rz[..., :H], rz[..., H:]
         da_n = (1 - z) * (1 - n * n)
-        da_z = (before[0] - n) * z * (1 - z)
+        da_z = (steps.before[0] - n) * z * (1 - z)
         through_r = da_n * r
         da_r = through_r * q_n * (1 - r)
         return xp.stack([da_r, da_z, through_r, da_n], axis=-2), z
 
     def step_backward(
-        self, xp: ModuleType, dstate: State, slopes: tuple[Array, ...], own: Own
+        self, xp: ModuleType, dstate: State, slopes: State, own: Own
     ) -> tuple[Array, Array, tuple[Array | None, ...]]:
         """Return (da_r, da_z, da_n ⊙ r, da_n) side by side, of which the first three are dq_t."""
         (dh,), (factors, z) = dstate, slopes
@@ -73,13 +71,7 @@ class GRUCell(Cell):
         return da, da[:, : 3 * H], (dh * z,)
 
     def gradients(
-        self,
-        xp: ModuleType,
-        da: Array,
-        before: State,
-        states: State,
-        saved: tuple[Array, ...],
-        own: Own,
+        self, xp: ModuleType, da: Array, steps: Steps, own: Own
     ) -> tuple[Array, Array, dict[str, Array]]:
         """Return dp and dq, of shape (T, B, 3H), from what the steps' backward returned."""
         H = da.shape[-1] // 4

@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import ClassVar
 
-from rnnx.cells.base import Array, Cell, Own, Parameter, State, sigmoid
+from rnnx.cells.base import Array, Cell, Own, Parameter, State, Steps, sigmoid
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class ResetBeforeGRUCell(Cell):
 
     def step(
         self, xp: ModuleType, p: Array, q: Array, state: State, own: Own
-    ) -> tuple[State, tuple[Array, ...]]:
+    ) -> tuple[State, State]:
         """Return h_t, and for the backward the gates r and z in one array, and n."""
         (h,) = state
         H = h.shape[-1]
@@ -56,17 +56,15 @@ class ResetBeforeGRUCell(Cell):
         n = xp.tanh(p[:, 2 * H :] + (r * h) @ xp.matrix_transpose(own["weight_hn"]))
         return (n + z * (h - n),), (rz, n)
 
-    def linearize(
-        self, xp: ModuleType, before: State, states: State, saved: tuple[Array, ...], own: Own
-    ) -> tuple[Array, ...]:
+    def linearize(self, xp: ModuleType, steps: Steps, own: Own) -> State:
         """Return the factors of dh_t in da_z and da_n, of u_t in da_r, and z and r."""
-        (h,), (rz, n) = before, saved
+        (h,), (rz, n) = steps.before, steps.saved
         H = n.shape[-1]
         r, z = rz[..., :H], rz[..., H:]
         return (h - n) * z * (1 - z), (1 - z) * (1 - n * n), h * r * (1 - r), z, r
 
     def step_backward(
-        self, xp: ModuleType, dstate: State, slopes: tuple[Array, ...], own: Own
+        self, xp: ModuleType, dstate: State, slopes: State, own: Own
     ) -> tuple[Array, Array, tuple[Array | None, ...]]:
         """Return (da_r, da_z, da_n) side by side, of which the first two are dq_t."""
         (dh,), (through_z, through_n, through_r, z, r) = dstate, slopes
@@ -76,16 +74,10 @@ class ResetBeforeGRUCell(Cell):
         return da, da[:, : 2 * dh.shape[-1]], (dh * z + u * r,)
 
     def gradients(
-        self,
-        xp: ModuleType,
-        da: Array,
-        before: State,
-        states: State,
-        saved: tuple[Array, ...],
-        own: Own,
+        self, xp: ModuleType, da: Array, steps: Steps, own: Own
     ) -> tuple[Array, Array, dict[str, Array]]:
         """Return dp, (T, B, 3H), dq, (T, B, 2H), and dW_hn."""
-        (h,), (rz, _) = before, saved
+        (h,), (rz, _) = steps.before, steps.saved
         H = h.shape[-1]
         da_n = xp.reshape(da[..., 2 * H :], (-1, H))
         reset_h = xp.reshape(rz[..., :H] * h, (-1, H))

@@ -34,7 +34,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import ClassVar
 
-from rnnx.cells.base import Array, Cell, Own, Parameter, State, sigmoid
+from rnnx.cells.base import Array, Cell, Own, Parameter, State, Steps, sigmoid
 
 EPSILON = 1e-5
 
@@ -68,7 +68,7 @@ class LayerNormLSTMCell(Cell):
 
     def step(
         self, xp: ModuleType, p: Array, q: Array, state: State, own: Own
-    ) -> tuple[State, tuple[Array, ...]]:
+    ) -> tuple[State, State]:
         """Return h_t and c_t, and for the backward the gates and what was normalised."""
         c = state[1]
         H = c.shape[-1]
@@ -82,21 +82,19 @@ class LayerNormLSTMCell(Cell):
         h = o * xp.tanh(own["gain_c"] * c_hat + own["bias_c"])
         return (h, c), (i_f, g, o, p, s_p, q, s_q, c_hat, s_c)
 
-    def linearize(
-        self, xp: ModuleType, before: State, states: State, saved: tuple[Array, ...], own: Own
-    ) -> tuple[Array, ...]:
+    def linearize(self, xp: ModuleType, steps: Steps, own: Own) -> State:
         """Return the factors of dc_t as (T, B, 3, H), of dh_t, f, and what was normalised."""
-        i_f, g, o, _, _, q, s_q, c_hat, s_c = saved
+        i_f, g, o, _, _, q, s_q, c_hat, s_c = steps.saved
         H = g.shape[-1]
         i, f = i_f[..., :H], i_f[..., H:]
         tanh_m = xp.tanh(own["gain_c"] * c_hat + own["bias_c"])
-        da_i, da_f, da_g = g * i * (1 - i), before[1] * f * (1 - f), i * (1 - g * g)
+        da_i, da_f, da_g = g * i * (1 - i), steps.before[1] * f * (1 - f), i * (1 - g * g)
         factors = xp.stack([da_i, da_f, da_g], axis=-2)
         da_o, through_m = tanh_m * o * (1 - o), o * (1 - tanh_m * tanh_m)
         return factors, da_o, through_m, f, q, s_q, c_hat, s_c
 
     def step_backward(
-        self, xp: ModuleType, dstate: State, slopes: tuple[Array, ...], own: Own
+        self, xp: ModuleType, dstate: State, slopes: State, own: Own
     ) -> tuple[Array, Array, tuple[Array | None, ...]]:
         """Return (da_i, da_f, da_g, da_o, dm) side by side, dq_t, and dc_{t-1}."""
         (dh, dc), (factors, da_o, through_m, f, q, s_q, c_hat, s_c) = dstate, slopes
@@ -109,16 +107,10 @@ class LayerNormLSTMCell(Cell):
         return xp.concat([da, dm], axis=-1), dq, (None, dc * f)
 
     def gradients(
-        self,
-        xp: ModuleType,
-        da: Array,
-        before: State,
-        states: State,
-        saved: tuple[Array, ...],
-        own: Own,
+        self, xp: ModuleType, da: Array, steps: Steps, own: Own
     ) -> tuple[Array, Array, dict[str, Array]]:
         """Return dp and dq, (T, B, 4H), and the gradients of gains and biases."""
-        p, s_p, q, s_q, c_hat = saved[3:8]
+        p, s_p, q, s_q, c_hat = steps.saved[3:8]
         H = c_hat.shape[-1]
         da, dm = da[..., : 4 * H], da[..., 4 * H :]
         dp = _through_norm(xp, own["gain_ih"] * da, p, s_p)

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import ClassVar
 
-from rnnx.cells.base import Array, Cell, Own, Parameter, State, sigmoid
+from rnnx.cells.base import Array, Cell, Own, Parameter, State, Steps, sigmoid
 
 
 @dataclass(frozen=True)
@@ -43,21 +43,19 @@ class LeakyRNNCell(Cell):
 
     def step(
         self, xp: ModuleType, p: Array, q: Array, state: State, own: Own
-    ) -> tuple[State, tuple[Array, ...]]:
+    ) -> tuple[State, State]:
         """Return h_t, and n_t for the backward."""
         (h,), alpha = state, sigmoid(xp, own["leak"])
         n = xp.tanh(p + q)  # (B, H)
         return (h + alpha * (n - h),), (n,)
 
-    def linearize(
-        self, xp: ModuleType, before: State, states: State, saved: tuple[Array, ...], own: Own
-    ) -> tuple[Array, ...]:
+    def linearize(self, xp: ModuleType, steps: Steps, own: Own) -> State:
         """Return the factor of dh_t in da_t."""
-        (n,) = saved  # (T, B, H)
+        (n,) = steps.saved  # (T, B, H)
         return (sigmoid(xp, own["leak"]) * (1 - n * n),)
 
     def step_backward(
-        self, xp: ModuleType, dstate: State, slopes: tuple[Array, ...], own: Own
+        self, xp: ModuleType, dstate: State, slopes: State, own: Own
     ) -> tuple[Array, Array, tuple[Array | None, ...]]:
         """Return da_t and dh_t side by side, as dλ needs dh_t."""
         (dh,), (slope,) = dstate, slopes
@@ -65,16 +63,10 @@ class LeakyRNNCell(Cell):
         return xp.concat([da, dh], axis=-1), da, (dh * (1 - sigmoid(xp, own["leak"])),)
 
     def gradients(
-        self,
-        xp: ModuleType,
-        da: Array,
-        before: State,
-        states: State,
-        saved: tuple[Array, ...],
-        own: Own,
+        self, xp: ModuleType, da: Array, steps: Steps, own: Own
     ) -> tuple[Array, Array, dict[str, Array]]:
         """Return dp = dq, (T, B, H), and dλ."""
-        (h,), (n,), alpha = before, saved, sigmoid(xp, own["leak"])
+        (h,), (n,), alpha = steps.before, steps.saved, sigmoid(xp, own["leak"])
         H = n.shape[-1]
         da, dh = da[..., :H], da[..., H:]
         dalpha = xp.sum(xp.sum(dh * (n - h), axis=0), axis=0)

@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import ClassVar
 
-from rnnx.cells.base import Array, Cell, Own, State, sigmoid
+from rnnx.cells.base import Array, Cell, Own, State, Steps, sigmoid
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class LSTMCell(Cell):
 
     def step(
         self, xp: ModuleType, p: Array, q: Array, state: State, own: Own
-    ) -> tuple[State, tuple[Array, ...]]:
+    ) -> tuple[State, State]:
         """Return h_t and c_t, and for the backward i and f in one array, g and o."""
         c = state[1]
         H = c.shape[-1]
@@ -58,22 +58,20 @@ class LSTMCell(Cell):
         c = i_f[:, H:] * c + i_f[:, :H] * g
         return (o * xp.tanh(c), c), (i_f, g, o)
 
-    def linearize(
-        self, xp: ModuleType, before: State, states: State, saved: tuple[Array, ...], own: Own
-    ) -> tuple[Array, ...]:
+    def linearize(self, xp: ModuleType, steps: Steps, own: Own) -> State:
         """Return the factors of dc_t in da_i, da_f, da_g as (T, B, 3, H), and of dh_t, dc_t."""
-        i_f, g, o = saved  # (T, B, 2H), (T, B, H), (T, B, H)
+        i_f, g, o = steps.saved  # (T, B, 2H), (T, B, H), (T, B, H)
         H = g.shape[-1]
         i, f = i_f[..., :H], i_f[..., H:]
-        tanh_c = xp.tanh(states[1])
+        tanh_c = xp.tanh(steps.states[1])
         da_i = g * i * (1 - i)
-        da_f = before[1] * f * (1 - f)
+        da_f = steps.before[1] * f * (1 - f)
         da_g = i * (1 - g * g)
         da_o = tanh_c * o * (1 - o)
         return xp.stack([da_i, da_f, da_g], axis=-2), da_o, o * (1 - tanh_c * tanh_c), f
 
     def step_backward(
-        self, xp: ModuleType, dstate: State, slopes: tuple[Array, ...], own: Own
+        self, xp: ModuleType, dstate: State, slopes: State, own: Own
     ) -> tuple[Array, Array, tuple[Array | None, ...]]:
         """Return (da_i, da_f, da_g, da_o) side by side, and dc_{t-1}."""
         (dh, dc), (factors, da_o, through_c, f) = dstate, slopes

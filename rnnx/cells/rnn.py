@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import ClassVar
 
-from rnnx.cells.base import Array, Cell, Own, State
+from rnnx.cells.base import Array, Cell, Own, State, Steps
 
 
 @dataclass(frozen=True)
@@ -42,21 +42,19 @@ class RNNCell(Cell):
 
     def step(
         self, xp: ModuleType, p: Array, q: Array, state: State, own: Own
-    ) -> tuple[State, tuple[Array, ...]]:
+    ) -> tuple[State, State]:
         """h_t = φ(p_t + q_t); h_t itself is all that the backward needs."""
         a = p + q  # (B, H)
         h = xp.tanh(a) if self.nonlinearity == "tanh" else xp.maximum(a, xp.zeros_like(a))
         return (h,), ()
 
-    def linearize(
-        self, xp: ModuleType, before: State, states: State, saved: tuple[Array, ...], own: Own
-    ) -> tuple[Array, ...]:
+    def linearize(self, xp: ModuleType, steps: Steps, own: Own) -> State:
         """φ'(a_t), a function of h_t alone."""
-        (h,) = states  # (T, B, H)
+        (h,) = steps.states  # (T, B, H)
         return (1 - h * h,) if self.nonlinearity == "tanh" else (xp.astype(h > 0, h.dtype),)
 
     def step_backward(
-        self, xp: ModuleType, dstate: State, slopes: tuple[Array, ...], own: Own
+        self, xp: ModuleType, dstate: State, slopes: State, own: Own
     ) -> tuple[Array, Array, tuple[Array | None, ...]]:
         """da_t = dh_t ⊙ φ'(a_t)."""
         (dh,), (slope,) = dstate, slopes

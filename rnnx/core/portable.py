@@ -24,7 +24,7 @@ from types import ModuleType
 from typing import NamedTuple
 
 from rnnx.backend import Array
-from rnnx.cells.base import State
+from rnnx.cells.base import State, Steps
 from rnnx.core.contract import Arriving, Extras, Gradients, Job, Params, Step, Trace
 from rnnx.core.products import affine, bias_gradient, product, weight_gradient
 
@@ -86,9 +86,9 @@ def backward(
     """Backpropagate through time; see `rnnx.core.contract`."""
     xp, cell, own = job.backend.xp, job.cell, _own(params)
     before = previous(xp, trace, extras.reset)
-    known = (before, trace.states, trace.saved.cell, own)
+    known = Steps(before, trace.states, trace.saved.cell)
     weight_hh = _recurrent_weight(params, extras)
-    slopes = cell.linearize(xp, *known)
+    slopes = cell.linearize(xp, known, own)
     given = tuple(d for d in arriving.states if d is not None)
     first, mask, reset = len(slopes), extras.recurrent, extras.reset
     W_hr, keep_h = params.get("weight_hr"), want_h or job.projected
@@ -117,7 +117,7 @@ def backward(
 
     inputs = (*slopes, *given) if reset is None else (*slopes, *given, reset[..., None])
     dstate0, outputs = job.backend.scan(step, arriving.final, inputs, reverse=True)
-    dp, dq, down = cell.gradients(xp, outputs[0], *known)
+    dp, dq, down = cell.gradients(xp, outputs[0], known, own)
     dh = outputs[1] if keep_h else None
     grads = _parameter_gradients(job, params, x, before[0], (dp, dq), extras) | down
     if job.projected:

@@ -9,7 +9,7 @@ import numpy as np
 
 from rnnx import validate
 from rnnx.cells import CELLS, Cell
-from rnnx.cells.base import recurrent_gates
+from rnnx.cells.base import Steps, recurrent_gates
 from rnnx.core.sizes import Sizes
 
 STEPS, ROWS = 2, 3
@@ -92,7 +92,8 @@ def _dry_run(cell: Cell, H: int) -> None:
     before, states, kept = (
         tuple(np.stack([a] * T) for a in part) for part in (state0, state, saved)
     )
-    slopes = cell.linearize(np, before, states, kept, own)
+    known = Steps(before, states, kept)
+    slopes = cell.linearize(np, known, own)
     found = cell.step_backward(np, state, tuple(s[0] for s in slopes), own)
     da, dq, dstate = found
     if cell.reads_h == (dstate[0] is None):
@@ -104,7 +105,7 @@ def _dry_run(cell: Cell, H: int) -> None:
         first = next(iter(wide))
         del arrays[first], expected[first]
     _compare("step_backward", arrays, expected)
-    dp, dq, down = cell.gradients(np, np.stack([da] * T), before, states, kept, own)
+    dp, dq, down = cell.gradients(np, np.stack([da] * T), known, own)
     shapes = {"dp": (T, B, rows), "dq": (T, B, recurrent)} | {k: v.shape for k, v in own.items()}
     _compare("gradients", {"dp": dp, "dq": dq, **down}, shapes)
 

@@ -54,7 +54,8 @@ class GRU(Recurrent):
     References
     ----------
     K. Cho et al., "Learning phrase representations using RNN encoder-decoder for statistical
-    machine translation", EMNLP 2014, doi:10.3115/v1/D14-1179. {references}
+    machine translation", EMNLP 2014, doi:10.3115/v1/D14-1179.
+    {references}
 
     Examples
     --------

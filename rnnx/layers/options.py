@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, TypedDict, TypeVar
+from typing import Any, TypedDict
 
+from rnnx._doc import shared
 from rnnx.backend import Backend
 from rnnx.layers.base import Seed
 
-Class = TypeVar("Class", bound=type)
-
-SHARED = """bias : bool
+SHARED = """
+    bias : bool
         Whether the layer has b_ih and b_hh.
     batch_first : bool
         Whether x and y are (B, T, ·) instead of (T, B, ·); states never are.
@@ -32,12 +32,15 @@ SHARED = """bias : bool
     backend, device, dtype
         As for `rnnx.get_backend`.
     seed : None, int or numpy.random.Generator
-        Seed of the weights, drawn on the host: one seed gives one network on every backend."""
+        Seed of the weights, drawn on the host: one seed gives one network on every backend.
+"""
 
-REFERENCES = """Recurrent dropout: Y. Gal and Z. Ghahramani, "A theoretically
-    grounded application of dropout in recurrent neural networks", NeurIPS 2016,
-    doi:10.48550/arXiv.1512.05287. Weight drop: S. Merity, N. S. Keskar and R. Socher, "Regularizing
-    and optimizing LSTM language models", ICLR 2018, doi:10.48550/arXiv.1708.02182."""
+REFERENCES = """
+    Recurrent dropout: Y. Gal and Z. Ghahramani, "A theoretically grounded application of dropout in
+    recurrent neural networks", NeurIPS 2016, doi:10.48550/arXiv.1512.05287. Weight drop: S. Merity,
+    N. S. Keskar and R. Socher, "Regularizing and optimizing LSTM language models", ICLR 2018,
+    doi:10.48550/arXiv.1708.02182.
+"""
 
 
 class Options(TypedDict, total=False):
@@ -58,8 +61,4 @@ class Options(TypedDict, total=False):
     seed: Seed
 
 
-def documented(layer: Class) -> Class:
-    """Write the shared options and references out in a layer's docstring."""
-    text = layer.__doc__ or ""
-    layer.__doc__ = text.replace("{shared}", SHARED).replace("{references}", REFERENCES)
-    return layer
+documented = shared(shared=SHARED, references=REFERENCES)

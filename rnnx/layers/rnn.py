@@ -43,7 +43,8 @@ class RNN(Recurrent):
     References
     ----------
     J. L. Elman, "Finding structure in time", Cognitive Science 14 (1990), 179-211,
-    doi:10.1207/s15516709cog1402_1. {references}
+    doi:10.1207/s15516709cog1402_1.
+    {references}
 
     Examples
     --------

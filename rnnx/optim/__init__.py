@@ -1,12 +1,12 @@
 """Optimizers as pure functions: parameters, gradients and state are dicts of arrays.
 
-``state = optimizer.init(params)``, then at every step
-``params, state = optimizer.update(params, grads, state)``. Nothing is changed in place and nothing
-is read back to the host, so a whole training step can be compiled.
+Call ``state = optimizer.init(params)`` once, then at every step
+``params, state = optimizer.update(params, grads, state)``. Nothing is changed in place or read
+back to the host, so a whole training step can be compiled.
 
-For a rate that changes, `update` takes the step's rate as a fourth argument, such as the
-optimizer's own times a factor of one of the `schedules`. Give the rate to a compiled step as an
-argument, too: it is then compiled once for all rates.
+To change the learning rate, pass it to `update` as the fourth argument: usually the optimizer's own
+rate times the factor of a schedule. Pass it to a compiled step as an argument, too; the step is
+then compiled only once.
 
 Examples
 --------
@@ -24,7 +24,7 @@ Examples
 """
 
 from rnnx.optim.adam import Adam, AdamW
-from rnnx.optim.clip import clip_by_global_norm
+from rnnx.optim.clip import clip_by_global_norm, global_norm
 from rnnx.optim.rmsprop import RMSprop
 from rnnx.optim.schedules import Constant, Cosine, Step, WarmUp
 from rnnx.optim.sgd import SGD
@@ -39,4 +39,5 @@ __all__ = [
     "Step",
     "WarmUp",
     "clip_by_global_norm",
+    "global_norm",
 ]

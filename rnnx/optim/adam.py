@@ -3,24 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from rnnx.optim.shared import (
-    Params,
-    Rate,
-    State,
-    check,
-    namespace,
-    rate_of,
-    scope,
-    set_fields,
-    zero_like,
-    zeros_like,
-)
-from rnnx.validate import fraction, nonnegative, positive
+from rnnx.optim.shared import Optimizer, Params, State, zero_like, zeros_like
 
 
 @dataclass(frozen=True, slots=True)
-class Adam:
+class Adam(Optimizer):
     """Adam, as in torch.optim.Adam.
 
     For every parameter w with gradient g, at step t = 1, 2, ...::
@@ -32,16 +21,16 @@ class Adam:
     Parameters
     ----------
     learning_rate : float
-        η.
+        η, above 0.
     beta1, beta2 : float
         β₁ and β₂, in [0, 1).
     epsilon : float
-        ε.
+        ε, above 0.
 
     Raises
     ------
     ValueError
-        For values outside their ranges.
+        If a hyperparameter is out of range.
 
     References
     ----------
@@ -62,11 +51,6 @@ class Adam:
     beta2: float = 0.999
     epsilon: float = 1e-8
 
-    def __post_init__(self) -> None:
-        set_fields(self, learning_rate=positive("learning_rate", self.learning_rate))
-        set_fields(self, beta1=fraction("beta1", self.beta1), beta2=fraction("beta2", self.beta2))
-        set_fields(self, epsilon=positive("epsilon", self.epsilon))
-
     def init(self, params: Params) -> State:
         """Return the state before the first step: m = v = 0, and 1 - β₁⁰ = 1 - β₂⁰ = 0."""
         zero = zero_like(params)
@@ -77,47 +61,51 @@ class Adam:
             "square_weight": zero,
         }
 
-    def update(
-        self, params: Params, grads: Params, state: State, learning_rate: Rate = None
+    def _entries(self) -> tuple[str, ...]:
+        return "mean", "square", "mean_weight", "square_weight"
+
+    def _step(
+        self, xp: Any, params: Params, grads: Params, state: State, rate: Any
     ) -> tuple[Params, State]:
-        """Return the parameters and the state after one step, as `SGD.update` says."""
-        check(self, params, grads, state, {"mean", "square", "mean_weight", "square_weight"})
-        xp, b1, b2 = namespace(params), self.beta1, self.beta2
-        with scope(params):
-            m = {k: b1 * state["mean"][k] + (1 - b1) * g for k, g in grads.items()}
-            v = {k: b2 * state["square"][k] + (1 - b2) * (g * g) for k, g in grads.items()}
-            # 1 - βᵗ as the same running mean of ones: the difference itself would lose digits
-            m_weight = b1 * state["mean_weight"] + (1 - b1)
-            v_weight = b2 * state["square_weight"] + (1 - b2)
-            rate = rate_of(self, params, learning_rate) / m_weight
-            params = {
-                k: w - rate * m[k] / (xp.sqrt(v[k] / v_weight) + self.epsilon)
-                for k, w in params.items()
-            }
+        b1, b2 = self.beta1, self.beta2
+        m = {k: b1 * state["mean"][k] + (1 - b1) * g for k, g in grads.items()}
+        v = {k: b2 * state["square"][k] + (1 - b2) * (g * g) for k, g in grads.items()}
+        # 1 - βᵗ as the same running mean of ones: the difference itself would lose digits
+        m_weight = b1 * state["mean_weight"] + (1 - b1)
+        v_weight = b2 * state["square_weight"] + (1 - b2)
+        rate = rate / m_weight
+        params = {
+            k: w - rate * m[k] / (xp.sqrt(v[k] / v_weight) + self.epsilon)
+            for k, w in params.items()
+        }
         return params, {
             "mean": m, "square": v, "mean_weight": m_weight, "square_weight": v_weight,
         }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
-class AdamW:
+class AdamW(Adam):
     """Adam with decoupled weight decay, as in torch.optim.AdamW.
 
-    At every step, before that of `Adam` with the same gradient::
+    At every step, before Adam's update with the same gradient::
 
         w = (1 - η λ) w
 
     Parameters
     ----------
-    learning_rate, beta1, beta2, epsilon : float
-        As of `Adam`; η is the first of them.
+    learning_rate : float
+        η, above 0.
+    beta1, beta2 : float
+        β₁ and β₂ of `Adam`, in [0, 1).
+    epsilon : float
+        ε of `Adam`, above 0.
     weight_decay : float
-        λ, at least zero.
+        λ, at least 0.
 
     Raises
     ------
     ValueError
-        For values outside their ranges.
+        If a hyperparameter is out of range.
 
     References
     ----------
@@ -133,30 +121,11 @@ class AdamW:
     0.85
     """
 
-    learning_rate: float = 0.001
-    beta1: float = 0.9
-    beta2: float = 0.999
-    epsilon: float = 1e-8
     weight_decay: float = 0.01
 
-    def __post_init__(self) -> None:
-        self._adam()  # checks what they share
-        set_fields(self, weight_decay=nonnegative("weight_decay", self.weight_decay))
-        set_fields(self, learning_rate=positive("learning_rate", self.learning_rate))
-
-    def init(self, params: Params) -> State:
-        """Return the state before the first step, that of `Adam`."""
-        return self._adam().init(params)
-
-    def update(
-        self, params: Params, grads: Params, state: State, learning_rate: Rate = None
+    def _step(
+        self, xp: Any, params: Params, grads: Params, state: State, rate: Any
     ) -> tuple[Params, State]:
-        """Return the parameters and the state after one step, as `SGD.update` says."""
-        with scope(params):
-            rate = rate_of(self, params, learning_rate)
-            kept = 1 - rate * self.weight_decay
-            decayed = {k: kept * w for k, w in params.items()}
-        return self._adam().update(decayed, grads, state, rate)
-
-    def _adam(self) -> Adam:
-        return Adam(self.learning_rate, self.beta1, self.beta2, self.epsilon)
+        kept = 1 - rate * self.weight_decay
+        decayed = {k: kept * w for k, w in params.items()}
+        return Adam._step(self, xp, decayed, grads, state, rate)

@@ -10,8 +10,8 @@ from rnnx.validate import positive
 def global_norm(grads: Params) -> Array:
     """Return the joint norm of all gradients, ``√(Σ g²)`` over every entry of every array.
 
-    Squares are taken relative to the largest entry, so that none of them overflows or underflows.
-    Nothing is read back to the host.
+    Very large and very small gradients are scaled before they are squared, so that the squares do
+    not overflow or underflow. Nothing is read back to the host.
 
     Parameters
     ----------
@@ -38,10 +38,14 @@ def global_norm(grads: Params) -> Array:
     xp = namespace(grads)
     with scope(grads):
         largest = xp.max(xp.stack([xp.max(xp.abs(g)) for g in grads.values()]))
-        bound = xp.full_like(largest, xp.finfo(largest.dtype).max)
-        unit = xp.where(xp.isfinite(largest), largest, bound)  # NaN and inf show in g / unit
-        unit = xp.where(unit == 0, xp.ones_like(unit), unit)
-        return unit * xp.sqrt(sum(xp.sum((g / unit) ** 2) for g in grads.values()))
+        exponent = {32: 80, 64: 640}[xp.finfo(largest.dtype).bits]
+        limit = 2.0 ** (exponent * 5 // 8)  # squares of numbers within 1/limit and limit are safe
+        huge, tiny = ~(largest <= limit), largest < 1 / limit  # NaN is huge: no other overflows
+        one, up = xp.ones_like(largest), xp.full_like(largest, 2.0**exponent)
+        down = xp.full_like(largest, 2.0**-exponent)
+        scale = xp.where(huge, down, xp.where(tiny, up, one))  # a power of 2: exact
+        norm = xp.sqrt(sum(xp.sum((g * scale) ** 2) for g in grads.values()))
+        return norm * xp.where(huge, up, xp.where(tiny, down, one))
 
 
 def clip_by_global_norm(

@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from rnnx.optim.shared import (
-    Params,
-    Rate,
-    State,
-    check,
-    namespace,
-    rate_of,
-    scope,
-    set_fields,
-    zeros_like,
-)
-from rnnx.validate import fraction, positive
+from rnnx.optim.shared import Optimizer, Params, State
 
 
 @dataclass(frozen=True, slots=True)
-class RMSprop:
+class RMSprop(Optimizer):
     """RMSprop, as in torch.optim.RMSprop.
 
     For every parameter w with gradient g::
@@ -30,16 +20,16 @@ class RMSprop:
     Parameters
     ----------
     learning_rate : float
-        η.
+        η, above 0.
     alpha : float
         α, in [0, 1).
     epsilon : float
-        ε.
+        ε, above 0.
 
     Raises
     ------
     ValueError
-        For values outside their ranges.
+        If a hyperparameter is out of range.
 
     References
     ----------
@@ -59,25 +49,15 @@ class RMSprop:
     alpha: float = 0.99
     epsilon: float = 1e-8
 
-    def __post_init__(self) -> None:
-        set_fields(self, learning_rate=positive("learning_rate", self.learning_rate))
-        set_fields(self, alpha=fraction("alpha", self.alpha))
-        set_fields(self, epsilon=positive("epsilon", self.epsilon))
+    def _entries(self) -> tuple[str, ...]:
+        return ("square",)
 
-    def init(self, params: Params) -> State:
-        """Return the state before the first step: v = 0."""
-        return {"square": zeros_like(params)}
-
-    def update(
-        self, params: Params, grads: Params, state: State, learning_rate: Rate = None
+    def _step(
+        self, xp: Any, params: Params, grads: Params, state: State, rate: Any
     ) -> tuple[Params, State]:
-        """Return the parameters and the state after one step, as `SGD.update` says."""
-        check(self, params, grads, state, {"square"})
-        xp, a = namespace(params), self.alpha
-        with scope(params):
-            rate = rate_of(self, params, learning_rate)
-            v = {k: a * state["square"][k] + (1 - a) * (g * g) for k, g in grads.items()}
-            params = {
-                k: w - rate * grads[k] / (xp.sqrt(v[k]) + self.epsilon) for k, w in params.items()
-            }
+        a, square = self.alpha, state["square"]
+        v = {k: a * square[k] + (1 - a) * (g * g) for k, g in grads.items()}
+        params = {
+            k: w - rate * grads[k] / (xp.sqrt(v[k]) + self.epsilon) for k, w in params.items()
+        }
         return params, {"square": v}

@@ -1,11 +1,11 @@
-"""Schedules of the learning rate: from the number of a step, a factor of the optimizer's rate.
+"""Learning-rate schedules: from the step number to a factor of the optimizer's learning rate.
 
-Each is called with the steps taken so far, so 0 at the first, and returns a Python float::
+A schedule takes the number of steps done so far, 0 at the first step, and returns a Python float::
 
     params, state = adam.update(params, grads, state, adam.learning_rate * schedule(t))
 
-A function of your own that is called so is a schedule, too. What ``repr`` gives for one of these is
-the expression that makes it again.
+Your own function of the step number is a schedule, too. Evaluating the ``repr`` of a schedule of
+this module makes an equal one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Schedule = Callable[[int], float]
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """The optimizer's own rate at every step.
+    """The optimizer's own learning rate at every step.
 
     Examples
     --------
@@ -31,16 +31,16 @@ class Constant:
     """
 
     def __call__(self, step: int) -> float:
-        """Return 1, the factor of step 0, 1, ..."""
+        """Return the factor for a step: 1."""
         count("step", step)
         return 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Cosine:
-    """Half a cosine from 1 down to the final factor, which then stays.
+    """Half a cosine from 1 down to the final factor, and constant after that.
 
-    At step t of T, with the final factor f::
+    At step t, with T steps and the final factor f::
 
         c = (1 + cos(π min(t, T) / T)) / 2
         c + (1 - c) f
@@ -48,14 +48,14 @@ class Cosine:
     Parameters
     ----------
     steps : int
-        T, at least one: step T is the first at the final factor.
+        T, at least 1. Step T is the first with the final factor.
     final : float
-        f, at least zero.
+        f, at least 0.
 
     Raises
     ------
     ValueError
-        For values outside their ranges, here and in a call.
+        If an argument, or the step number in a call, is out of range.
 
     References
     ----------
@@ -77,7 +77,7 @@ class Cosine:
         set_fields(self, final=nonnegative("final", self.final))
 
     def __call__(self, step: int) -> float:
-        """Return the factor of step 0, 1, ..."""
+        """Return the factor for a step, counted from 0."""
         t = min(count("step", step), self.steps)
         c = (1 + cos(pi * t / self.steps)) / 2
         return c + (1 - c) * self.final
@@ -85,28 +85,28 @@ class Cosine:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Stairs: one more multiplication by the factor after every so many steps.
+    """Step decay: multiply by the factor once every few steps.
 
-    At step t, with the factor γ and stairs n steps long::
+    At step t, with the factor γ applied every n steps::
 
         γ ** ⌊t / n⌋
 
     Parameters
     ----------
     every : int
-        n, at least one.
+        n, at least 1.
     factor : float
-        γ, above zero.
+        γ, above 0.
 
     Raises
     ------
     ValueError
-        For values outside their ranges, here and in a call.
+        If an argument, or the step number in a call, is out of range.
 
     Examples
     --------
-    >>> stairs = Step(2, factor=0.5)
-    >>> [stairs(t) for t in range(5)]
+    >>> schedule = Step(2, factor=0.5)
+    >>> [schedule(t) for t in range(5)]
     [1.0, 1.0, 0.5, 0.5, 0.25]
     """
 
@@ -118,32 +118,32 @@ class Step:
         set_fields(self, factor=positive("factor", self.factor))
 
     def __call__(self, step: int) -> float:
-        """Return the factor of step 0, 1, ..."""
+        """Return the factor for a step, counted from 0."""
         return self.factor ** (count("step", step) // self.every)
 
 
 @dataclass(frozen=True, slots=True)
 class WarmUp:
-    """A straight line up to 1, and then another schedule from its own beginning.
+    """Linear warm-up to 1, followed by another schedule.
 
-    At step t, with n steps of the line::
+    At step t, with n steps of warm-up::
 
         (t + 1) / n     for t < n
-        then(t - n)     from there on
+        then(t - n)     after that
 
     Parameters
     ----------
     steps : int
-        n, at least one: step n - 1 is the first at 1.
+        n, at least 1. Step n - 1 is the first with factor 1.
     then : callable
-        The schedule after the line; the constant 1 by default.
+        The schedule after the warm-up; default is the constant 1.
 
     Raises
     ------
     ValueError
-        For steps below one, and for a step below zero in a call.
+        If `steps` is below 1, or the step number in a call is below 0.
     TypeError
-        For what cannot be called, and for a class in place of a schedule.
+        If `then` is not callable, or is a class instead of a schedule.
 
     References
     ----------
@@ -164,11 +164,11 @@ class WarmUp:
         set_fields(self, steps=size("steps", self.steps))
         if isinstance(self.then, type) or not callable(self.then):
             raise TypeError(
-                "then must be a schedule, called with the number of a step, such as Cosine(1000), "
+                "then must be a schedule, a function of the step number such as Cosine(1000), "
                 f"got {self.then!r}"
             )
 
     def __call__(self, step: int) -> float:
-        """Return the factor of step 0, 1, ..."""
+        """Return the factor for a step, counted from 0."""
         t = count("step", step)
         return (t + 1) / self.steps if t < self.steps else self.then(t - self.steps)

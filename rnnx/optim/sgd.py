@@ -1,35 +1,35 @@
-"""Gradient descent, with momentum and with Nesterov's."""
+"""Gradient descent, plain, with momentum and with Nesterov momentum."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from rnnx.optim.shared import Params, Rate, State, check, rate_of, scope, set_fields, zeros_like
-from rnnx.validate import fraction, positive
+from rnnx.optim.shared import Optimizer, Params, State
 
 
 @dataclass(frozen=True, slots=True)
-class SGD:
+class SGD(Optimizer):
     """Gradient descent with momentum, as in torch.optim.SGD.
 
     For every parameter w with gradient g::
 
         v = μ v + g
-        w = w - η v                         with Nesterov's momentum: w - η (g + μ v)
+        w = w - η v                         with Nesterov momentum: w - η (g + μ v)
 
     Parameters
     ----------
     learning_rate : float
-        η.
+        η, above 0.
     momentum : float
-        μ, in [0, 1); with 0, v is g and the state is empty.
+        μ, in [0, 1). With 0, the state is empty.
     nesterov : bool
-        Whether to step from where the momentum leads; needs a momentum above zero.
+        Whether to use Nesterov momentum; needs a momentum above 0.
 
     Raises
     ------
     ValueError
-        For values outside their ranges.
+        If a hyperparameter is out of range.
 
     References
     ----------
@@ -52,51 +52,18 @@ class SGD:
     nesterov: bool = False
 
     def __post_init__(self) -> None:
-        set_fields(self, learning_rate=positive("learning_rate", self.learning_rate))
-        set_fields(self, momentum=fraction("momentum", self.momentum))
+        Optimizer.__post_init__(self)
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov needs a momentum above 0, got momentum=0.0")
 
-    def init(self, params: Params) -> State:
-        """Return the state before the first step: v = 0."""
-        return {"velocity": zeros_like(params)} if self.momentum else {}
+    def _entries(self) -> tuple[str, ...]:
+        return ("velocity",) if self.momentum else ()
 
-    def update(
-        self, params: Params, grads: Params, state: State, learning_rate: Rate = None
+    def _step(
+        self, xp: Any, params: Params, grads: Params, state: State, rate: Any
     ) -> tuple[Params, State]:
-        """Return the parameters and the state after one step.
-
-        Parameters
-        ----------
-        params, grads : dict of arrays
-            The parameters and, by the same names, their gradients.
-        state : dict
-            What `init` or the step before returned.
-        learning_rate : float or array of shape (), optional
-            η of this step, at least zero; by default the optimizer's own. An array, which is not
-            read and so not checked, is of the parameters' library; it is taken in their dtype.
-
-        Returns
-        -------
-        params : dict of arrays
-            The parameters after the step, in their dtype.
-        state : dict
-            For the next step.
-
-        Raises
-        ------
-        ValueError
-            Where names, shapes or the state do not fit, or the rate is below zero or not finite.
-        TypeError
-            For a rate in an array of another library.
-        """
-        check(self, params, grads, state, {"velocity"} if self.momentum else set())
-        step = v = grads
-        with scope(params):
-            rate = rate_of(self, params, learning_rate)
-            if self.momentum:
-                step = v = {k: self.momentum * state["velocity"][k] + g for k, g in grads.items()}
-            if self.nesterov:
-                step = {k: g + self.momentum * v[k] for k, g in grads.items()}
-            params = {k: w - rate * step[k] for k, w in params.items()}
-        return params, {"velocity": v} if self.momentum else {}
+        if not self.momentum:
+            return {k: w - rate * grads[k] for k, w in params.items()}, {}
+        v = {k: self.momentum * state["velocity"][k] + g for k, g in grads.items()}
+        step = {k: g + self.momentum * v[k] for k, g in grads.items()} if self.nesterov else v
+        return {k: w - rate * step[k] for k, w in params.items()}, {"velocity": v}

@@ -1,12 +1,11 @@
-"""Pictures of training, of a network's inside, of forecasts; needs Matplotlib.
+"""Plots of training, hidden states, gradients, weights and forecasts. Needs Matplotlib.
 
-Every function takes `ax`, the Axes to draw in, and returns it. Without one it makes a figure with
+Every function draws in the Axes `ax` and returns it. By default, it makes a figure with
 `matplotlib.pyplot`: a notebook shows it, ``plt.show()`` opens a window, and
-``ax.figure.savefig(path)`` writes it. Where Matplotlib draws for files only, as Agg does on a
-machine without a display, nobody closes such figures: there, pyplot keeps the last one of each
-function, and an earlier one lives as long as its Axes is held.
+``ax.figure.savefig(path)`` writes it. If Matplotlib only draws to files, as on a machine without a
+display, pyplot keeps just the last figure of each function, so that figures do not pile up.
 
-Numbers come as NumPy arrays or lists. For an array on a device, call `to_numpy` of its backend.
+Pass NumPy arrays or lists. To plot an array on a device, call `to_numpy` of its backend first.
 """
 
 from rnnx.plots.network import eigenvalues, gradient_norms, hidden_states

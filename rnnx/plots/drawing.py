@@ -1,4 +1,4 @@
-"""What the pictures share: numbers read, an Axes to draw in, its labels. Matplotlib comes late."""
+"""What the plots share: reading numbers, making an Axes, labels. Matplotlib is imported late."""
 
 from __future__ import annotations
 
@@ -6,17 +6,36 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rnnx._doc import shared
 from rnnx.backend import get_backend
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
 
-FILES_ONLY = {"agg", "cairo", "pdf", "pgf", "ps", "svg", "template"}  # of Matplotlib's backends
+documented = shared(
+    ax="""
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; default is a new figure.
+    """,
+    returns="""
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a value, shape or name does not fit.
+    ImportError
+        If Matplotlib is not installed.
+    """,
+)
+FILES_ONLY = {"agg", "cairo", "pdf", "pgf", "ps", "svg", "template"}  # Matplotlib backends
 
 
 def numbers(name: str, obj: Any) -> np.ndarray:
-    """Return real numbers as an array in float64; refuse an array of a device library."""
+    """Return real numbers as a float64 array; refuse arrays of device libraries."""
     try:
         array: np.ndarray = get_backend("numpy", dtype="float64").asarray(obj)
     except (TypeError, ValueError) as error:
@@ -25,7 +44,7 @@ def numbers(name: str, obj: Any) -> np.ndarray:
 
 
 def vector(name: str, obj: Any, length: int | None = None) -> np.ndarray:
-    """Return numbers of shape (length,), of any length but zero by default."""
+    """Return numbers of shape (length,); default is any length above zero."""
     array = numbers(name, obj)
     expected = (array.size or 1,) if length is None else (length,)
     if array.shape != expected:
@@ -47,7 +66,7 @@ def times(obj: Any, length: int) -> np.ndarray:
 
 
 def axes(ax: Axes | None, name: str) -> Axes:
-    """Return `ax`, or the Axes of a new figure; `name` is that of the function that draws."""
+    """Return `ax`, or the Axes of a new figure for the function called `name`."""
     try:
         from matplotlib.axes import Axes
     except ImportError as error:
@@ -60,7 +79,7 @@ def axes(ax: Axes | None, name: str) -> Axes:
 
 
 def _new_axes(label: str) -> Axes:
-    """Return the Axes of a new figure of pyplot, in place of the last where none is shown."""
+    """Return the Axes of a new pyplot figure, which replaces the last if figures are not shown."""
     from matplotlib import pyplot
 
     if pyplot.get_backend().lower() not in FILES_ONLY:
@@ -70,7 +89,7 @@ def _new_axes(label: str) -> Axes:
 
 
 def finish(ax: Axes, title: str, xlabel: str, ylabel: str) -> None:
-    """Set what every picture has: texts, a light grid, and a legend of what is labelled."""
+    """Set the texts, a light grid, and a legend for whatever has a label."""
     ax.set(title=title, xlabel=xlabel, ylabel=ylabel)
     ax.grid(alpha=0.3)
     if ax.get_legend_handles_labels()[0]:
@@ -78,7 +97,7 @@ def finish(ax: Axes, title: str, xlabel: str, ylabel: str) -> None:
 
 
 def dates(axis: Axis) -> None:
-    """Write dates short, what they share only once."""
+    """Write dates briefly; what they have in common appears only once."""
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
     locator = AutoDateLocator()
@@ -87,7 +106,7 @@ def dates(axis: Axis) -> None:
 
 
 def whole(axis: Axis) -> None:
-    """Put ticks at whole numbers only: epochs, steps, units."""
+    """Put ticks only at whole numbers, such as epochs, steps or units."""
     from matplotlib.ticker import MaxNLocator
 
     axis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))

@@ -1,4 +1,4 @@
-"""Pictures of what goes on in a network: its states, their gradients, its weights."""
+"""Plots of hidden states, their gradients, and recurrent weights."""
 
 from __future__ import annotations
 
@@ -8,35 +8,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rnnx import diagnostics
-from rnnx.plots.drawing import axes, finish, numbers, vector, whole
+from rnnx.plots.drawing import axes, documented, finish, numbers, vector, whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+@documented
 def hidden_states(states: Any, *, row: int = 0, ax: Axes | None = None) -> Axes:
-    """Draw the states over time as a heat map, zero in the middle of the colours.
+    """Plot hidden states over time as a heat map, with zero in the middle of the colour scale.
 
     Parameters
     ----------
     states : array_like, shape (T, B, H) or (T, H)
-        The states after every step, such as one of those that `states` of a recurrent layer
+        The states after every step, such as an array that the `states` method of a recurrent layer
         returns, copied to the host.
     row : int
-        The row of the batch to draw.
-    ax : matplotlib.axes.Axes, optional
-        Where to draw; by default a new figure. The colour bar takes its room from it.
+        Which row of the batch to plot.
+    {ax}
 
-    Returns
-    -------
-    matplotlib.axes.Axes
-
-    Raises
-    ------
-    ValueError, TypeError
-        For another shape, or a row that is not there.
-    ImportError
-        Without Matplotlib.
+    {returns}
 
     Examples
     --------
@@ -71,31 +62,23 @@ def hidden_states(states: Any, *, row: int = 0, ax: Axes | None = None) -> Axes:
     return ax
 
 
+@documented
 def gradient_norms(norms: Mapping[str, Any], *, ax: Axes | None = None) -> Axes:
-    """Draw how large the gradient by the state is at every step, to see it vanish or explode.
+    """Plot the norm of the gradient with respect to the state at every step.
 
-    The legend says by which factor it differs between the last step where it is not zero and the
-    first step. First and last are in the order of reading: a name that ends in ``_reverse`` is of a
-    direction that reads the last step first. Only where the loss is of one step alone does the
-    factor tell how the gradient fares on its way; else each step adds its own.
+    The plot shows whether the gradient vanishes or explodes. The legend gives the factor between
+    the last step with a nonzero gradient and the first step, in the order of reading: a name that
+    ends in ``_reverse`` belongs to a direction that reads the last step first. The factor describes
+    the gradient's way back only if the loss depends on a single step; otherwise every step adds its
+    own part.
 
     Parameters
     ----------
     norms : mapping of str to array_like, shape (T,)
-        Norms of dL/dh_t by name, as `rnnx.diagnostics.gradient_norms` returns them.
-    ax : matplotlib.axes.Axes, optional
-        Where to draw; by default a new figure.
+        Norms of dL/dh_t by name, from `rnnx.diagnostics.gradient_norms`.
+    {ax}
 
-    Returns
-    -------
-    matplotlib.axes.Axes
-
-    Raises
-    ------
-    ValueError, TypeError
-        For no norms, negative ones, or another shape.
-    ImportError
-        Without Matplotlib.
+    {returns}
 
     Examples
     --------
@@ -106,7 +89,7 @@ def gradient_norms(norms: Mapping[str, Any], *, ax: Axes | None = None) -> Axes:
     """
     read = {name: vector(f"norms[{name!r}]", values) for name, values in norms.items()}
     if not read:
-        raise ValueError("norms must hold one line at least, got none")
+        raise ValueError("norms must hold at least one line, got none: pass names and norms")
     for name, values in read.items():
         if (values < 0).any():
             raise ValueError(f"norms[{name!r}] must be at least 0, got {values.min():g}")
@@ -117,35 +100,26 @@ def gradient_norms(norms: Mapping[str, Any], *, ax: Axes | None = None) -> Axes:
         ax.plot(values, marker="o", markersize=2, label=label)
     if any((values > 0).any() for values in read.values()):
         ax.set_yscale("log", nonpositive="mask")
-    finish(ax, "Gradient of the loss by the state", "time step", "norm of dL/dh")
+    finish(ax, "Gradient with respect to the state", "time step", "norm of dL/dh")
     whole(ax.xaxis)
     return ax
 
 
+@documented
 def eigenvalues(layer: Any, *, ax: Axes | None = None) -> Axes:
-    """Draw the eigenvalues of the recurrent weights in the complex plane, with the unit circle.
+    """Plot the eigenvalues of the recurrent weights in the complex plane, with the unit circle.
 
-    The legend gives the spectral radius ρ, the largest absolute value, of each matrix.
+    The legend, to the right of the Axes, gives the spectral radius ρ of each matrix, its largest
+    absolute eigenvalue.
 
     Parameters
     ----------
     layer : Layer, SimpleRNN or array_like, shape (H, H)
-        What `rnnx.diagnostics.eigenvalues` takes, which says what is drawn of gates and
-        projections; or a square matrix.
-    ax : matplotlib.axes.Axes, optional
-        Where to draw; by default a new figure. The legend stands to the right of it;
-        a figure with ``layout="compressed"`` makes room.
+        A layer that `rnnx.diagnostics.eigenvalues` accepts (gates and projections are described
+        there), or a square matrix.
+    {ax}
 
-    Returns
-    -------
-    matplotlib.axes.Axes
-
-    Raises
-    ------
-    ValueError, TypeError
-        For a layer without recurrent weights, or a matrix that is not square and finite.
-    ImportError
-        Without Matplotlib.
+    {returns}
 
     Examples
     --------
@@ -172,7 +146,7 @@ def eigenvalues(layer: Any, *, ax: Axes | None = None) -> Axes:
 
 
 def _factor(norms: np.ndarray, reverse: bool) -> str:
-    """Return in words how the norm at the step read first compares with the last above zero."""
+    """Describe the norm at the step read first relative to the last one above zero."""
     felt = np.flatnonzero(norms)
     if felt.size == 0:
         return "zero"
@@ -186,7 +160,7 @@ def _of(matrix: Any) -> np.ndarray:
     """Return the eigenvalues of a square matrix."""
     W = numbers("layer", matrix)
     if W.ndim != 2 or W.shape[0] != W.shape[1] or W.size == 0:
-        raise ValueError(f"a matrix must be square, got shape {W.shape}")
+        raise ValueError(f"a matrix must be square, of shape (H, H), got {W.shape}")
     if not np.isfinite(W).all():
-        raise ValueError("a matrix must be finite, got NaN or infinity in it")
+        raise ValueError("a matrix must be finite, got NaN or infinity")
     return np.linalg.eigvals(W)

@@ -1,4 +1,4 @@
-"""Pictures of how a training run went, and of what came of it."""
+"""Plots of a training run and of forecasts."""
 
 from __future__ import annotations
 
@@ -8,41 +8,31 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rnnx import validate
-from rnnx.plots.drawing import axes, dates, finish, times, vector, whole
+from rnnx.plots.drawing import axes, dates, documented, finish, times, vector, whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+@documented
 def learning_curves(
     history: Mapping[str, Any], *, names: Iterable[str] | None = None, ax: Axes | None = None
 ) -> Axes:
-    """Draw what a training run recorded, epoch by epoch, and mark the best epoch.
+    """Plot a training history, epoch by epoch, and mark the best epoch.
 
-    The best epoch is that of the least ``"validation_loss"``, without one of the least ``"loss"``,
-    whichever curves are drawn. The y axis is logarithmic where all numbers are positive and span
-    more than a factor of 10. NaN, as of an epoch without validation, is a gap.
+    The best epoch has the lowest ``"validation_loss"``, or the lowest ``"loss"`` if there was no
+    validation. The y axis is logarithmic if all values are positive and span more than a factor
+    of 10. NaN, for an epoch without validation, leaves a gap.
 
     Parameters
     ----------
     history : mapping of str to array_like, shape (E,)
-        One number an epoch under each name. Those under ``"epoch"`` are the x axis; without them,
-        it is 1, ..., E.
+        One number per epoch under each name. ``"epoch"`` gives the x axis; default is 1, ..., E.
     names : iterable of str, optional
-        The curves; default is ``"loss"`` and ``"validation_loss"``, as far as they are there.
-    ax : matplotlib.axes.Axes, optional
-        Where to draw; by default a new figure.
+        The curves to plot; default is ``"loss"`` and ``"validation_loss"``, if present.
+    {ax}
 
-    Returns
-    -------
-    matplotlib.axes.Axes
-
-    Raises
-    ------
-    ValueError, TypeError
-        For a name that is not in `history`, no name at all, or numbers of another shape.
-    ImportError
-        Without Matplotlib.
+    {returns}
 
     Examples
     --------
@@ -75,6 +65,7 @@ def learning_curves(
     return ax
 
 
+@documented
 def forecast(
     past: Any,
     truth: Any,
@@ -88,39 +79,31 @@ def forecast(
     ylabel: str = "value",
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw a forecast beside what came, with the time ahead shaded from the forecast's origin.
+    """Plot a forecast and the true values, with the forecast period shaded.
 
     Parameters
     ----------
     past : array_like, shape (T,)
-        What was known; its last entry is at the origin.
+        The known values before the forecast.
     truth : array_like, shape (h,), or None
-        What came; None where it is not known yet.
+        The true values, or None if they are not known yet.
     predicted : array_like, shape (h,)
-        The forecast.
+        The forecast values.
     baseline : array_like, shape (h,), optional
-        Another forecast to compare with, called `baseline_label`.
+        Another forecast to compare with.
+    baseline_label : str
+        The name of the baseline in the legend.
     season : int, optional
-        The steps of a season: the baseline is then the seasonal naive forecast, the last season of
-        `past` again and again.
+        Number of steps in a season. The baseline is then the seasonal naive forecast, which repeats
+        the last season of `past`.
     time : array_like, shape (T + h,), optional
-        Numbers or dates of all steps; default is 0, 1, ...
+        Times of all steps, numbers or dates; default is 0, 1, ...
     xlabel, ylabel : str
-        Labels of the axes with their units, such as ``"time (h)"`` and ``"demand (MW)"``; default
-        for x is ``"time"``, or ``"time step"`` where `time` is not given.
-    ax : matplotlib.axes.Axes, optional
-        Where to draw; by default a new figure.
+        Axis labels with units, such as ``"time (h)"`` and ``"demand (MW)"``. The default for x is
+        ``"time"``, or ``"time step"`` if `time` is not given.
+    {ax}
 
-    Returns
-    -------
-    matplotlib.axes.Axes
-
-    Raises
-    ------
-    ValueError, TypeError
-        Where shapes do not fit, for both `baseline` and `season`, or a season longer than `past`.
-    ImportError
-        Without Matplotlib.
+    {returns}
 
     Examples
     --------

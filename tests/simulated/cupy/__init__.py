@@ -1,9 +1,9 @@
-"""An imitation of CuPy on NumPy, with two GPUs: as much of it as rnnx and array-api-compat touch.
+"""A simulation of CuPy on NumPy, with two GPUs: as much as rnnx and array-api-compat use.
 
-It proves, where there is no GPU, what does not depend on one: that every result is made on the
-asked device and not on the current one, that no operand comes from another device, and that nothing
-is read back to the host. `EVENTS` lists what a GPU program should not do: "peer" for an operand of
-another device than the current one, "read" for a copy to the host, "sync" for a value looked at.
+Without a GPU, it proves that every result is made on the chosen device and not on the current one,
+that no operand comes from another device, and that nothing is read back to the host. `EVENTS` lists
+what a GPU program should not do: "peer" for an operand from a device that is not the current one,
+"read" for a copy to the host, "sync" for reading a value.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-__version__ = "14.0.0+imitation"
+__version__ = "14.0.0+simulated"
 EVENTS: list[str] = []
 _current = [0]
 _VIEWS = {"reshape", "moveaxis", "transpose", "swapaxes", "expand_dims", "squeeze"}
@@ -128,14 +128,14 @@ def _call(function: Any, *arguments: Any, **options: Any) -> Any:
 
 
 def _of_numpy(name: str, function: Any) -> Any:
-    def imitation(*arguments: Any, **options: Any) -> Any:
+    def simulated(*arguments: Any, **options: Any) -> Any:
         if name in _VIEWS:
             x, *rest = arguments
             return ndarray(function(x._host, *rest, **options), x.device.id)
         return _call(function, *arguments, **options)
 
-    imitation.__name__ = name
-    return imitation
+    simulated.__name__ = name
+    return simulated
 
 
 def asarray(obj: Any, dtype: Any = None, **options: Any) -> Any:
@@ -162,7 +162,7 @@ def is_available() -> bool:
 
 
 def _fill(module: Any, source: Any) -> None:
-    """Give a module imitations of all that a module of NumPy has."""
+    """Give a module a simulation of everything in a module of NumPy."""
     for name in dir(source):
         value = getattr(source, name)
         if name.startswith("_") or name in _ABSENT or hasattr(module, name):
@@ -186,7 +186,7 @@ _fill(sys.modules[__name__], np)
 runtime = _module(
     "cuda.runtime",
     getDeviceCount=lambda: 2,
-    getDeviceProperties=lambda i: {"name": b"imitation"},
+    getDeviceProperties=lambda i: {"name": b"simulated"},
 )
 _module("cuda.device", Device=Device)
 cuda = _module("cuda", Device=Device, Stream=type("Stream", (), {}), runtime=runtime)

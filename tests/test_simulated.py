@@ -1,4 +1,4 @@
-"""CuPy's rules of devices, proven without a GPU on an imitation of CuPy with two of them."""
+"""CuPy's device rules, proven without a GPU on a simulated CuPy that has two."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-FOLDER = Path(__file__).parent / "imitation"
+FOLDER = Path(__file__).parent / "simulated"
 
 
 def test_everything_stays_on_the_asked_gpu_and_off_the_host() -> None:

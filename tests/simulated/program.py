@@ -1,4 +1,4 @@
-"""Use all of rnnx on the second of the imitation's GPUs, the first being current."""
+"""Use all of rnnx on the second simulated GPU, while the first is current."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def training() -> None:
 
 
 def fitting() -> None:
-    """A whole `fit`: its only looks at the device are one an epoch for each table of figures."""
+    """A whole `fit` reads from the device only once per epoch for each table of metrics."""
     rng, results = np.random.default_rng(2), []
     x = [rng.standard_normal((T, 2)) for T in (6, 2, 4, 1, 5)]
     y = np.asarray([0, 1, 1, 0, 1])

@@ -1,0 +1,273 @@
+"""`Backend`: where arrays live and how loops run. No mathematics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, TypeVar
+
+import numpy as np
+from array_api_compat import array_namespace, is_array_api_obj
+from array_api_compat import device as device_of
+
+from rnnx.backends import registry
+
+Array = Any  # an array of any conforming library
+Carry = TypeVar("Carry")
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+DTYPES = ("float32", "float64")
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """An array library, one of its devices and a real floating dtype. Made by `get_backend`.
+
+    Attributes
+    ----------
+    name : str
+        ``"numpy"``, ``"cupy"``, ``"torch"``, ``"jax"`` or ``"array_api_strict"``.
+    xp : module
+        The Array API namespace.
+    device : object
+        The library's own device object.
+    dtype : object
+        The dtype of every parameter and activation: the library's float32 or float64.
+    """
+
+    name: str
+    xp: ModuleType
+    device: Any
+    dtype: Any
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.device_name, self.dtype_name))  # CuPy's Device has no hash
+
+    def __repr__(self) -> str:
+        return f"Backend({self.name!r}, device={self.device_name!r}, dtype={self.dtype_name!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (self.name, self.device_name, self.dtype_name)
+
+    @property
+    def device_name(self) -> str:
+        """The device's name; `get_backend` accepts it."""
+        return str(self.device)
+
+    @property
+    def dtype_name(self) -> str:
+        """The dtype's name, ``"float32"`` or ``"float64"``, on every library."""
+        return next(name for name in DTYPES if self.dtype == getattr(self.xp, name))
+
+    def asarray(self, obj: object, dtype: str | None = None) -> Array:
+        """Return `obj` as an array of this backend.
+
+        Parameters
+        ----------
+        obj : array_like
+            A NumPy array, a (nested) list of numbers, an array of this library on this device, or a
+            list of such arrays of equal shape. The result may share memory with `obj`: do not
+            write to `obj` while the result is in use.
+        dtype : str, optional
+            The name of an Array API dtype, such as ``"int32"``; default is the backend's dtype.
+
+        Returns
+        -------
+        array
+            `obj` in `dtype`, on the backend's device.
+
+        Raises
+        ------
+        TypeError
+            If `obj` is an array of another device library or another device, or is not real.
+        ValueError
+            If a list is not rectangular.
+        """
+        dtype = dtype or self.dtype_name
+        with self.scope():
+            if self.is_own(obj):
+                return self._cast(obj, dtype)
+            if isinstance(obj, list | tuple) and any(map(_is_device_array, obj)):
+                items = [self.asarray(item, dtype) for item in obj]
+                if len({tuple(item.shape) for item in items}) > 1:
+                    raise ValueError(
+                        "expected a rectangular array of numbers: a list of arrays of equal shape, "
+                        f"got shapes {[tuple(item.shape) for item in items]}"
+                    )
+                return self.xp.stack(items)
+            return self._upload(self.host(obj).astype(dtype, copy=False))
+
+    def floating(self, name: str, obj: Any) -> Array:
+        """Return `obj`, called `name` in errors, as `asarray` does, if its numbers are floating.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For an array of integers, booleans or complex numbers, and as `asarray` does.
+        """
+        dtype = str(getattr(obj, "dtype", "")).rpartition(".")[2]  # torch writes torch.float32
+        if dtype and not self.computes_with(dtype):
+            raise TypeError(
+                f"{name} must be a real floating array, got dtype {dtype}: "
+                "convert it, as in astype('float32')"
+            )
+        return self.asarray(obj)
+
+    def host(self, obj: object) -> np.ndarray:
+        """Return `obj` as a real NumPy array in its own dtype; raise as `asarray` does."""
+        if self.is_own(obj):
+            return self.to_numpy(obj)
+        if _is_device_array(obj):
+            raise TypeError(
+                f"expected an array of {self._accepted}, got one of "
+                f"{type(obj).__module__.partition('.')[0]}: convert it first, with the to_numpy "
+                "method of its own backend"
+            )
+        if isinstance(obj, np.ma.MaskedArray):
+            raise TypeError(
+                "expected an array, got a masked one, whose mask would be lost: use filled(), and "
+                "pass the mask separately"
+            )
+        if isinstance(obj, list | tuple) and any(map(_is_device_array, obj)):
+            obj = [self.host(item) for item in obj]
+        try:
+            host = np.asarray(obj)
+        except (ValueError, TypeError, RuntimeError) as error:
+            reason = str(error).partition("\n")[0]
+            raise ValueError(f"expected a rectangular array of numbers: {reason}") from None
+        if host.dtype.kind not in "fiub":
+            raise TypeError(f"expected an array of real numbers, got dtype {host.dtype}")
+        return host
+
+    def zeros(self, shape: Sequence[int]) -> Array:
+        """Return zeros of a shape, in the backend's dtype and on its device."""
+        with self.scope():
+            return self.xp.zeros(tuple(shape), dtype=self.dtype, device=self.device)
+
+    def to_numpy(self, x: Array) -> np.ndarray:
+        """Return `x` as a NumPy array. No other function of rnnx copies from a device to the host.
+
+        On the CPU the result may share memory with `x`.
+        """
+        return np.asarray(x)
+
+    def scan(
+        self,
+        step: Callable[[Carry, tuple[Array, ...]], tuple[Carry, tuple[Array, ...]]],
+        carry: Carry,
+        xs: tuple[Array, ...],
+        *,
+        reverse: bool = False,
+    ) -> tuple[Carry, tuple[Array, ...]]:
+        """Run ``carry, ys[t] = step(carry, xs[t])`` over the leading axis, as `jax.lax.scan` does.
+
+        Parameters
+        ----------
+        step : callable
+            Takes the carry and a tuple with one slice of each array in `xs`; returns the new carry
+            and a tuple of arrays.
+        carry : pytree of arrays
+            The initial state. Its structure, shapes and dtypes stay the same at every step.
+        xs : tuple of arrays
+            All with the same length T >= 1 along the first axis.
+        reverse : bool
+            Whether to run from the last slice to the first; the outputs keep the order of `xs`.
+
+        Returns
+        -------
+        carry
+            The final state.
+        ys : tuple of arrays
+            The outputs of all steps, stacked along a new first axis of length T.
+        """
+        rows = list(zip(*(self.xp.unstack(x, axis=0) for x in xs), strict=True))
+        outputs = []
+        for row in reversed(rows) if reverse else rows:
+            carry, y = step(carry, row)
+            outputs.append(y)
+        if reverse:
+            outputs.reverse()
+        return carry, tuple(self.xp.stack(ys, axis=0) for ys in zip(*outputs, strict=True))
+
+    def blocks(self, steps: int, width: int) -> int:
+        """Return the number of blocks of time for BPTT over `steps` steps of `width` numbers each.
+
+        It is one if the library runs or compiles a whole sequence at once.
+        """
+        return 1
+
+    def choose(self, flag: Array, new: dict[str, Array], old: dict[str, Array]) -> dict[str, Array]:
+        """Return `new` if `flag`, a boolean array of shape (), is true, else `old`.
+
+        Both dicts have the same keys, shapes and dtypes. `flag` is not read back to the host.
+        """
+        return {name: self.xp.where(flag, x, old[name]) for name, x in new.items()}
+
+    def padded(self, steps: int) -> int:
+        """Return the length to which a ragged batch of at most `steps` steps is best padded.
+
+        It is longer than `steps` if the library compiles a program for every length.
+        """
+        return steps
+
+    def compile(self, function: Function) -> Function:
+        """Return `function` compiled if the library has a compiler, else `function` itself."""
+        return function
+
+    def synchronize(self) -> None:
+        """Wait until the device has finished all its work; for timing."""
+
+    def scope(self) -> AbstractContextManager[Any]:
+        """Return the context in which to make and compute arrays of this backend."""
+        return nullcontext()
+
+    @property
+    def _accepted(self) -> str:
+        return "NumPy" if self.name == "numpy" else f"{self.name} or NumPy"
+
+    def is_own(self, obj: object) -> bool:
+        """Return whether `obj` is an array of this library; raise if it is on another device."""
+        if not (is_array_api_obj(obj) and array_namespace(obj) is self.xp):
+            return False
+        device = device_of(obj)
+        if device is not None and device != self.device:  # None: traced by jax.jit
+            raise TypeError(
+                f"expected an array on device {self.device}, got one on {device}: "
+                "move it there, or make the backend with that device"
+            )
+        return True
+
+    def computes_with(self, dtype: str) -> bool:
+        """Return whether arrays of this dtype are floating input, to be cast to the backend's."""
+        return dtype.startswith(("float", "bfloat"))
+
+    def refuse_traced(self, x: Array) -> None:
+        """Raise if `x` is a placeholder in a function that is being compiled.
+
+        A dropout mask drawn during compilation would be the same in every call.
+        """
+
+    def _cast(self, x: Array, dtype: str) -> Array:
+        """Return an array of this library in the named dtype."""
+        if self.xp.isdtype(x.dtype, "complex floating"):
+            raise TypeError(f"expected an array of real numbers, got dtype {x.dtype}")
+        target = getattr(self.xp, dtype)
+        return x if x.dtype == target else self.xp.astype(x, target)
+
+    def _upload(self, host: np.ndarray) -> Array:
+        """Return a NumPy array, already of the right dtype, on the device."""
+        return self.xp.asarray(host, device=self.device)
+
+
+def _rebuild(name: str, device: str, dtype: str) -> Backend:
+    reason = registry.why_not(name)
+    if reason:
+        raise registry.BackendUnavailable(reason)
+    backend: Backend = registry.module(name).make(device, dtype)
+    return backend
+
+
+def _is_device_array(obj: object) -> bool:
+    return is_array_api_obj(obj) and not isinstance(obj, np.ndarray | np.generic)
