@@ -12,6 +12,7 @@ import pytest
 from cases import Case
 from conftest import make
 
+import rnnx
 from rnnx import io
 from rnnx.characters import CharacterModel
 from rnnx.train import Diverged
@@ -79,40 +80,73 @@ def test_every_backend_learns_and_writes_the_same(place: str) -> None:
 
 def test_files_keep_everything(model: CharacterModel, tmp_path: Path) -> None:
     """Saved and loaded, on another library too: the same figures and texts."""
-    model.save(tmp_path / "model.rnnx")
-    loaded = CharacterModel.load(tmp_path / "model.rnnx")
+    model.save(tmp_path / "model.safetensors")
+    loaded = CharacterModel.load(tmp_path / "model.safetensors")
     assert loaded.bits_per_character(TEXT) == model.bits_per_character(TEXT)
     assert loaded.sample("to ", 99, seed=3) == model.sample("to ", 99, seed=3)
     assert (loaded.hidden_size, loaded.seed) == (24, 0)
     strict = CharacterModel.load(
-        tmp_path / "model.rnnx", backend="array_api_strict", dtype="float64"
+        tmp_path / "model.safetensors", backend="array_api_strict", dtype="float64"
     )
     assert strict.model_.backend.dtype_name == "float64"
     assert strict.bits_per_character(TEXT) == pytest.approx(
         model.bits_per_character(TEXT), rel=1e-5
     )
-    io.save(tmp_path / "other.rnnx", "Other", {}, {})
-    with pytest.raises(ValueError, match="expected the file of a CharacterModel"):
-        CharacterModel.load(tmp_path / "other.rnnx")
+    rnnx.save(tmp_path / "other.safetensors", rnnx.Linear(2, 2))
+    with pytest.raises(ValueError, match="expected a 'CharacterModel'"):
+        CharacterModel.load(tmp_path / "other.safetensors")
 
 
 def test_files_that_lack_something_are_refused(model: CharacterModel, tmp_path: Path) -> None:
     """A parameter, the alphabet, the options: never completed at random."""
-    path = tmp_path / "model.rnnx"
+    path = tmp_path / "model.safetensors"
     model.save(path)
-    name, header, arrays = io.read(path)
-    for lost in ("1.weight_hh_l0", "characters", "options"):
-        fewer = [{k: v for k, v in part.items() if k != lost} for part in (header, arrays)]
-        io.save(path, name, *fewer)
-        with pytest.raises(ValueError, match="expected a model file of rnnx"):
+    description, arrays = io.read(path)
+    for lost in ("model.1.weight_hh_l0", "characters_", "streams", "cell"):
+        config, extra, fewer = (
+            {k: v for k, v in part.items() if k != lost}
+            for part in (description.config, description.extra, arrays)
+        )
+        io.write(path, description._replace(config=config, extra=extra), fewer)
+        with pytest.raises(ValueError, match=r"cannot load .*model.safetensors': .*expected"):
             CharacterModel.load(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("characters_", " ,benotr", "sorted, each once"),
+        ("characters_", " ,benorr", "sorted, each once"),
+        ("characters_", "", "sorted, each once"),
+        ("characters_", None, "must be a str"),
+        ("characters_", " ,benorz", None),
+        ("characters_", " ,benortz", r"expected float32 of shape \(9, 8\)"),
+        ("embedding_size", 10**9, r"expected float32 of shape \(8, 1000000000\)"),
+        ("streams", 0, "streams must be an integer"),
+        ("seed", "x", "seed must be an integer"),
+        ("learning_rate", True, "learning_rate must be above 0"),
+    ],
+)
+def test_files_that_say_something_impossible_are_refused(
+    model: CharacterModel, tmp_path: Path, name: str, value: Any, words: str | None
+) -> None:
+    """Alphabet and options are checked before they are used."""
+    description, arrays = model._describe()
+    part = description.extra if name in description.extra else description.config
+    part[name] = value
+    io.write(tmp_path / "model.safetensors", description, arrays)
+    if words is None:
+        assert rnnx.load(tmp_path / "model.safetensors").characters_ == value
+        return
+    with pytest.raises(ValueError, match=words):
+        CharacterModel.load(tmp_path / "model.safetensors")
 
 
 def test_a_generator_as_seed_is_not_kept(tmp_path: Path) -> None:
     """The file holds None in its place."""
     options = SMALL | {"epochs": 1, "seed": np.random.default_rng(0)}
-    CharacterModel(**options).fit(TEXT).save(tmp_path / "model.rnnx")
-    assert CharacterModel.load(tmp_path / "model.rnnx").seed is None
+    CharacterModel(**options).fit(TEXT).save(tmp_path / "model.safetensors")
+    assert CharacterModel.load(tmp_path / "model.safetensors").seed is None
 
 
 class Interrupted(Exception):
@@ -172,7 +206,7 @@ def test_a_diverged_training_keeps_the_last_good_model() -> None:
         (lambda m: CharacterModel(embedding_size=0).fit(TEXT), "embedding_size must be"),
         (lambda m: CharacterModel(clip_norm=-1).fit(TEXT), "clip_norm must be"),
         (lambda m: CharacterModel().sample("a"), r"call fit\(text\) first"),
-        (lambda m: CharacterModel().save("model.rnnx"), r"call fit\(text\) first"),
+        (lambda m: CharacterModel().save("model.safetensors"), r"call fit\(text\) first"),
     ],
 )  # fmt: skip
 def test_wrong_calls_are_named_and_change_nothing(

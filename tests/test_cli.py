@@ -19,7 +19,7 @@ pytest.importorskip("sklearn", reason="needs scikit-learn")
 
 from sklearn.datasets import load_iris
 
-from rnnx import SimpleRNN
+import rnnx
 from rnnx.characters import CharacterModel
 from rnnx.cli import main, options
 from rnnx.cli.commands import parser
@@ -290,7 +290,7 @@ def test_a_text_is_learned_measured_and_continued(run: Run, here: Path) -> None:
     assert (code, err) == (0, "")
     assert "800 characters, 8 different" in out
     assert sorted(path.name for path in Path("book").iterdir()) == [
-        "history.csv", "learning_curves.png", "model.rnnx", "summary.json",
+        "history.csv", "learning_curves.png", "model.safetensors", "summary.json",
     ]  # fmt: skip
     expected = CharacterModel(12, streams=4, epochs=3, seed=0).fit(TEXT)
     (row,) = table(run("predict", "book", "a.txt")[1])
@@ -321,15 +321,15 @@ def test_an_interrupted_text_is_resumed(run: Run, monkeypatch: pytest.MonkeyPatc
         code, _, err = run(*arguments, "book")
     assert (code, err) == (
         130,
-        "rnnx: interrupted: the same command with --resume goes on\n",
+        "rnnx: interrupted: continue with the same command and --resume\n",
     )
     code, _, err = run(*arguments, "book")
     assert code == 2
-    assert "give --resume to go on, or --force to begin anew" in err
+    assert "give --resume to continue it, or --force to start over" in err
     assert run(*arguments, "book", "--resume")[0] == 0
     models = [run("predict", folder, "a.txt")[1] for folder in ("whole", "book")]
     assert models[0] == models[1]
-    assert not Path("book/checkpoint.npz").exists()
+    assert not Path("book/checkpoint.safetensors").exists()
 
 
 def test_another_backend_predicts_the_same(run: Run) -> None:
@@ -354,8 +354,12 @@ def test_a_model_file_alone_is_enough(run: Run) -> None:
         "train", "regressor", "long.csv", *columns, "--target", "sum", "--out", "r", *SMALL
     )[0] == 0  # fmt: skip
     expected = run("predict", "r", "long.csv")[1]
-    os.rename("r/model.rnnx", "alone.rnnx")
-    assert run("predict", "alone.rnnx", "--out", "p.csv", "long.csv", *columns) == (0, "", "")
+    os.rename("r/model.safetensors", "alone.safetensors")
+    assert run("predict", "alone.safetensors", "--out", "p.csv", "long.csv", *columns) == (
+        0,
+        "",
+        "",
+    )
     assert Path("p.csv").read_text() == expected
     assert len(table(expected)) == len(X)
 
@@ -369,11 +373,11 @@ def test_results_are_never_replaced_unasked(run: Run) -> None:
     assert run(*series)[0] == 0
     before = {path.name: path.read_bytes() for path in Path("r").iterdir()}
     assert sorted(before) == [
-        "forecast.png", "history.csv", "learning_curves.png", "model.rnnx", "summary.json",
+        "forecast.png", "history.csv", "learning_curves.png", "model.safetensors", "summary.json",
     ]  # fmt: skip
     code, _, err = run(*series)
     assert code == 2
-    assert "there is a model in r already: give --force" in err
+    assert "r already holds a model: give --force" in err
     assert {path.name: path.read_bytes() for path in Path("r").iterdir()} == before
     assert run("train", "characters", "a.txt", "--out", "r", "--force", *CHARACTERS)[0] == 0
     assert not Path("r/forecast.png").exists()
@@ -382,7 +386,7 @@ def test_results_are_never_replaced_unasked(run: Run) -> None:
     code, _, err = run(
         "train", "characters", "a.txt", "--out", "r", "--force", "--resume", *CHARACTERS
     )
-    assert "--force begins anew, --resume goes on" in err
+    assert "--force starts over, --resume continues" in err
 
 
 def test_the_summary_and_info_say_what_it_is(run: Run) -> None:
@@ -403,27 +407,27 @@ def test_the_summary_and_info_say_what_it_is(run: Run) -> None:
     assert summary["versions"]["numpy"] == np.__version__
     code, out, _ = run("info", "r")
     assert code == 0
-    model = RNNClassifier.load("r/model.rnnx").model_
+    model = RNNClassifier.load("r/model.safetensors").model_
     count = sum(w.size for w in model.params.values())
     for words in (f"{count:,} in {len(model.params)} arrays, float32", "classes     [down up]",
                   "RNNClassifier", "num_layers 2", "validation_accuracy", "long.csv"):  # fmt: skip
         assert words in out
-    os.rename("r/model.rnnx", "alone.rnnx")
-    alone = run("info", "alone.rnnx")[1]
+    os.rename("r/model.safetensors", "alone.safetensors")
+    alone = run("info", "alone.safetensors")[1]
     assert "RNNClassifier" in alone
     assert "validation_accuracy" not in alone
-    SimpleRNN(3, 4, 2, seed=0).save("simple.rnnx")
-    out = run("info", "simple.rnnx")[1]
+    rnnx.save("simple.safetensors", rnnx.SimpleRNN(3, 4, 2, seed=0))
+    out = run("info", "simple.safetensors")[1]
     assert "SimpleRNN" in out
     assert "42 in 5 arrays, float32" in out
 
 
 def test_info_and_help_import_no_more_than_they_need(here: Path) -> None:
     """NumPy alone reads a model; help waits for nothing; estimators come with a training."""
-    CharacterModel(4, streams=2, epochs=1, seed=0).fit(TEXT).save("model.rnnx")
+    CharacterModel(4, streams=2, epochs=1, seed=0).fit(TEXT).save("model.safetensors")
     code = (
         "import sys; from rnnx.cli import main\n"
-        "for words in (['info', 'model.rnnx'], ['--help'], ['train', '--help']):\n"
+        "for words in (['info', 'model.safetensors'], ['--help'], ['train', '--help']):\n"
         "    try: main(words)\n"
         "    except SystemExit: pass\n"
         "print({'sklearn', 'torch', 'jax', 'matplotlib', 'numpy.random', 'rnnx.train',"

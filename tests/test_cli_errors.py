@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,8 @@ pytest.importorskip("sklearn", reason="needs scikit-learn")
 
 from test_cli import CHARACTERS, LONG, SMALL, TEXT, Run, here, long_rows, run, write
 
+import rnnx
+from rnnx import io
 from rnnx.cli import results
 
 __all__ = ["here", "run"]  # fixtures
@@ -60,21 +63,21 @@ COLUMNS = ["--id", "id", "--time", "t", "--features", "a,b", "--target"]
 TRAIN = {
     "nothing.csv --target y": "No such file or directory: nothing.csv",
     ". --target y": "Is a directory: .",
-    "long.csv": "--target must name the column to learn, got none",
+    "long.csv": "--target must name the column to predict, got none",
     "long.csv --target z": "long.csv has no column 'z' (--target): it has id, t, a, b, sum, way",
     "long.csv --target way --id who": "long.csv has no column 'who' (--id)",
     "long.csv --target way,sum": "--target must name one column of labels, got 2",
-    "long.csv --target way --time t": "--time needs the long form, a row for each step: give --id",
+    "long.csv --target way --time t": "--time needs the long form, one row per step: also give",
     "long.csv --target way --per-step": "--per-step needs the long form",
     "long.csv --target way": "long.csv, line 2, column 'id': expected a finite number, got 's0'",
-    "long.csv --target way --features a,way": "--features must be other columns than the rest",
-    "long.csv --target way --features a,,b": "expected names between commas, each once",
+    "long.csv --target way --features a,way": "--features must not repeat the other columns",
+    "long.csv --target way --features a,,b": "expected names separated by commas, each once",
     "long.csv --target way --delimiter ;": "long.csv has no column 'way' (--target): it has id,t,",
     "long.csv --target way --delimiter ab": "--delimiter must be one character, or tab, got 'ab'",
-    "long.csv --target-file y.npy": "--target-file goes with an NPY file",
+    "long.csv --target-file y.npy": "--target-file is for an NPY file",
     "nan.csv COLUMNS way": "nan.csv, line 4, column 'b': expected a finite number, got 'nan'",
     "gap.csv COLUMNS way": "gap.csv, line 4, column 'a': expected a finite number, got an empty",
-    "short.csv COLUMNS way": "short.csv, line 4: expected 6 cells, as there are column names, got",
+    "short.csv COLUMNS way": "short.csv, line 4: expected 6 cells, one per column name, got",
     "late.csv COLUMNS way": "late.csv, line 4, column 't': expected a number, or a date like",
     "twice.csv COLUMNS way": "twice.csv, line 4, column 't': expected each time once, got '1' tw",
     "long.csv COLUMNS way": "expected the same in all rows of sequence 's0', got",
@@ -85,11 +88,11 @@ TRAIN = {
     "unlabelled.csv --target y": "unlabelled.csv, line 3, column 'y': expected a label, got an",
     "names.csv long.csv --target y": "names.csv must name each column once",
     "long.csv series.csv --target y": "series.csv must have the columns of long.csv, id, t, a, b,",
-    "lost.csv --id id --target y --features y": "--features must be other columns than the rest",
+    "lost.csv --id id --target y --features y": "--features must not repeat the other columns",
     "latin.csv --target b": "latin.csv must be a text file in UTF-8",
     "quote.csv --target b": "quote.csv, line 2: unexpected end of data",
-    "X.npy": "X.npy must come with targets: give --target-file, or y in an NPZ file",
-    "X.npy X.npy --target-file y.npy": "expected one file of arrays, or CSV files",
+    "X.npy": "X.npy must have targets: give --target-file, or y in an NPZ file",
+    "X.npy X.npy --target-file y.npy": "expected a single file of arrays, or CSV files",
     "X.npy --target-file y.npy --id a": "--id names columns of a CSV file, got X.npy",
     "X.npy --target-file flat.npy": "y must hold a label for each of the 10 sequences of X",
     "flat.npy --target-file y.npy": "X in flat.npy must have 2 or 3 axes, none of them empty",
@@ -97,7 +100,7 @@ TRAIN = {
     "objects.npy --target-file y.npy": "objects.npy must be a file of NumPy arrays without pickle",
     "nan.npz": "X[3, 2, 1] in nan.npz must be a finite number, got nan",
     "lengths.npz": "lengths in lengths.npz must be between 1 and 4, got 5 to 5",
-    "lengths.npz --target-file y.npy": "has its targets, y: --target-file is not for it",
+    "lengths.npz --target-file y.npy": "has targets, y, of its own: do not give --target-file",
     "other.npz --target-file y.npy": "other.npz must hold an array X, got Z, y",
     "torn.npz": "torn.npz must be a file of NumPy arrays without pickle",
     "X.npy --target-file y.npy --cell transformer": "cell must be one of rnn, gru, lstm",
@@ -167,45 +170,62 @@ def trained(run: Run, files: None) -> None:
 
 
 PREDICT = {
-    "c": "DATA must be the files to predict from, got none",
+    "c": "DATA must be the files to predict for, got none",
     "nothing X.npy": "there is no model nothing: give a results folder or a model file",
-    "empty.csv X.npy": "expected a model file of rnnx, got 'empty.csv'",
-    "simple.rnnx X.npy": "expected a model of `rnnx train`, one of RNNClassifier, RNNRegressor",
+    "empty.csv X.npy": "cannot load 'empty.csv': ",
+    "simple.safetensors X.npy": "simple.safetensors must hold a model of `rnnx train`, one of",
     "c flat.npy": "X in flat.npy must have 2 or 3 axes",
     "c long.csv --features a,b": "X has 1 features, but RNNClassifier is expecting 2",
     "c X.npy --prompt to": "--prompt is for characters, got the model of a classifier",
     "c X.npy --seed 0": "--seed is for characters",
     "c X.npy --exog e": "--exog is for forecaster",
     "f series.csv --proba": "--proba is for classifier",
-    "f series.csv": "expected 1 rows ahead, of an empty target and the --exog values",
-    "c X.npy --out X.npy": "--out must be another file than those that are read",
-    "c X.npy --out c/model.rnnx": "--out must be another file than those that are read",
+    "f series.csv": "expected 1 rows ahead, with an empty target and --exog values",
+    "c X.npy --out X.npy": "--out must not be a file that is read",
+    "c X.npy --out c/model.safetensors": "--out must not be a file that is read",
     "c X.npy --out missing/p.csv": "No such file or directory: missing/p.csv",
     "c X.npy --backend abacus": "backend must be one of",
-    "t": "give --prompt to let the model write, or files to measure, not both",
-    "t a.txt --prompt to": "give --prompt to let the model write, or files to measure, not both",
+    "t": "give either --prompt to let the model write, or files to measure",
+    "t a.txt --prompt to": "give either --prompt to let the model write, or files to measure",
     "t a.txt --length 3": "--length, --temperature and --seed go with --prompt",
     "t a.txt --id x": "--id is for classifier and regressor and forecaster",
-    "t --prompt xyz": "prompt must consist of the 8 characters of the text that was learned, got",
+    "t --prompt xyz": "prompt must consist of the 8 characters of the training text, got",
     "t --prompt to --temperature 0": "temperature must be above 0",
     "t --prompt to --length 0": "count must be an integer of at least 1",
-    "t long.csv": "text must consist of the 8 characters of the text that was learned, got 'i' in",
+    "t long.csv": "text must consist of the 8 characters of the training text, got 'i' in",
 }
 
 
 def test_what_cannot_be_predicted_is_one_line(run: Run, trained: None) -> None:
     """Code 2, what is wrong, nothing written."""
-    import rnnx
-
-    rnnx.SimpleRNN(1, 1, 1).save("simple.rnnx")
+    rnnx.save("simple.safetensors", rnnx.SimpleRNN(1, 1, 1))
     before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
     for arguments, words in PREDICT.items():
         one_line(run("predict", *arguments.split()), 2, words)
     assert {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()} == before
     one_line(run("info", "nothing"), 2, "there is no model nothing")
-    one_line(run("info", "a.txt"), 2, "expected a model file of rnnx, got 'a.txt'")
-    Path("c/summary.json").write_text("{")
-    one_line(run("info", "c"), 2, "c/summary.json must be what `rnnx train` wrote")
+    one_line(run("info", "a.txt"), 2, "cannot load 'a.txt': ")
+    for text in ("{", "[]", '{"columns": []}', '{"columns": {"run": "x"}}', "[" * 10**5,
+                 '{"columns": {"id": 3}}',
+                 '{"columns": {"target": "a"}}', '{"files": [1]}'):  # fmt: skip
+        Path("c/summary.json").write_text(text)
+        for words in (["info", "c"], ["predict", "c", "X.npy"]):
+            one_line(run(*words), 2, "c/summary.json must be what `rnnx train` wrote")
+
+
+@pytest.mark.usefixtures("files")
+def test_damaged_arrays_are_one_line(run: Run, trained: None) -> None:
+    """Any byte of the header may be another, or all after it missing."""
+    rng = np.random.default_rng(0)
+    for name in ("X.npy", "nan.npz"):
+        whole = Path(name).read_bytes()
+        for k in range(60):
+            damaged = bytearray(whole[: rng.integers(1, len(whole)) if k % 3 == 0 else None])
+            at = rng.integers(0, min(len(damaged), 130))
+            damaged[at] = rng.integers(0, 256)
+            Path(f"damaged{name[-4:]}").write_bytes(damaged)
+            code, out, err = run("predict", "c", f"damaged{name[-4:]}")
+            assert code == 0 or (code, out, err.count("\n")) == (2, "", 1)
 
 
 @pytest.mark.usefixtures("files")
@@ -216,7 +236,7 @@ def test_unknown_labels_are_not_compared(run: Run) -> None:
     write("texts.csv", ["a", "b", "y"], [[1, 2, "x"], [1, 2, "1"]])
     code, out, err = run("predict", "r", "texts.csv")
     assert (code, len(out.splitlines())) == (0, 3)
-    assert err == "not compared with the labels of the file, of which some are no integers\n"
+    assert err == "not scored: some labels of the file are not integers, as in training\n"
     write("open.csv", ["a", "b", "y"], [[1, 2, "1"], [1, 2, ""]])
     assert run("predict", "r", "open.csv")[2] == ""
 
@@ -233,12 +253,9 @@ def test_a_full_disk_is_code_1_and_leaves_nothing(
     train = ["train", "classifier", "X.npy", "--target-file", "y.npy", *SMALL, "--out"]
     assert run(*train, "old")[0] == 0
     before = {path: path.read_bytes() for path in Path("old").iterdir()}
-    for place in ("savez", None):
+    for module, name in ((io.format, "replacing"), (results.json, "dumps")):  # first, last file
         with monkeypatch.context() as patch:
-            if place:
-                patch.setattr(np, "savez", full)
-            else:
-                patch.setattr(results.json, "dumps", full)  # the last file that is written
+            patch.setattr(module, name, full)
             one_line(run(*train, "new"), 1, "rnnx: error: No space left on device")
             one_line(run(*train, "old", "--force"), 1, "rnnx: error: No space left on device")
         assert not Path("new").exists()
@@ -253,7 +270,7 @@ def test_a_diverged_training_is_code_1(run: Run) -> None:
         "--clip-norm", "none",
     )  # fmt: skip
     one_line(result, 1, "training diverged at step")
-    assert not Path("q/model.rnnx").exists()
+    assert not Path("q/model.safetensors").exists()
 
 
 @pytest.mark.usefixtures("files")
@@ -267,9 +284,9 @@ def test_without_matplotlib_there_are_no_pictures(
     )
     code, out, err = run("train", "forecaster", "series.csv", "--target", "y", "--out", "q", *SMALL)
     assert code == 0
-    assert err == "rnnx: note: no pictures without Matplotlib: pip install 'rnnx[plots]'\n"
+    assert err == "rnnx: note: no plots without Matplotlib: pip install 'rnnx[plots]'\n"
     assert sorted(path.name for path in Path("q").iterdir()) == [
-        "history.csv", "model.rnnx", "summary.json",
+        "history.csv", "model.safetensors", "summary.json",
     ]  # fmt: skip
     assert "png" not in out
 
@@ -292,17 +309,19 @@ def test_without_scikit_learn_texts_are_still_learned(here: Path) -> None:
             )
 
 
-def test_stdout_that_is_full_is_code_1(trained: None) -> None:
-    """What could not be written is not taken for written."""
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_stdout_that_is_full_is_code_1(trained: None, unbuffered: str) -> None:
+    """Output that is lost is an error, whether Python writes it at once or at exit."""
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")
-    with open("/dev/full", "w") as sink:
-        done = subprocess.run(
-            [sys.executable, "-m", "rnnx", "predict", "c", "X.npy"],
-            stdout=sink, stderr=subprocess.PIPE, text=True, check=False,
-        )  # fmt: skip
-    assert done.returncode == 1
-    assert "No space left on device" in done.stderr.splitlines()[0]
+    for words in (["predict", "c", "X.npy"], ["info", "c"], ["backends"], ["--help"]):
+        with open("/dev/full", "w") as sink:
+            done = subprocess.run(
+                [sys.executable, "-m", "rnnx", *words], stdout=sink, stderr=subprocess.PIPE,
+                env=os.environ | {"PYTHONUNBUFFERED": unbuffered}, text=True, check=False,
+            )  # fmt: skip
+        assert done.returncode == 1
+        assert done.stderr == "rnnx: error: No space left on device\n"
 
 
 def test_warnings_are_notes(run: Run, files: None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+import rnnx
 from rnnx import Backend, BackendUnavailable, io
+from rnnx.cells import CELLS, LeakyRNNCell
 from rnnx.estimators import RNNClassifier, RNNForecaster, RNNRegressor
 from rnnx.optim import Adam
 
@@ -163,6 +166,57 @@ def test_weights_count() -> None:
     np.testing.assert_allclose(classifier.predict_proba(X[:1])[0], [0.9, 0.1], atol=0.05)
 
 
+def powers(n: int = 12) -> np.ndarray:
+    """Return n sequences of one step whose sum tells which of them were summed."""
+    return 2.0 ** np.arange(n)[:, None, None]
+
+
+@pytest.mark.parametrize("kind", [RNNClassifier, RNNRegressor])
+def test_what_is_held_out_shapes_no_scaling(kind: Any) -> None:
+    """Mean and deviation are those of the sequences that are learned; so for the targets."""
+    X, y = powers(), np.arange(12) % 2 if kind is RNNClassifier else powers()[:, 0, 0]
+    one = kind(4, epochs=1, validation_fraction=0.25, random_state=0).fit(X, y)
+    total = round(one.mean_[0] * 9)
+    kept = np.asarray([bool(total >> k & 1) for k in range(12)])
+    assert kept.sum() == 9
+    np.testing.assert_allclose(one.scale_, X[kept].std())
+    if kind is RNNRegressor:
+        np.testing.assert_allclose(one._target_mean, y[kept].mean())
+        np.testing.assert_allclose(one._target_scale, y[kept].std())
+
+
+@pytest.mark.parametrize("form", ["array", "list", "per step"])
+def test_the_scaling_counts_weights(form: str) -> None:
+    """A weight of 3 is as three sequences, in the scaling of features and of targets."""
+    rng = np.random.default_rng(0)
+    X: Any = [rng.standard_normal((4 if form == "array" else k % 3 + 1, 2)) for k in range(9)]
+    X = np.stack(X) if form == "array" else X
+    y: Any = [row[:, 0] ** 2 if form == "per step" else row.sum() ** 2 for row in X]
+    weights = np.arange(9) % 3 + 1
+    options = {"hidden_size": 4, "epochs": 1, "per_step": form == "per step"}
+    one = RNNRegressor(**options).fit(X, y, sample_weight=weights)
+    rows = np.repeat(np.arange(9), weights)
+    other = RNNRegressor(**options).fit([X[i] for i in rows], [y[i] for i in rows])
+    for name in ("mean_", "scale_", "_target_mean", "_target_scale"):
+        np.testing.assert_allclose(getattr(one, name), getattr(other, name), rtol=1e-12)
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.25])
+@pytest.mark.parametrize("kind", [RNNClassifier, RNNRegressor])
+def test_sequences_of_weight_zero_are_left_out(kind: Any, fraction: float) -> None:
+    """Bit for bit as without them, however extreme they are."""
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((20, 4, 2)), np.arange(20) % 2
+    wild, extreme = np.concatenate([X, np.full((5, 4, 2), 1e200)]), np.append(y, [1, 0, 1, 0, 1])
+    weights = np.append(np.ones(20), np.zeros(5))
+    options = SMALL | {"epochs": 2, "validation_fraction": fraction}
+    one = kind(**options).fit(wild, extreme, sample_weight=weights)
+    other = kind(**options).fit(X, y, sample_weight=weights[:20])
+    for name, w in other.model_.params.items():
+        np.testing.assert_array_equal(one.model_.params[name], w)
+    np.testing.assert_array_equal(one.scale_, other.scale_)
+
+
 def test_partial_fit_goes_on() -> None:
     """Epoch by epoch, with Adam's state: as `fit` of constant rate, but for the order."""
     X, y = ragged()
@@ -278,36 +332,102 @@ def test_files_and_pickles_keep_everything(kind: str, tmp_path: Path) -> None:
     """Saved, loaded (on another library too), pickled: the same predictions, still trainable."""
     estimator, X = fitted(kind)
     expected = estimator.predict(X)
-    estimator.save(tmp_path / "model.rnnx")
-    loaded = type(estimator).load(tmp_path / "model.rnnx")
+    estimator.save(tmp_path / "model.safetensors")
+    loaded = type(estimator).load(tmp_path / "model.safetensors")
     np.testing.assert_array_equal(loaded.predict(X), expected)
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(estimator)).predict(X), expected)
     assert loaded.get_params() | {"backend": "numpy"} == estimator.get_params()
     strict = make(Case("array_api_strict", None, "float32"))
-    other = type(estimator).load(tmp_path / "model.rnnx", backend=strict).predict(X)
+    other = type(estimator).load(tmp_path / "model.safetensors", backend=strict).predict(X)
     if kind == "classifier":
         np.testing.assert_array_equal(other, expected)
     else:
         np.testing.assert_allclose(other, expected, atol=1e-5)
-    with pytest.raises(ValueError, match="expected the file of a RNN"):
-        (RNNRegressor if kind == "classifier" else RNNClassifier).load(tmp_path / "model.rnnx")
+    with pytest.raises(ValueError, match="expected a 'RNN"):
+        (RNNRegressor if kind == "classifier" else RNNClassifier).load(
+            tmp_path / "model.safetensors"
+        )
 
 
 @pytest.mark.parametrize("kind", ["classifier", "regressor", "forecaster"])
 def test_files_that_lack_something_are_refused(kind: str, tmp_path: Path) -> None:
-    """A parameter, what was fitted, a part of the header: never completed at random."""
+    """A parameter, what was fitted, an option: never completed at random."""
     estimator, _ = fitted(kind)
-    path = tmp_path / "model.rnnx"
+    path = tmp_path / "model.safetensors"
     estimator.save(path)
-    model, header, arrays = io.read(path)
-    assert model == type(estimator).__name__
-    for lost in ("model/0.weight_hh_l0", "n_iter_", "_steps_in", "options", "fitted"):
-        fewer = {k: v for k, v in header.items() if k != lost}
-        if "fitted" in fewer:
-            fewer["fitted"] = {k: v for k, v in fewer["fitted"].items() if k != lost}
-        io.save(path, model, fewer, {k: v for k, v in arrays.items() if k != lost})
-        with pytest.raises(ValueError, match="expected a model file of rnnx"):
+    description, arrays = io.read(path, type(estimator).__name__)
+    for lost in [*arrays, *description.config, *description.extra]:
+        config, extra, fewer = (
+            {name: value for name, value in part.items() if name != lost}
+            for part in (description.config, description.extra, arrays)
+        )
+        io.write(path, description._replace(config=config, extra=extra), fewer)
+        with pytest.raises(ValueError, match=r"cannot load .*model.safetensors': .*expected"):
             type(estimator).load(path)
+
+
+WRONG: dict[str, tuple[str, dict[str, Any], str]] = {  # -> kind, entry of the file, error
+    "an option": ("classifier", {"epochs": "many"}, "epochs must be an integer"),
+    "an option out of range": ("regressor", {"dropout": 1.0}, "dropout must be in"),
+    "a truth value": ("classifier", {"per_step": 1}, "per_step must be True or False"),
+    "a cell": ("classifier", {"cell": None}, "cell must be a name"),
+    "a seed": ("classifier", {"random_state": [1]}, "random_state must be an integer"),
+    "sizes": ("classifier", {"hidden_size": 10**9}, r"expected float32 of shape \(3000000000, 2\)"),
+    "layers": ("forecaster", {"num_layers": 10**6}, "fewer arrays than layers"),
+    "another network": ("regressor", {"bidirectional": True}, "weight_ih_l0_reverse"),
+    "another cell": ("regressor", {"cell": "lstm"}, r"expected float32 of shape \(32, 2\)"),
+    "no cell": ("regressor", {"cell": {"name": "os.system"}}, "expected a registered cell"),
+    "no options of a cell": ("regressor", {"cell": {"name": "gru", "x": 1}}, "options of the cell"),
+    "a number": ("regressor", {"n_iter_": -1}, "n_iter_ must be an integer"),
+    "features": ("classifier", {"n_features_in_": 3}, r"expected float32 of shape \(24, 3\)"),
+    "steps": ("forecaster", {"_steps_in": 9}, "a table of 9 steps has as many columns"),
+    "names": ("classifier", {"_columns": ["a"]}, "expected 2 names of columns"),
+    "swapped classes": ("classifier", {"_labels": ["str", ["yes", "no"]]}, "sorted, each once"),
+    "repeated classes": ("classifier", {"_labels": ["str", ["no", "no", "yes"]]}, "each once"),
+    "one class": ("classifier", {"_labels": ["str", ["no", "no"]]}, "at least 2 classes"),
+    "more classes": ("classifier", {"_labels": ["int8", [1, 2, 3]]}, r"of shape \(3, 8\)"),
+    "classes of numbers": ("classifier", {"_labels": ["int8", ["1", "2"]]}, "must be int8 labels"),
+    "classes too large": ("classifier", {"_labels": ["int8", [1, 200]]}, "200"),
+    "classes of objects": ("classifier", {"_labels": ["object", [1, 2]]}, "the dtype of the"),
+    "no classes": ("classifier", {"_labels": None}, "a dtype and a list"),
+    "values": ("regressor", {"_values": 0}, "_values must be an integer"),
+    "more values": ("regressor", {"_values": 2}, r"expected float32 of shape \(2, 8\)"),
+    "a window": ("forecaster", {"window_": 0}, "window_ must be an integer"),
+    "a short window": ("forecaster", {"season": 99}, "window_ does not fit the options"),
+    "a scale": ("classifier", {"fitted.scale_": np.zeros(2)}, "scale_ must be above 0"),
+    "a scale's shape": ("classifier", {"fitted.scale_": np.ones(1)}, "expected float64 of shape"),
+    "a mean": ("forecaster", {"fitted._mean": np.full(1, np.nan)}, "expected finite numbers"),
+    "a dtype": ("regressor", {"fitted._target_mean": np.zeros(1, int)}, "expected float64"),
+    "a weight": ("regressor", {"model.2.bias": np.full(1, np.inf, "float32")}, "finite numbers"),
+    "an array": ("regressor", {"fitted.fit": np.zeros(1)}, "array 'fitted.fit': expected none"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_files_that_say_something_impossible_are_refused(case: str, tmp_path: Path) -> None:
+    """Every option, number and array is checked before it is used."""
+    kind, changes, words = WRONG[case]
+    estimator, _ = fitted(kind)
+    description, arrays = estimator._describe()
+    for name, value in changes.items():
+        parts = (description.config, description.extra, arrays)
+        part = next((part for part in parts if name in part), arrays)
+        part[name] = value
+    io.write(tmp_path / "model.safetensors", description, arrays)
+    with pytest.raises(ValueError, match=words) as caught:
+        type(estimator).load(tmp_path / "model.safetensors")
+    assert "model.safetensors" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int64", "uint16", "float32", "bool"])
+def test_classes_of_numbers_are_kept(dtype: str, tmp_path: Path) -> None:
+    """With their dtype."""
+    X, y = ragged()
+    RNNClassifier(**SMALL).fit(X, y.astype(dtype)).save(tmp_path / "model.safetensors")
+    loaded = rnnx.load(tmp_path / "model.safetensors")
+    assert loaded.classes_.dtype == dtype
+    assert loaded.score(X, y.astype(dtype)) > 0.8
 
 
 @pytest.mark.parametrize("kind", ["classifier", "regressor", "forecaster"])
@@ -322,10 +442,34 @@ def test_what_is_set_later_is_of_the_next_fit(kind: str, tmp_path: Path) -> None
         later |= {"per_step": True, "bidirectional": True, "pool": "max"}
     estimator.set_params(**later)
     np.testing.assert_array_equal(estimator.predict(X), expected)
-    estimator.save(tmp_path / "model.rnnx")
-    loaded = type(estimator).load(tmp_path / "model.rnnx")
+    estimator.save(tmp_path / "model.safetensors")
+    loaded = type(estimator).load(tmp_path / "model.safetensors")
     np.testing.assert_array_equal(loaded.predict(X), expected)
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(estimator)).predict(X), expected)
+
+
+@dataclass(frozen=True)
+class OwnCell(LeakyRNNCell):
+    """A cell of a user."""
+
+
+@pytest.mark.parametrize("cell", [*CELLS, LeakyRNNCell(), OwnCell()])
+def test_any_cell_is_learned_and_kept(cell: Any, tmp_path: Path) -> None:
+    """By its name or as an object; one of a user can be saved once it is registered."""
+    X, y = ragged(20)
+    one = clone(RNNClassifier(4, cell=cell, epochs=2, random_state=0)).fit(X, y)
+    path = tmp_path / "model.safetensors"
+    if type(cell) is OwnCell:
+        with pytest.raises(ValueError, match="expected a registered cell, got OwnCell"):
+            one.save(path)
+        assert not path.exists()
+        return
+    one.save(path)
+    loaded = rnnx.load(path)
+    np.testing.assert_array_equal(loaded.predict_proba(X), one.predict_proba(X))
+    assert type(loaded.model_.layers[0].cell) is type(one.model_.layers[0].cell)
+    strict = rnnx.load(path, backend="array_api_strict")
+    np.testing.assert_allclose(strict.predict_proba(X), one.predict_proba(X), atol=1e-5)
 
 
 def test_options_that_a_search_found_can_be_saved(tmp_path: Path) -> None:
@@ -334,8 +478,8 @@ def test_options_that_a_search_found_can_be_saved(tmp_path: Path) -> None:
     options = {"hidden_size": np.int64(4), "learning_rate": np.float32(0.5), "dropout": 0.0,
                "bidirectional": np.bool_(True), "random_state": np.int32(3)}  # fmt: skip
     classifier = RNNClassifier(epochs=1, **options).fit(X, y)
-    classifier.save(tmp_path / "model.rnnx")
-    loaded = RNNClassifier.load(tmp_path / "model.rnnx")
+    classifier.save(tmp_path / "model.safetensors")
+    loaded = RNNClassifier.load(tmp_path / "model.safetensors")
     assert {name: getattr(loaded, name) for name in options} == options
     np.testing.assert_array_equal(loaded.predict(X), classifier.predict(X))
 
@@ -344,8 +488,8 @@ def test_the_names_of_columns_are_in_the_file(tmp_path: Path) -> None:
     """A loaded estimator knows another table, as the one that was saved does."""
     pandas = pytest.importorskip("pandas", reason="needs pandas")
     table = pandas.DataFrame(X3[:, :, 0], columns=list("abcde"))
-    RNNClassifier(**SMALL).fit(table, Y3).save(tmp_path / "model.rnnx")
-    loaded = RNNClassifier.load(tmp_path / "model.rnnx")
+    RNNClassifier(**SMALL).fit(table, Y3).save(tmp_path / "model.safetensors")
+    loaded = RNNClassifier.load(tmp_path / "model.safetensors")
     assert loaded.predict(table).shape == (6,)
     with pytest.raises(ValueError, match="feature names"):
         loaded.predict(table.rename(columns={"a": "z"}))
@@ -537,15 +681,15 @@ def test_exogenous_values_are_used() -> None:
     assert error[1] < 0.5 * error[0]
     assert forecaster.score(series, exog=exog) > 0.8
     for wrong, words in (
-        (None, "exog must have 1 values a step, as in fit, got none"),
+        (None, "exog must have 1 values per step, as in fit, got none"),
         (exog[:-4], r"exog\[0\] must have shape \(300, E\)"),
-        (np.ones((300, 2)), "exog must have 1 values a step, as in fit, got 2"),
+        (np.ones((300, 2)), "exog must have 1 values per step, as in fit, got 2"),
         (exog * np.nan, r"exog\[0\] contains NaN"),
     ):
         with pytest.raises(ValueError, match=words):
             forecaster.predict(series[:-4], exog=wrong)
     uneven = [exog[:-4], np.ones((296, 2))]
-    with pytest.raises(ValueError, match=r"1 values a step, like exog\[0\], got 2 in exog\[1\]"):
+    with pytest.raises(ValueError, match=r"1 values per step, like exog\[0\], got 2 in exog\[1\]"):
         blind.fit([series[:-4], series[:-4]], exog=uneven)
     with pytest.raises(ValueError, match="got 1"):
         blind.predict(series[:-4], exog=exog)

@@ -1,4 +1,4 @@
-"""A character model: it learns a text, says how likely another is, and writes more of it."""
+"""A character model: it learns a text, measures how likely another is, and writes more of it."""
 
 from rnnx.characters.model import CharacterModel
 

@@ -3,75 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import KW_ONLY, dataclass, fields
+from dataclasses import dataclass, field
 from os import PathLike
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from rnnx import io, validate
-from rnnx.backend import Backend, target_backend
-from rnnx.characters import alphabet, network
+from rnnx import validate
+from rnnx.characters import alphabet
+from rnnx.characters.sampling import bits, draw
 from rnnx.data import Stream
-from rnnx.layers.sequential import Sequential
+from rnnx.networks.fitted import RecurrentModel
+from rnnx.networks.options import Checks
 from rnnx.optim import Adam, Cosine
 from rnnx.train import History, Run, evaluate, fit
 
 HELD_OUT_STREAMS = 8  # few, as each starts knowing nothing
 CHUNK = 1000  # characters at a time of a text that is only measured
-_PLACE = ("backend", "device", "dtype", "verbose")  # chosen anew where a file is loaded
 
 
-@dataclass(eq=False)
-class CharacterModel:
-    """Predict the next character of a text from all before it, with a recurrent network.
+@dataclass(eq=False, kw_only=True)
+class CharacterModel(RecurrentModel):
+    """Predict each next character of a text with a recurrent network.
 
-    The network: an embedding, RNN, GRU or LSTM layers, a linear layer, a softmax; trained with Adam
-    by truncated BPTT on parts of the text side by side, while the learning rate goes to zero. Its
-    alphabet is the characters of the text that `fit` is given; any other is an error later.
+    The network is an embedding, recurrent layers, a linear layer and a softmax. Truncated BPTT and
+    Adam train it on several parts of the text side by side, while the learning rate falls to zero.
+    The model's alphabet is the characters of the text given to `fit`; it refuses any other.
 
     Parameters
     ----------
-    hidden_size : int
-        Units of a layer.
-    cell : {"gru", "lstm", "rnn"}
-        The recurrent layers' kind.
-    num_layers : int
-        How many are stacked.
+    {hidden_size, cell, num_layers}
     embedding_size : int
-        Length of the vector that stands for a character.
-    dropout : float
-        In [0, 1): between layers, and before the linear layer.
+        Length of the vector that represents a character.
+    {dropout}
     length : int
-        Characters of a chunk: how far back gradients go.
+        Characters per chunk: how far back the gradients go.
     streams : int
-        Parts of the text that are read side by side, as a mini-batch.
-    epochs : int
-        How many times `fit` reads the text.
-    learning_rate : float
-        Adam's, at the start.
-    clip_norm : float or None
-        The largest joint norm of the gradients.
+        Number of parts of the text that are read side by side, as a mini-batch.
+    {epochs, learning_rate, clip_norm}
     validation_fraction : float
-        In [0, 1): the share of the text, at its end, that is held out in `fit`; the parameters that
-        are best on it are kept.
-    patience : int or None
-        Stop after so many epochs without a lower loss on what is held out.
-    backend, device, dtype
-        As for `rnnx.get_backend`.
+        Fraction in [0, 1) of the text, at its end, that `fit` holds out. It then keeps the
+        parameters of the epoch with the lowest validation loss.
+    {patience, backend, device, dtype}
     seed : None, int or numpy.random.Generator
-        Of weights and dropout.
-    verbose : bool
-        Whether to show a progress bar.
+        Seed for initial weights and dropout.
+    {verbose}
 
     Attributes
     ----------
     characters_ : str
         The alphabet, sorted.
-    model_ : rnnx.Sequential
-        The network.
+    {model_}
     history_ : rnnx.train.History
-        The figures of the training; losses are bits per character.
+        The training history; losses are in bits per character.
 
     References
     ----------
@@ -89,24 +73,21 @@ class CharacterModel:
     'e or not t'
     """
 
-    hidden_size: int = 256
-    _: KW_ONLY
-    cell: str = "gru"
-    num_layers: int = 1
+    hidden_size: int = field(default=256, kw_only=False)
     embedding_size: int = 64
-    dropout: float = 0.0
     length: int = 50
     streams: int = 16
     epochs: int = 5
     learning_rate: float = 0.004
-    clip_norm: float | None = 1.0
     validation_fraction: float = 0.1
-    patience: int | None = None
-    backend: Any = "numpy"
-    device: Any = None
-    dtype: str | None = None
     seed: Any = None
-    verbose: bool = False
+    characters_: str = field(init=False, repr=False)
+
+    _checks: ClassVar[Checks] = RecurrentModel._checks | dict.fromkeys(
+        ("embedding_size", "length", "streams"), validate.size
+    )
+    _json: ClassVar[Checks] = {"characters_": alphabet.check}
+    _embeds = True
 
     def fit(
         self,
@@ -116,14 +97,14 @@ class CharacterModel:
         resume: bool = False,
         callbacks: Iterable[Any] = (),
     ) -> Self:
-        """Learn a text, from new weights.
+        """Learn a text, starting from new weights.
 
         Parameters
         ----------
         text : str
-            Some ten thousand characters at least, for words to come out of it.
+            At least some ten thousand characters, if the model is to write words.
         checkpoint_dir, resume, callbacks
-            As for `rnnx.train.fit`. A run is resumed with the text it was begun with.
+            As for `rnnx.train.fit`. Resume a run with the same text.
 
         Returns
         -------
@@ -132,118 +113,87 @@ class CharacterModel:
         Raises
         ------
         ValueError, TypeError
-            For what is no text or too short, and options outside their ranges.
+            If the text is not a str or too short, or an option is out of range.
         ValueError, OSError, rnnx.train.Diverged
-            As `rnnx.train.fit` does.
+            As for `rnnx.train.fit`.
         """
+        options, rng = self._read_options(), validate.generator(self.seed)
         characters, ids = alphabet.learn(text)
-        streams = validate.size("streams", self.streams)
-        learned, last = alphabet.split(ids, self.validation_fraction, streams)
-        data = _stream(learned, self.length, streams)
+        learned, last = alphabet.split(ids, self.validation_fraction, self.streams)
+        data = _stream(learned, self.length, self.streams)
         beside = min(HELD_OUT_STREAMS, len(last) - 1)
         held_out = _stream(last, self.length, beside) if len(last) else None
-        rng, epochs = validate.generator(self.seed), validate.size("epochs", self.epochs)
-        optimizer = Adam(validate.positive("learning_rate", self.learning_rate))
-        model = network.build(self, len(characters), rng)
+        new = type(self)(**options)
+        new.characters_, new._options = characters, options
+        new.model_ = new._network(rng)
 
-        def keep(run: Run) -> None:  # once there is something, also of a run that is interrupted
-            self.characters_, self.model_, self.history_ = characters, model, run.history
+        def keep(run: Run) -> None:  # after each epoch, in case the run is interrupted
+            vars(self).update(vars(new), history_=run.history)
 
-        self.history_ = fit(
-            model, data, loss=network.bits, optimizer=optimizer, epochs=epochs, validation=held_out,
-            clip_norm=self.clip_norm, schedule=Cosine(epochs * -(-len(data.x) // data.length)),
+        history = fit(
+            new.model_, data, loss=bits, optimizer=Adam(self.learning_rate), epochs=self.epochs,
+            validation=held_out, clip_norm=self.clip_norm,
+            schedule=Cosine(self.epochs * -(-len(data.x) // data.length)),
             patience=self.patience, callbacks=[keep, *callbacks], progress=bool(self.verbose),
             checkpoint_dir=checkpoint_dir, resume=resume, seed=rng,
         )  # fmt: skip
-        self.characters_, self.model_ = characters, model
+        vars(self).update(vars(new), history_=history)
         return self
 
     def bits_per_character(self, text: str) -> float:
-        """Return the mean of -log₂ p of each character but the first, given all before it.
+        """Return the mean of -log₂ p over all characters after the first, each given those before.
 
         Raises
         ------
         ValueError, TypeError
-            Before `fit`; for what is no text of at least two characters, all of the alphabet.
+            Before `fit`, or unless the text is a str of at least two characters of the alphabet.
         """
         ids = self._ids("text", text, 2)
         stream = Stream(ids[:-1, None], ids[1:, None], length=CHUNK)
-        return evaluate(self.model_, stream, loss=network.bits)["loss"]
+        return evaluate(self.model_, stream, loss=bits)["loss"]
 
     def sample(
         self, prompt: str, count: int = 400, *, temperature: float = 1.0, seed: Any = None
     ) -> str:
-        """Write on from a prompt, each character drawn given all before it.
+        """Continue a prompt, drawing each character given those before it.
 
         Parameters
         ----------
         prompt : str
-            At least one character, all of the alphabet; not returned.
+            At least one character, all from the alphabet. The result does not repeat it.
         count : int
-            Characters to write.
+            Number of characters to write.
         temperature : float
-            Divides the logits: below 1, the likely is made likelier.
+            Divides the logits: below 1, likely characters become more likely.
         seed : None, int or numpy.random.Generator
-            Of the draws.
+            Seed for the draws.
 
         Raises
         ------
         ValueError, TypeError
-            Before `fit`; for another prompt, a count below 1, or a temperature not above 0.
+            Before `fit`, or if the prompt, the count or the temperature is not valid.
         """
         ids, rng = self._ids("prompt", prompt, 1), validate.generator(seed)
         temperature = validate.positive("temperature", temperature)
-        drawn = network.draw(self.model_, ids, validate.size("count", count), temperature, rng)
+        drawn = draw(self.model_, ids, validate.size("count", count), temperature, rng)
         return "".join(self.characters_[k] for k in drawn)
 
-    def save(self, path: str | PathLike[str]) -> None:
-        """Write the fitted model to a file that `load` reads, without pickle; whole or not."""
-        model, bk = self._fitted(), self._fitted().backend
-        options = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _PLACE}
-        if not isinstance(self.seed, int | None):
-            options["seed"] = None  # a generator's state is not kept
-        header = {"options": options, "dtype": bk.dtype_name, "characters": self.characters_}
-        arrays = {name: bk.to_numpy(w) for name, w in model.params.items()}
-        io.save(path, type(self).__name__, header, arrays)
-
-    @classmethod
-    def load(
-        cls,
-        path: str | PathLike[str],
-        *,
-        backend: str | Backend = "numpy",
-        device: Any = None,
-        dtype: str | None = None,
-    ) -> Self:
-        """Return the model that `save` wrote, on any backend.
-
-        Raises
-        ------
-        OSError, ValueError
-            Where there is no such file, or it is damaged or of another class.
-        """
-        header, arrays = io.load(path, cls.__name__)
-        own = header.get("dtype", "float32")
-        place = target_backend(backend, device=device, dtype=dtype, own_dtype=own)
-        try:
-            model = cls(**header["options"], backend=place)
-            model.characters_, model.history_ = header["characters"], History()
-            model.model_ = network.restored(model, len(model.characters_), arrays)
-        except (KeyError, TypeError, ValueError) as error:
-            raise io.damaged(path, error) from None
-        return model
-
-    def _fitted(self) -> Sequential:
+    def _check_is_fitted(self) -> None:
         if not hasattr(self, "model_"):
             raise ValueError("expected a fitted model, got a new one: call fit(text) first")
-        return self.model_
+
+    def _sizes(self) -> tuple[int, int]:
+        return self.embedding_size, len(self.characters_)
+
+    def _forget(self) -> None:
+        self.history_ = History()
 
     def _ids(self, name: str, text: str, least: int) -> np.ndarray:
-        """Return the characters' numbers in the alphabet."""
-        self._fitted()
+        """Return the characters as indices of the alphabet."""
+        self._check_is_fitted()
         return alphabet.numbers(self.characters_, name, text, least)
 
 
 def _stream(ids: np.ndarray, length: int, streams: int) -> Stream:
-    """Return characters (T,) and, as targets, those that follow them."""
+    """Return characters (T,), with the characters that follow them as targets."""
     return Stream(ids[:-1], ids[1:], length=length, streams=streams)

@@ -1,8 +1,7 @@
-"""The command ``rnnx``: train, predict with and look at models, without writing Python.
+"""The command ``rnnx``: train models, predict with them and inspect them from the command line.
 
-Exit codes: 0, it is done; 1, the work failed on the way (training diverged, the disk is full); 2,
-it cannot be done as asked (options, data, a package that is missing); 130, interrupted. An error is
-one line.
+Exit codes: 0 for success; 2 for a usage or input error, or a missing package; 1 for a failure while
+running, such as diverged training or a full disk; 130 if interrupted. An error is one line.
 """
 
 from __future__ import annotations
@@ -28,28 +27,46 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     arguments : sequence of str, optional
-        What stands behind ``rnnx``; by default that of this process.
+        The command line after ``rnnx``; by default that of this process.
 
     Raises
     ------
     SystemExit
-        For options that cannot be read, with code 2, and after ``--help`` and ``--version``.
+        With code 2 for options that cannot be parsed, and 0 after ``--help`` and ``--version``.
     """
+    try:
+        _run(arguments)
+        return 0
+    except BrokenPipeError:  # the reader, such as `head`, has enough
+        code = 1
+    except KeyboardInterrupt as error:
+        print(": ".join(["rnnx: interrupted", *map(str, error.args)]), file=sys.stderr)
+        code = 130
+    except (*_ASKED_WRONG, ArithmeticError, MemoryError, OSError) as error:
+        print(f"rnnx: error: {_words(error)}", file=sys.stderr)
+        code = 2 if isinstance(error, _ASKED_WRONG) else 1
+    _drop_output()
+    return code
+
+
+def _run(arguments: Sequence[str] | None) -> None:
+    """Run the command and write all of its output, that of ``--help`` too."""
     try:
         options = parser().parse_args(arguments)
         with _notes():
             options.run(options)
+    except SystemExit:
         sys.stdout.flush()
-        return 0
-    except BrokenPipeError:  # the reader, such as `head`, has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 1
-    except KeyboardInterrupt as error:
-        print(": ".join(["rnnx: interrupted", *map(str, error.args)]), file=sys.stderr)
-        return 130
-    except (*_ASKED_WRONG, ArithmeticError, MemoryError, OSError) as error:
-        print(f"rnnx: error: {_words(error)}", file=sys.stderr)
-        return 2 if isinstance(error, _ASKED_WRONG) else 1
+        raise
+    sys.stdout.flush()
+
+
+def _drop_output() -> None:
+    """Drop output that cannot be written: Python flushes stdout again at exit, and would fail."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _words(error: Exception) -> str:
@@ -61,7 +78,7 @@ def _words(error: Exception) -> str:
 
 @contextmanager
 def _notes() -> Iterator[None]:
-    """Write a warning as one line."""
+    """Print each warning as one line."""
 
     def show(message: Any, *where: Any, **options: Any) -> None:
         print(f"rnnx: note: {_words(message)}", file=sys.stderr)

@@ -1,8 +1,11 @@
-"""NPY and NPZ files, without pickle; every error says in which file and where."""
+"""Read NPY and NPZ files, without pickle; every error names the file and the place in it."""
 
 from __future__ import annotations
 
+import tokenize
 import zipfile
+import zlib
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,36 +13,40 @@ from typing import Any
 import numpy as np
 
 ENDINGS = (".npy", ".npz")
+_DAMAGED = (  # what NumPy raises for files that are not what they seem
+    ValueError, TypeError, LookupError, ArithmeticError, SyntaxError, EOFError, RuntimeError,
+    MemoryError, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
-def are(paths: Sequence[Path]) -> bool:
-    """Return whether files are of arrays; several of them, or some of them, are refused."""
-    some = [path for path in paths if path.suffix.lower() in ENDINGS]
-    if some and len(paths) > 1:
-        raise ValueError(f"expected one file of arrays, or CSV files, got {some[0]} and others")
+def given(options: Namespace, *columns: str) -> bool:
+    """Return whether the input is a file of arrays, which has no columns for options to name."""
+    some = [path for path in options.files if path.suffix.lower() in ENDINGS]
+    if some and len(options.files) > 1:
+        raise ValueError(
+            f"expected a single file of arrays, or CSV files, got {some[0]} and others"
+        )
+    for name in columns if some else ():
+        if getattr(options, name):
+            raise ValueError(f"--{name} names columns of a CSV file, got {some[0]}")
     return bool(some)
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
-    """Return the arrays of a file by name; that of an NPY file is X.
-
-    Raises
-    ------
-    OSError, ValueError
-        For a file that cannot be read, is damaged, or holds Python objects.
-    """
+    """Return the arrays of a file by name; the array of an NPY file is X."""
     try:
         with open(path, "rb") as file:
             loaded: Any = np.load(file, allow_pickle=False)
             if isinstance(loaded, np.ndarray):
                 return {"X": loaded}
             return {name: loaded[name] for name in loaded.files}
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} must be a file of NumPy arrays without pickle: {error}") from None
+    except _DAMAGED as error:
+        text = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{path} must be a file of NumPy arrays without pickle: {text}") from None
 
 
 def numbers(path: Path, name: str, arrays: dict[str, np.ndarray], axes: Sequence[int]) -> Any:
-    """Return an array of finite numbers in float64, with one of these numbers of axes."""
+    """Return an array as float64; its number of axes must be one of these."""
     if name not in arrays:
         raise ValueError(f"{path} must hold an array {name}, got {', '.join(arrays) or 'none'}")
     array = arrays[name]
@@ -54,7 +61,7 @@ def numbers(path: Path, name: str, arrays: dict[str, np.ndarray], axes: Sequence
 
 
 def check_finite(path: Path, name: str, values: np.ndarray, at: str = "") -> None:
-    """Raise where a number is not finite; `at` begins its index."""
+    """Raise ValueError if a number is not finite; its index starts with `at`."""
     bad = np.argwhere(~np.isfinite(values))
     if len(bad):
         value = values[tuple(bad[0])]
@@ -63,13 +70,13 @@ def check_finite(path: Path, name: str, values: np.ndarray, at: str = "") -> Non
 
 
 def read_lengths(path: Path, arrays: dict[str, np.ndarray], shape: Sequence[int]) -> Any:
-    """Return the steps of each sequence that are not padding, or None."""
+    """Return the number of steps of each sequence without its padding, or None."""
     if "lengths" not in arrays:
         return None
     lengths, (n, T) = arrays["lengths"], shape[:2]
     if lengths.shape != (n,) or lengths.dtype.kind not in "iu":
         raise ValueError(
-            f"lengths in {path} must be {n} integers, one for each sequence of X, got "
+            f"lengths in {path} must be {n} integers, one per sequence of X, got "
             f"{lengths.dtype} of shape {lengths.shape}"
         )
     if lengths.min() < 1 or lengths.max() > T:

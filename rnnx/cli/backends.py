@@ -7,7 +7,7 @@ from rnnx.backend import available_backends, devices, library_version
 
 
 def show() -> None:
-    """Print a table of the backends: usable or why not, library version, devices."""
+    """Print a table of the backends: usable or why not, version, devices."""
     rows = [("backend", "usable", "version", "devices, or what to do")]
     for name, reason in available_backends().items():
         if reason:

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from rnnx.cli import series, tasks
+from rnnx.cli import series
 from rnnx.cli.series import Series
-from rnnx.cli.tasks import Answer, Task
+from rnnx.cli.task import Answer, Task, add_columns
 
 EXAMPLES = """\
 examples:
@@ -29,8 +29,8 @@ class Forecasting(Task):
     forms, examples = series.FORMS, EXAMPLES
 
     def add_options(self, group: Any) -> None:
-        """Add the options of CSV files."""
-        tasks.add_columns(group, ("target", "exog"))
+        """Add the options for CSV files."""
+        add_columns(group, ("target", "exog"))
 
     def read(self, model: Any, chosen: Namespace) -> Series:
         """Return the series."""
@@ -46,7 +46,7 @@ class Forecasting(Task):
         return {name: getattr(chosen, name) for name in names}
 
     def figures(self, model: Any, data: Series) -> dict[str, Any]:
-        """Return those of the training, and the errors of the last forecasts."""
+        """Return the results of the training, and the errors of forecasts of the last steps."""
         forecasts, h = self._last(model, data), model.horizon
         errors = np.stack([f - row[-h:] for f, row in zip(forecasts, data.rows(), strict=True)])
         naive = np.stack([_naive(model, row) - row[-h:] for row in data.rows()])
@@ -58,7 +58,7 @@ class Forecasting(Task):
         return super().figures(model, data) | {"last": last}
 
     def pictures(self, model: Any, data: Series) -> dict[str, Callable[[Any], None]]:
-        """Return what draws the learning curves and the forecast of the end of a series."""
+        """Return what draws the learning curves, and the forecast of the last steps of a series."""
 
         def forecast(ax: Any) -> None:
             from rnnx import plots
@@ -77,12 +77,12 @@ class Forecasting(Task):
         return super().pictures(model, data) | {"forecast.png": forecast}
 
     def sentences(self, summary: dict[str, Any]) -> list[str]:
-        """Return the data and the figures in words."""
+        """Return the data and the results as sentences."""
         data, chosen, figures = summary["data"], summary["options"], summary["figures"]
         low, high = data["steps"]
         text = (
             f"{data['series']} series of {low if low == high else f'{low} to {high}'} steps; "
-            f"{chosen['loss']} of scaled values"
+            f"the loss is the {chosen['loss']} of scaled values"
         )
         kind = _naive_name(chosen["season"])
         last = [
@@ -93,7 +93,7 @@ class Forecasting(Task):
         return [text, *super().sentences(summary), *last]
 
     def predict(self, model: Any, chosen: Namespace) -> Answer:
-        """Return the forecasts, each with its step ahead."""
+        """Return the forecasts, one row per step ahead."""
         data = series.read(chosen, ahead=model.horizon)
         forecasts = model.predict(data.X, exog=data.exog)
         forecasts = np.reshape(forecasts, (len(data.keys), model.horizon, -1))
@@ -109,13 +109,13 @@ class Forecasting(Task):
         return Answer([*lead, *columns], _rows(data, forecasts, at))
 
     def _last(self, model: Any, data: Series) -> np.ndarray:
-        """Return the forecasts (n, horizon, F) of each series' last steps from those before."""
+        """Forecast the last steps of each series (n, horizon, F) from the steps before them."""
         forecasts = model.predict(data.before(model.horizon), exog=data.exog)
         return np.reshape(forecasts, (len(data.keys), model.horizon, -1))
 
 
 def _rows(data: Series, forecasts: np.ndarray, at: list[list[str]] | None) -> Iterator[list[Any]]:
-    """Yield a row for each step ahead of each series."""
+    """Yield one row per step ahead of each series."""
     for i, key in enumerate(data.keys):
         for step, values in enumerate(forecasts[i].tolist()):
             lead = [key] * (data.names[0] is not None) + [step + 1]
@@ -123,13 +123,13 @@ def _rows(data: Series, forecasts: np.ndarray, at: list[list[str]] | None) -> It
 
 
 def _naive(model: Any, row: np.ndarray) -> np.ndarray:
-    """Return the naive forecast of a series' last steps."""
+    """Return the naive forecast of the last steps of a series."""
     past = row[: -model.horizon]
     return past[len(past) - model.season + np.arange(model.horizon) % model.season]
 
 
 def _targets(data: Series) -> list[str]:
-    """Return the names of the values of a step."""
+    """Return the names of the values per step."""
     return data.targets or [f"X[{k}]" for k in range(data.rows()[0].shape[1])]
 
 

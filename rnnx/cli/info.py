@@ -1,66 +1,65 @@
-"""``rnnx info MODEL``: what a file is, read with NumPy alone."""
+"""``rnnx info MODEL``: what a model file holds, read with NumPy alone."""
 
 from __future__ import annotations
 
+import math
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from rnnx import io
 from rnnx.cli import results
-from rnnx.cli.commands import Parser
+from rnnx.cli.parser import Parser
 
 EPILOG = """\
 examples:
   rnnx info results
-  rnnx info model.rnnx
+  rnnx info model.safetensors
 """
 
 
 def fill(leaf: Parser) -> None:
     """Add the arguments."""
-    leaf.description = "Say what a model file or a results folder is."
+    leaf.description = "Describe a model file or a results folder."
     leaf.epilog = EPILOG
-    leaf.add_argument("model", type=Path, metavar="MODEL", help="a results folder or a model file")
+    leaf.add_argument("model", type=Path, metavar="MODEL", help="results folder or model file")
     leaf.set_defaults(run=run)
 
 
 def run(chosen: Namespace) -> None:
-    """Print what a model is, and what is known of its training."""
+    """Print what a model is, and how it was trained."""
     path, summary = results.find(chosen.model)
-    model, header, arrays = io.read(path)
-    lines = {"model": model} | _model(header, arrays) | _training(summary)
+    description = io.describe(path)
+    lines = {"model": description.kind} | _model(description) | _training(summary)
     width = max(map(len, lines))
     print(path)
     for name, text in lines.items():
         print(f"  {name.ljust(width)}  {text}")
 
 
-def _model(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> dict[str, str]:
-    """Return what the file says, in words."""
-    own = {k: a for k, a in arrays.items() if k.startswith(("model/", "params/"))} or arrays
-    count = sum(array.size for array in own.values())
-    lines = {"parameters": f"{count:,} in {len(own)} arrays, {header.get('dtype', 'no dtype')}"}
-    if "fitted/classes_" in arrays:
-        lines["classes"] = _brief(arrays["fitted/classes_"].tolist())
-    fitted = {k.strip("_"): v for k, v in header.get("fitted", {}).items() if k[0] != "_"}
+def _model(description: io.Description) -> dict[str, str]:
+    """Return what the file holds, in words."""
+    own = io.part(description.specs, "model") or description.specs
+    count = sum(math.prod(spec.shape) for spec in own.values())
+    lines = {"parameters": f"{count:,} in {len(own)} arrays, {description.dtype}"}
+    extra = {k: v for k, v in description.extra.items() if v is not None}
+    if "_labels" in extra:
+        lines["classes"] = _brief(extra["_labels"][1])
+    if "characters_" in extra:
+        characters = extra.pop("characters_")
+        lines["alphabet"] = f"{len(characters)} characters, {characters!r}"
+    fitted = {k.strip("_"): v for k, v in extra.items() if k[0] != "_"}
     if fitted:
         lines["fitted"] = _pairs(fitted)
-    if "characters" in header:
-        lines["alphabet"] = f"{len(header['characters'])} characters, {header['characters']!r}"
-    plain = {k: v for k, v in header.items() if k in ("sizes", "nonlinearity", "epoch", "step")}
-    options = plain | {k: v for k, v in header.get("options", {}).items() if k != "verbose"}
-    return lines | ({"options": _pairs(options)} if options else {})
+    return lines | {"options": _pairs(description.config)}
 
 
 def _training(summary: Mapping[str, Any]) -> dict[str, str]:
     """Return what the summary beside the file says, in words."""
     lines = {}
     if "files" in summary:
-        lines["learned"] = ", ".join(summary["files"])
+        lines["trained on"] = ", ".join(summary["files"])
     for name in ("columns", "data", "figures", "versions"):
         known = {k: v for k, v in summary.get(name, {}).items() if v is not None}
         if known:

@@ -1,4 +1,4 @@
-"""Classifiers and regressors: a target of each sequence, or of each step."""
+"""Classifiers and regressors: one target per sequence, or per step."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from rnnx.cli import samples, tasks
+from rnnx.cli import samples
 from rnnx.cli.samples import Samples
-from rnnx.cli.tasks import Answer, Task
+from rnnx.cli.task import Answer, Task, add_columns
 
 EXAMPLES = """\
 examples:
@@ -33,10 +33,13 @@ class Labelled(Task):
         self.examples = EXAMPLES.format(name=name, target="label" if self.classes else "value")
 
     def add_options(self, group: Any) -> None:
-        """Add the options of CSV and NPY files."""
-        tasks.add_columns(group, ("features", "target"))
+        """Add the options for CSV and NPY files."""
+        add_columns(group, ("features", "target"))
         group.add_argument(
-            "--target-file", type=Path, metavar="Y.npy", help="the targets, for an NPY file"
+            "--target-file",
+            type=Path,
+            metavar="Y.npy",
+            help="targets for the sequences of an NPY file",
         )
 
     def read(self, model: Any, chosen: Namespace) -> Samples:
@@ -44,12 +47,12 @@ class Labelled(Task):
         return samples.read(chosen, classes=self.classes, learn=True)
 
     def columns(self, data: Samples, chosen: Namespace) -> dict[str, Any]:
-        """Return the columns of the sequences, their features in order."""
+        """Return the columns of the sequences, with the features in order."""
         kept = {name: getattr(chosen, name) for name in ("delimiter", "id", "time")}
         return kept | {"features": data.features, "target": data.targets}
 
     def describe(self, model: Any, data: Samples) -> dict[str, Any]:
-        """Return how much there was, and how often the commonest class."""
+        """Return the size of the data and, for labels, the share of the most common class."""
         found = super().describe(model, data)
         if not self.classes:
             return found
@@ -58,7 +61,7 @@ class Labelled(Task):
         return found | {"classes": len(counts), "commonest": float(counts.max() / counts.sum())}
 
     def sentences(self, summary: dict[str, Any]) -> list[str]:
-        """Return the data and the figures in words."""
+        """Return the data and the results as sentences."""
         data = summary["data"]
         low, high = data["steps"]
         text = (
@@ -66,13 +69,13 @@ class Labelled(Task):
             f"{data['features']} feature{'s' * (data['features'] > 1)}"
         )
         if self.classes:
-            more = f"{data['classes']} classes, the commonest {data['commonest']:.3g} of all"
+            more = f"{data['classes']} classes, the most common {data['commonest']:.3g} of all"
         else:
-            more = f"{summary['options']['loss']} of standardized targets"
+            more = f"the loss is the {summary['options']['loss']} of standardized targets"
         return [f"{text}; {more}", *super().sentences(summary)]
 
     def predict(self, model: Any, chosen: Namespace) -> Answer:
-        """Return the labels or values, and with `proba` the probabilities."""
+        """Return the labels or values and, with `proba`, the probabilities."""
         chosen.per_step = model.per_step
         data = samples.read(chosen, classes=self.classes, learn=False)
         found = model.predict(data.X)
@@ -89,27 +92,27 @@ class Labelled(Task):
         return Answer([*lead, *columns], rows, note=self._score(model, data))
 
     def _score(self, model: Any, data: Samples) -> str:
-        """Return in words how right the predictions are, where the truth is there."""
+        """Return the score in words, if the files have targets."""
         y: Any = data.y
         if y is None or (not self.classes and len(data.keys) < 2):
             return ""
-        if self.classes and model.classes_.dtype.kind == "U":  # texts, some of which are numbers
+        if self.classes and model.classes_.dtype.kind == "U":  # texts, some of them digits
             y = [np.asarray(row, dtype="U") for row in y] if isinstance(y, list) else y.astype("U")
         elif self.classes and y[0].dtype.kind == "U":
-            return "not compared with the labels of the file, of which some are no integers"
+            return "not scored: some labels of the file are not integers, as in training"
         figure = "accuracy" if self.classes else "R²"
         return f"{figure} {model.score(data.X, y):.4g} of {len(data.keys)} sequences"
 
 
 def _sequences(data: Samples, found: Any, p: Any) -> Iterator[list[Any]]:
-    """Yield a row for each sequence."""
+    """Yield one row per sequence."""
     for i, key in enumerate(data.keys):
         more = [] if p is None else p[i].tolist()
         yield [key, *np.atleast_1d(found[i]).tolist(), *more]
 
 
 def _steps(data: Samples, found: Any, p: Any) -> Iterator[list[Any]]:
-    """Yield a row for each step of each sequence."""
+    """Yield one row per step of each sequence."""
     for i, (key, steps) in enumerate(zip(data.keys, data.steps, strict=True)):
         for t, step in enumerate(steps):
             more = [] if p is None else p[i][t].tolist()

@@ -1,4 +1,4 @@
-"""Options of the command from the signature and the docstring of a class: one place of truth."""
+"""Options of the command, from the signature and the docstring of a class."""
 
 from __future__ import annotations
 
@@ -9,43 +9,30 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 NAMES = {"num_layers": "layers", "random_state": "seed"}  # parameter -> option, where they differ
-WORDS = {  # of what a docstring says for people who write Python
-    "backend": "numpy, cupy, torch, jax, array_api_strict, or auto: cupy where it has a GPU",
-    "device": "index or name of a device, as in 1 or cuda:1",
+WORDS = {  # instead of what the docstring says to people who write Python
+    "backend": "numpy, cupy, torch, jax, array_api_strict, or auto: cupy if it has a GPU",
+    "device": "index or name of the device, such as 1 or cuda:1",
     "dtype": "float32 or float64",
-    "seed": "of all that is drawn: one seed, one result",
+    "seed": "random seed: the same seed gives the same result",
 }
 
 
-def add(group: Any, cls: Any, skipped: Iterable[str], docs: Iterable[Any] = ()) -> None:
-    """Add an option for each parameter of a class.
-
-    Parameters
-    ----------
-    group : argument group
-        Where to add them.
-    cls : type
-        Its signature has the names, types and defaults, its docstring the help.
-    skipped : iterable of str
-        Parameters that are no options.
-    docs : iterable of type
-        Classes whose docstrings are read where that of `cls` refers to them.
-    """
-    texts: dict[str, tuple[str, str]] = {}
-    for owner in (cls, *docs):
-        texts = described(owner) | texts
-    for parameter in inspect.signature(cls).parameters.values():
-        if parameter.name in skipped:
+def add(group: Any, cls: Any, skipped: Iterable[str]) -> None:
+    """Add an option for each parameter of a class except the skipped: help from its docstring."""
+    parameters = inspect.signature(cls).parameters
+    for parameter_name, (kind, text) in described(cls).items():
+        if parameter_name in skipped:
             continue
+        parameter = parameters[parameter_name]
         name = NAMES.get(parameter.name, parameter.name)
-        kind, text = texts.get(parameter.name, ("", ""))
-        text = WORDS.get(name, text).replace("`", "").replace("%", "%%")
+        text = WORDS.get(name, text[0].lower() + text[1:].rstrip("."))
+        text = text.replace("`", "").replace("%", "%%")
         flag, annotation = f"--{name.replace('_', '-')}", str(parameter.annotation)
         if annotation == "bool":
             group.add_argument(flag, dest=parameter.name, action="store_true", help=text)
             continue
         if parameter.default is not None:
-            text = f"{text.rstrip('.')} (default: {parameter.default})"
+            text = f"{text} (default: {parameter.default})"
         choices = re.findall(r'"(\w+)"', kind) + ["none"] * kind.endswith("None")
         read = reader(parameter.name, annotation)
         metavar = {"int": "N", "float": "X"}.get(read.__name__, "NAME")
@@ -56,13 +43,13 @@ def add(group: Any, cls: Any, skipped: Iterable[str], docs: Iterable[Any] = ()) 
 
 
 def values(cls: Any, options: argparse.Namespace) -> dict[str, Any]:
-    """Return the arguments for a class among the options that were read."""
+    """Return the arguments for a class among the parsed options."""
     names = inspect.signature(cls).parameters
     return {name: getattr(options, name) for name in names if hasattr(options, name)}
 
 
 def described(cls: Any) -> dict[str, tuple[str, str]]:
-    """Return the type and the text that a numpydoc docstring has for each parameter of its own."""
+    """Return the type and the text of each parameter in a numpydoc docstring."""
     document = inspect.getdoc(cls) or ""
     section = re.search(r"^Parameters\n-+\n(.*?)(?=^\w+\n---|\Z)", document, re.MULTILINE | re.S)
     entries = re.findall(r"^(\w+) : (.+)\n((?:    .+\n?)+)", section[1] if section else "", re.M)
@@ -70,7 +57,7 @@ def described(cls: Any) -> dict[str, tuple[str, str]]:
 
 
 def reader(name: str, annotation: str) -> Callable[[str], Any]:
-    """Return what turns the text of an option into a value of an annotated type."""
+    """Return the function that converts an option's text to the annotated type."""
     if name in ("seed", "random_state"):
         annotation = "int"
     types: dict[str, Callable[[str], Any]] = {"int": int, "float": float, "Any": _number_or_name}
@@ -84,10 +71,12 @@ def reader(name: str, annotation: str) -> Callable[[str], Any]:
 
 
 def names(text: str) -> list[str]:
-    """Return names that stand between commas."""
+    """Return the names in a comma-separated list."""
     found = [name.strip() for name in text.split(",")]
     if not all(found) or len(set(found)) < len(found):
-        raise argparse.ArgumentTypeError(f"expected names between commas, each once, got {text!r}")
+        raise argparse.ArgumentTypeError(
+            f"expected names separated by commas, each once, got {text!r}"
+        )
     return found
 
 

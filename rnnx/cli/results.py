@@ -1,4 +1,4 @@
-"""The results folder of a training: written whole, never over another model."""
+"""The results folder of a training: written whole, never over another model unless asked."""
 
 from __future__ import annotations
 
@@ -9,54 +9,45 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-MODEL, SUMMARY, CHECKPOINT = "model.rnnx", "summary.json", "checkpoint.npz"
-NAMES = (MODEL, "history.csv", SUMMARY, "learning_curves.png", "forecast.png")  # all that there are
+MODEL, SUMMARY = "model.safetensors", "summary.json"
+CHECKPOINT = "checkpoint.safetensors"  # as `rnnx.train.fit` names it
+NAMES = (MODEL, "history.csv", SUMMARY, "learning_curves.png", "forecast.png")
 
 
 class Results:
-    """A folder to write results in.
+    """A folder to write results in, created if missing.
 
-    Parameters
-    ----------
-    path : Path
-        The folder; made where it is missing.
-    force, resume : bool
-        Whether to replace what is in it, or to go on with a training that was interrupted.
-
-    Raises
-    ------
-    FileExistsError
-        Where there is a model or a checkpoint already.
-    ValueError
-        For both `force` and `resume`.
+    It is refused if it holds results, unless `force` replaces them, or an interrupted training,
+    unless `resume` continues it.
     """
 
     def __init__(self, path: Path, *, force: bool, resume: bool) -> None:
         if force and resume:
-            raise ValueError("--force begins anew, --resume goes on: give one of them")
+            raise ValueError("--force starts over, --resume continues: give one of them")
         if path.exists() and not path.is_dir():
-            raise FileExistsError(f"--out must be a folder, or the name of a new one, got {path}")
+            raise FileExistsError(f"--out must name a folder, existing or new, got {path}")
         if (path / MODEL).exists() and not force:
             raise FileExistsError(
-                f"there is a model in {path} already: give --force to replace it, or another --out"
+                f"{path} already holds a model: give --force to replace it, or another --out"
             )
         if (path / CHECKPOINT).exists() and not force and not resume:
             raise FileExistsError(
-                f"there is an interrupted training in {path}: give --resume to go on, or --force "
-                "to begin anew"
+                f"{path} holds an interrupted training: give --resume to continue it, or --force "
+                "to start over"
             )
         self.path, self.force = path, force
 
     @contextmanager
     def open(self) -> Iterator[None]:
-        """Make the folder, and take it away again where nothing came to be in it."""
+        """Create the folder; if the work fails, remove it again unless it holds something."""
         made = not self.path.exists()
         self.path.mkdir(parents=True, exist_ok=True)
         try:
-            with tempfile.TemporaryDirectory(dir=self.path):  # found out now, not after the work
+            with tempfile.TemporaryDirectory(dir=self.path):  # fail now, not after the training
                 pass
             if self.force:
                 (self.path / CHECKPOINT).unlink(missing_ok=True)
@@ -67,7 +58,7 @@ class Results:
             raise
 
     def write(self, files: Mapping[str, Callable[[Path], None]]) -> None:
-        """Write files by the functions that write each; all, or on an error none."""
+        """Write files, each by its function: all of them or, on an error, none."""
         with tempfile.TemporaryDirectory(prefix=".rnnx-", dir=self.path) as part:
             for name, write in files.items():
                 write(Path(part) / name)
@@ -78,31 +69,21 @@ class Results:
 
 
 def pictures(drawings: Mapping[str, Callable[[Any], None]]) -> dict[str, Callable[[Path], None]]:
-    """Return the functions that write pictures; none, with a note, where Matplotlib is missing."""
+    """Return the functions that write the plots; none, with a note, without Matplotlib."""
     if importlib.util.find_spec("matplotlib") is None:
-        print("rnnx: note: no pictures without Matplotlib: pip install 'rnnx[plots]'",
+        print("rnnx: note: no plots without Matplotlib: pip install 'rnnx[plots]'",
               file=sys.stderr)  # fmt: skip
         return {}
-    return {name: _painter(draw) for name, draw in drawings.items()}
+    return {name: partial(_paint, draw) for name, draw in drawings.items()}
 
 
-def dump(summary: Mapping[str, Any]) -> Callable[[Path], None]:
-    """Return the function that writes a summary."""
-
-    def write(path: Path) -> None:
-        path.write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-    return write
+def dump(summary: Mapping[str, Any], path: Path) -> None:
+    """Write the summary."""
+    path.write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def find(path: Path) -> tuple[Path, dict[str, Any]]:
-    """Return the model file that a path names, itself or its folder, and the summary beside it.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        Where there is no model; where the summary is no JSON.
-    """
+    """Return the model file at a path, or in the folder there, and the summary beside it."""
     if path.is_dir():
         path = path / MODEL
     if not path.exists():
@@ -111,18 +92,32 @@ def find(path: Path) -> tuple[Path, dict[str, Any]]:
     if path.name != MODEL or not beside.exists():
         return path, {}
     try:
-        found: dict[str, Any] = json.loads(beside.read_text(encoding="utf-8"))
-    except ValueError as error:
+        return path, _checked(json.loads(beside.read_text(encoding="utf-8")))
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{beside} must be what `rnnx train` wrote, got {error}") from None
-    return path, found
 
 
-def _painter(draw: Callable[[Any], None]) -> Callable[[Path], None]:
-    def write(path: Path) -> None:
-        from matplotlib.figure import Figure  # without pyplot: no window, no display
+def _checked(summary: Any) -> dict[str, Any]:
+    """Return the summary; raise ValueError if `predict` or `info` could not use it."""
+    parts = ("columns", "data", "figures", "versions")
+    if not isinstance(summary, dict) or not all(type(summary.get(k, {})) is dict for k in parts):
+        raise ValueError("another structure")
+    columns = dict(summary.get("columns", {}))
+    texts = [columns.pop(name, None) for name in ("delimiter", "id", "time")]
+    lists = [columns.pop(name, None) or [] for name in ("features", "target", "exog")]
+    lists.append(summary.get("files", []))
+    if columns or not all(isinstance(text, str | None) for text in texts):
+        raise ValueError("other columns")
+    for names in lists:
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ValueError(f"no names: {names!r:.80}")
+    return summary
 
-        figure = Figure(figsize=(7, 4.5), layout="constrained")
-        draw(figure.subplots())
-        figure.savefig(path, dpi=150)
 
-    return write
+def _paint(draw: Callable[[Any], None], path: Path) -> None:
+    """Write a plot."""
+    from matplotlib.figure import Figure  # without pyplot: no window, no display
+
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    draw(figure.subplots())
+    figure.savefig(path, dpi=150)

@@ -1,4 +1,4 @@
-"""Sequences and their targets, from CSV files in the long or the wide form, or from arrays."""
+"""Sequences and their targets, from CSV files in long or wide form, or from arrays."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from rnnx.cli.tables import Table
 
 FORMS = """\
 files:
-  CSV, long form (--id): a row for each time step; --id is the column that says of which sequence,
-    --time the one to sort by (else as they stand), --target the label or value, the same in all
-    rows of a sequence, or with --per-step one a row. Sequences may differ in length.
-  CSV, wide form (without --id): a row for each sequence, whose columns are the steps of one
-    feature, and --target.
-  NPY: X of shape (n, T, F) or (n, T), and --target-file y.npy.
-  NPZ: arrays X and y; and lengths (n,), the steps of each sequence that are not padding.
-The first line of a CSV file names its columns; the first without a name is "column 1", and so on.
-Features are all columns that have a name and are not named otherwise, or those of --features. CSV
-files of the same columns are read as one.
+  CSV, long form (with --id): one row per time step. --id is the column that names the sequence,
+    --time the column to sort by (default: the order of the rows), --target the label or value: the
+    same in all rows of a sequence or, with --per-step, one per row. Sequences may differ in length.
+  CSV, wide form (without --id): one row per sequence. Its columns are the steps of one feature, and
+    --target.
+  NPY: X of shape (n, T, F) or (n, T), with --target-file y.npy.
+  NPZ: arrays X and y and, for padded sequences, lengths (n,).
+The first line of a CSV file names its columns. A column without a name is called "column 1" and so
+on, by position. The features are all named columns without another role, or those of --features.
+Several CSV files with the same columns are read as one.
 """
 
 
 class Samples(NamedTuple):
-    """What a classifier or a regressor learns from or predicts from."""
+    """Sequences for a classifier or a regressor, with their targets."""
 
     X: Any  # (n, T, F), (n, T), or a list of (T_i, F)
-    y: Any  # as the estimators take it; None where there is none
-    keys: list[str]  # of each sequence
-    steps: list[list[str]]  # the time of each step; without times its number
-    names: tuple[str, str]  # of the columns of these two in what is predicted
+    y: Any  # as the estimators take it, or None
+    keys: list[str]  # one per sequence
+    steps: list[list[str]]  # the time of each step, or its number
+    names: tuple[str, str]  # columns of keys and steps in the output
     features: list[str] | None  # of a CSV file
     targets: list[str] | None
 
     def describe(self) -> dict[str, Any]:
-        """Return how much there is of what."""
+        """Return the numbers of sequences, steps and features."""
         lengths = [len(row) for row in self.X]
         return {
             "sequences": len(lengths),
@@ -48,36 +48,18 @@ class Samples(NamedTuple):
 
 
 def read(options: Namespace, *, classes: bool, learn: bool) -> Samples:
-    """Return the sequences in files, and their targets where they are there.
-
-    Parameters
-    ----------
-    options : Namespace
-        `files`, `delimiter`, `id`, `time`, `features`, `target`, `target_file`, `per_step`.
-    classes : bool
-        Whether targets are labels.
-    learn : bool
-        Whether targets must be there.
-
-    Raises
-    ------
-    OSError, ValueError
-        For files that cannot be read, and what does not fit, with its place.
-    """
-    if arrays.are(options.files):
-        for name in ("id", "time", "features", "target"):
-            if getattr(options, name):
-                raise ValueError(f"--{name} names columns of a CSV file, got {options.files[0]}")
+    """Return the sequences in files, with their targets: required to `learn`, else if present."""
+    if arrays.given(options, "id", "time", "features", "target"):
         return _of_arrays(options, classes, learn)
     if options.target_file is not None:
-        raise ValueError("--target-file goes with an NPY file; a CSV file has --target")
+        raise ValueError("--target-file is for an NPY file: give --target for a CSV file")
     if learn and not options.target:
-        raise ValueError("--target must name the column to learn, got none")
+        raise ValueError("--target must name the column to predict, got none")
     if classes and options.target and len(options.target) > 1:
         raise ValueError(f"--target must name one column of labels, got {len(options.target)}")
     if options.id is None and (options.time or options.per_step):
         flag = "--time" if options.time else "--per-step"
-        raise ValueError(f"{flag} needs the long form, a row for each step: give --id, too")
+        raise ValueError(f"{flag} needs the long form, one row per step: also give --id")
     table = tables.read(options.files, options.delimiter)
     targets = _present(table, options.target or [], learn)
     if options.id is None:
@@ -86,7 +68,7 @@ def read(options: Namespace, *, classes: bool, learn: bool) -> Samples:
 
 
 def _wide(table: Table, options: Namespace, targets: list[str], classes: bool) -> Samples:
-    """Return sequences of one feature, a row each."""
+    """Return sequences of one feature, one per row."""
     features = _features(table, options, options.target or [])
     X = np.stack([table.numbers(name, "--features") for name in features], axis=1)
     y = _targets(table, targets, classes) if targets else None
@@ -96,7 +78,7 @@ def _wide(table: Table, options: Namespace, targets: list[str], classes: bool) -
 
 
 def _long(table: Table, options: Namespace, targets: list[str], classes: bool) -> Samples:
-    """Return sequences that are groups of rows."""
+    """Return sequences of several rows each."""
     used = [options.id, *filter(None, [options.time]), *(options.target or [])]
     features = _features(table, options, used)
     groups = table.groups(options.id, options.time)
@@ -120,7 +102,7 @@ def _long(table: Table, options: Namespace, targets: list[str], classes: bool) -
 
 
 def _present(table: Table, wanted: list[str], learn: bool) -> list[str]:
-    """Return the targets' columns; none where new data is without, or not yet filled."""
+    """Return the columns of the targets; none if new data lacks them or leaves them empty."""
     if not learn and (
         not any(name in table.columns for name in wanted)
         or not all(cell for name in wanted for cell in table.column(name, "--target"))
@@ -132,21 +114,21 @@ def _present(table: Table, wanted: list[str], learn: bool) -> list[str]:
 
 
 def _features(table: Table, options: Namespace, used: list[str]) -> list[str]:
-    """Return the columns of features."""
+    """Return the columns of the features."""
     if options.features is None:
         found = [name for name in table.columns if name not in [*used, *table.unnamed]]
         if not found:
-            raise ValueError(f"{options.files[0]} has no column left for the features")
+            raise ValueError(f"{options.files[0]} has no column left for features")
         return found
     for name in options.features:
         if name in used:
-            raise ValueError(f"--features must be other columns than the rest, got {name!r}")
+            raise ValueError(f"--features must not repeat the other columns, got {name!r}")
         table.column(name, "--features")
     return list(options.features)
 
 
 def _targets(table: Table, names: list[str], classes: bool) -> np.ndarray:
-    """Return the labels (rows,), or values (rows,) or (rows, K)."""
+    """Return labels (rows,), or values (rows,) or (rows, K)."""
     if classes:
         return table.labels(names[0], "--target")
     values = [table.numbers(name, "--target") for name in names]
@@ -156,7 +138,7 @@ def _targets(table: Table, names: list[str], classes: bool) -> np.ndarray:
 def _check_constant(
     table: Table, names: list[str], groups: dict[str, np.ndarray], values: np.ndarray
 ) -> None:
-    """Raise where a target differs within a sequence."""
+    """Raise ValueError if a target differs within a sequence."""
     for key, rows in groups.items():
         same = np.reshape(values[rows] == values[rows[0]], (len(rows), -1))
         if not np.all(same):
@@ -164,8 +146,8 @@ def _check_constant(
             cells = table.column(names[column], "--target")
             raise ValueError(
                 f"{table.place(rows[row], names[column])}: expected the same in all rows of "
-                f"sequence {key!r}, got {cells[rows[row]]!r} beside {cells[rows[0]]!r}: for a "
-                "target of each row give --per-step"
+                f"sequence {key!r}, got {cells[rows[row]]!r} and {cells[rows[0]]!r}: give "
+                "--per-step for one target per row"
             )
 
 
@@ -175,10 +157,10 @@ def _of_arrays(options: Namespace, classes: bool, learn: bool) -> Samples:
     found = arrays.read(path)
     if options.target_file is not None:
         if "y" in found:
-            raise ValueError(f"{path} has its targets, y: --target-file is not for it")
+            raise ValueError(f"{path} has targets, y, of its own: do not give --target-file")
         found["y"] = next(iter(arrays.read(options.target_file).values()))
     if learn and "y" not in found:
-        raise ValueError(f"{path} must come with targets: give --target-file, or y in an NPZ file")
+        raise ValueError(f"{path} must have targets: give --target-file, or y in an NPZ file")
     X = arrays.numbers(path, "X", found, (2, 3))
     y: Any = found.get("y")
     kinds = "iubfU" if classes else "iubf"
@@ -202,7 +184,7 @@ def _of_arrays(options: Namespace, classes: bool, learn: bool) -> Samples:
 
 
 def _check_finite(path: Path, name: str, values: Any) -> None:
-    """Raise where a number of an array, or of a list of arrays, is not finite."""
+    """Raise ValueError if a number of an array, or of a list of arrays, is not finite."""
     rows = [("", values)] if isinstance(values, np.ndarray) else enumerate(values)
     for i, row in rows:
         if row.dtype.kind == "f":

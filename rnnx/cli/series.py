@@ -1,4 +1,4 @@
-"""Series to forecast, from CSV files of a row for each step, or from arrays."""
+"""Series to forecast, from CSV files with one row per step, or from arrays."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from rnnx.cli.tables import Table
 
 FORMS = """\
 files:
-  CSV: a row for each time step; --target is the column of the series, or several of one model;
-    --time the column to sort by (else as they stand), --id the one that says of which series a row
-    is, where there are several, --exog those of values that are known ahead. Rows at the end whose
-    target is empty are the future: `predict` needs them for --exog, one for each step ahead.
+  CSV: one row per time step. --target is the column of the series, or several columns to forecast
+    together; --time the column to sort by (default: the order of the rows); --id the column that
+    identifies the series, if there are several; --exog columns of values that are known ahead. Rows
+    at the end with an empty target are the future: with --exog, `predict` needs one per step ahead.
   NPY: X of shape (T,), (n, T) or (n, T, F).
-  NPZ: such an X, and exog of shape (T, E) or (n, T, E); for `predict` of the steps ahead, too.
-The first line of a CSV file names its columns; the first without a name is "column 1", and so on.
-Others than those of the options are not read. CSV files of the same columns are read as one.
+  NPZ: such an X, and exog of shape (T, E) or (n, T, E), which for `predict` covers the steps ahead.
+The first line of a CSV file names its columns. A column without a name is called "column 1" and so
+on, by position. Other columns are ignored. Several CSV files with the same columns are read as one.
 """
 
 
 class Series(NamedTuple):
-    """What a forecaster learns from or predicts from."""
+    """Series for a forecaster, with their exogenous values."""
 
     X: Any  # (T,), (n, T), (n, T, F), or a list of (T_i, F)
-    exog: Any  # in its form, or None
-    keys: list[str]  # of each series
-    times: list[np.ndarray] | None  # of each series, numbers or dates; those ahead too
-    cells: list[list[str]] | None  # as they were written
-    names: tuple[str | None, str]  # of the columns of these two
+    exog: Any  # in the form of X, or None
+    keys: list[str]  # one per series
+    times: list[np.ndarray] | None  # per series, numbers or dates, with those ahead
+    cells: list[list[str]] | None  # as written in the file
+    names: tuple[str | None, str]  # columns of keys and times
     targets: list[str] | None
 
     def describe(self) -> dict[str, Any]:
-        """Return how much there is of what."""
+        """Return the numbers of series, steps and values."""
         lengths = [len(row) for row in self.rows()]
         return {
             "series": len(lengths),
@@ -50,31 +50,15 @@ class Series(NamedTuple):
         return _listed(self.X, 0)
 
     def before(self, steps: int) -> Any:
-        """Return X without its last steps, in its form."""
+        """Return X without its last steps, in the same form."""
         if isinstance(self.X, list):
             return [row[:-steps] for row in self.X]
         return self.X[:-steps] if self.X.ndim == 1 else self.X[:, :-steps]
 
 
 def read(options: Namespace, *, ahead: int | None) -> Series:
-    """Return the series in files.
-
-    Parameters
-    ----------
-    options : Namespace
-        `files`, `delimiter`, `id`, `time`, `target`, `exog`.
-    ahead : int or None
-        The steps to forecast, for which exogenous values are read; None to learn.
-
-    Raises
-    ------
-    OSError, ValueError
-        For files that cannot be read, and what does not fit, with its place.
-    """
-    if arrays.are(options.files):
-        for name in ("id", "time", "target", "exog"):
-            if getattr(options, name):
-                raise ValueError(f"--{name} names columns of a CSV file, got {options.files[0]}")
+    """Return the series in files, with the exogenous values of `ahead` more steps if not None."""
+    if arrays.given(options, "id", "time", "target", "exog"):
         return _of_arrays(options.files[0])
     if not options.target:
         raise ValueError("--target must name the column of the series, got none")
@@ -99,8 +83,8 @@ def _of_table(table: Table, options: Namespace, outside: list[str], ahead: int |
         if around is not None and len(rows) < known + more:
             of = f"series {key!r}" if key else "the series"
             raise ValueError(
-                f"{table.place(rows[-1], options.target[0])}: expected {more} rows ahead, of an "
-                f"empty target and the --exog values, at the end of {of}, got {len(rows) - known}"
+                f"{table.place(rows[-1], options.target[0])}: expected {more} rows ahead, with an "
+                f"empty target and --exog values, at the end of {of}, got {len(rows) - known}"
             )
         X.append(values[rows[:known]])
         E.append(None if around is None else around[rows[: known + more]])
@@ -119,7 +103,7 @@ def _of_table(table: Table, options: Namespace, outside: list[str], ahead: int |
 
 
 def _known(table: Table, names: list[str], rows: np.ndarray, values: np.ndarray) -> int:
-    """Return how many steps of a series have targets: all but those at its end."""
+    """Return how many steps of a series have targets: all except some at its end."""
     missing = np.isnan(values[rows])
     there = np.flatnonzero(~np.all(missing, axis=1))
     known = int(there[-1]) + 1 if len(there) else 0
@@ -128,7 +112,7 @@ def _known(table: Table, names: list[str], rows: np.ndarray, values: np.ndarray)
         row, column = gaps[0] if len(gaps) else (0, 0)
         raise ValueError(
             f"{table.place(rows[row], names[column])}: expected a number, got an empty cell: fill "
-            "it; only the last rows of a series, its future, may be without"
+            "it; only the last rows of a series, its future, may be empty"
         )
     return known
 
@@ -146,7 +130,7 @@ def _of_arrays(path: Path) -> Series:
 
 
 def _listed(values: Any, single: int) -> list[np.ndarray]:
-    """Return series as a list of (T, ·); one alone has `single` axes more than its steps."""
+    """Return a list of series (T, ·); a single one has `single` axes after its steps."""
     if isinstance(values, list):
         return values
     if values.ndim == 1 + single:

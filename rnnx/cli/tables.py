@@ -1,9 +1,10 @@
-"""CSV files as columns; every error says in which file, line and column."""
+"""Read CSV files as columns; every error names the file, line and column."""
 
 from __future__ import annotations
 
 import csv
 import math
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,15 +13,15 @@ import numpy as np
 
 
 class Table(NamedTuple):
-    """The rows of one or more files, one below the other."""
+    """The rows of one or more files."""
 
     columns: list[str]
     rows: list[list[str]]
-    places: list[tuple[Path, int]]  # of each row: its file, its line
-    unnamed: list[str]  # columns that the file has no name for, such as the index of a data frame
+    places: list[tuple[Path, int]]  # file and line of each row
+    unnamed: list[str]  # columns without a name in the file, such as the index of a data frame
 
     def column(self, name: str, option: str) -> list[str]:
-        """Return a column's cells; `option` named it."""
+        """Return the cells of a column that `option` names."""
         if name not in self.columns:
             raise ValueError(
                 f"{self.places[0][0]} has no column {name!r} ({option}): it has "
@@ -30,7 +31,7 @@ class Table(NamedTuple):
         return [row[j] for row in self.rows]
 
     def numbers(self, name: str, option: str, *, empty: bool = False) -> np.ndarray:
-        """Return a column of finite numbers; NaN for an empty cell, where that may be."""
+        """Return a column of finite numbers; with `empty`, NaN for an empty cell."""
         cells = self.column(name, option)
         try:
             values = np.asarray([float(cell) for cell in cells])
@@ -41,7 +42,7 @@ class Table(NamedTuple):
         return np.asarray([self._number(i, name, cell, empty) for i, cell in enumerate(cells)])
 
     def labels(self, name: str, option: str) -> np.ndarray:
-        """Return a column of labels: integers where all are, else texts."""
+        """Return a column of labels: integers if all of them are, else texts."""
         cells = self.column(name, option)
         for i, cell in enumerate(cells):
             if not cell:
@@ -49,7 +50,7 @@ class Table(NamedTuple):
         return labels(cells)
 
     def times(self, name: str, option: str) -> np.ndarray:
-        """Return a column of times: numbers, or dates as of ISO 8601."""
+        """Return a column of times: numbers, or dates in ISO 8601."""
         cells = self.column(name, option)
         try:
             return self.numbers(name, option)
@@ -57,9 +58,9 @@ class Table(NamedTuple):
             return np.asarray([self._date(i, name, cell) for i, cell in enumerate(cells)])
 
     def groups(self, name: str | None, time: str | None) -> dict[str, np.ndarray]:
-        """Return the numbers of the rows of each sequence, in the order of the file or of time.
+        """Return the row numbers of each sequence, in the order of the file or of time.
 
-        The sequences are in the order in which they begin; without a name there is one, ``""``.
+        Sequences are in the order of their first rows. Without `name` all rows are one, ``""``.
         """
         found: dict[str, list[int]] = {}
         for i, key in enumerate(self.column(name, "--id") if name else [""] * len(self.rows)):
@@ -72,12 +73,12 @@ class Table(NamedTuple):
         return {key: self._sorted(np.asarray(rows), at, key, time) for key, rows in found.items()}
 
     def place(self, i: int, column: str) -> str:
-        """Return in words where row i of a column stands."""
+        """Return the place of row i of a column, in words."""
         path, line = self.places[i]
         return f"{path}, line {line}, column {column!r}"
 
     def _sorted(self, rows: np.ndarray, at: np.ndarray, key: str, time: str) -> np.ndarray:
-        """Return the rows of a sequence in the order of time, which must be one."""
+        """Return the rows of a sequence sorted by time; no time may occur twice."""
         order = rows[np.argsort(at[rows], kind="stable")]
         twice = np.flatnonzero(at[order][1:] == at[order][:-1])
         if len(twice):
@@ -115,14 +116,9 @@ class Table(NamedTuple):
 
 
 def read(paths: Sequence[Path], delimiter: str | None) -> Table:
-    """Return the table in files of the same columns, whose first lines name them.
+    """Return the table in files with the same columns, named in the first line of each.
 
-    `delimiter` is by default a comma.
-
-    Raises
-    ------
-    OSError, ValueError
-        For files that cannot be read, of other columns, or with rows of another length.
+    The default `delimiter` is a comma.
     """
     tables = [_read(path, _character(delimiter or ",")) for path in paths]
     for path, table in zip(paths, tables, strict=True):
@@ -137,9 +133,9 @@ def read(paths: Sequence[Path], delimiter: str | None) -> Table:
 
 
 def labels(cells: Iterable[str]) -> np.ndarray:
-    """Return integers where all texts are, as Python writes them, else the texts."""
+    """Return integers if Python would write all texts so, else the texts."""
     cells = list(cells)
-    whole = all(cell.removeprefix("-").isdecimal() and str(int(cell)) == cell for cell in cells)
+    whole = all(len(c) < 19 and re.fullmatch(r"0|-?[1-9][0-9]*", c) for c in cells)  # in int64
     return np.asarray([int(cell) for cell in cells] if whole else cells)
 
 
@@ -165,8 +161,8 @@ def _read(path: Path, delimiter: str) -> Table:
     for cells, line in lines:
         if len(cells) != len(columns):
             raise ValueError(
-                f"{path}, line {line}: expected {len(columns)} cells, as there are column names, "
-                f"got {len(cells)} (--delimiter is {delimiter!r})"
+                f"{path}, line {line}: expected {len(columns)} cells, one per column name, got "
+                f"{len(cells)} (--delimiter is {delimiter!r})"
             )
     rows, places = [row for row, _ in lines[1:]], [(path, line) for _, line in lines[1:]]
     unnamed = [column for column, name in zip(columns, named, strict=True) if not name]
@@ -174,7 +170,7 @@ def _read(path: Path, delimiter: str) -> Table:
 
 
 def _character(delimiter: str) -> str:
-    """Return the delimiter of an option, for which a tab has a name."""
+    """Return the delimiter that an option means; a tab has a name."""
     character = {"tab": "\t", "\\t": "\t"}.get(delimiter, delimiter)
     if len(character) != 1 or character in '\r\n"':
         raise ValueError(f"--delimiter must be one character, or tab, got {delimiter!r}")
@@ -182,6 +178,6 @@ def _character(delimiter: str) -> str:
 
 
 def _brief(names: list[str]) -> str:
-    """Return names between commas, the first dozen of more."""
+    """Return names separated by commas, at most about a dozen of them."""
     more = f" and {len(names) - 12} more" * (len(names) > 13)
     return ", ".join(names[:12] if more else names) + more

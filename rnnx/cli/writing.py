@@ -1,4 +1,4 @@
-"""Character models: they learn a text, measure others, and write."""
+"""Character models: they learn a text, measure other texts, and write."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rnnx.cli.tasks import Answer, Task
+from rnnx.cli.task import Answer, Task
 
 FORMS = """\
 files:
-  Texts in UTF-8, one behind the other. Their characters are the alphabet: `predict` refuses others.
+  Texts in UTF-8, joined in order. Their characters are the alphabet; `predict` refuses all others.
 """
 EXAMPLES = """\
 examples:
@@ -28,15 +28,11 @@ class Writing(Task):
     name, model, room = "characters", "CharacterModel", "rnnx.characters"
     forms, examples = FORMS, EXAMPLES
 
-    def relatives(self) -> list[Any]:
-        """Return none: its docstring says all."""
-        return []
-
     def add_options(self, group: Any) -> None:
-        """Add none: texts have no columns."""
+        """Add nothing: texts have no columns."""
 
     def read(self, model: Any, chosen: Namespace) -> str:
-        """Return the text of all files."""
+        """Return the text of all files, joined."""
         return "".join(_read(path) for path in chosen.files)
 
     def fit(self, model: Any, data: str, chosen: Namespace) -> None:
@@ -44,14 +40,14 @@ class Writing(Task):
         try:
             model.fit(data, checkpoint_dir=chosen.out, resume=chosen.resume)
         except KeyboardInterrupt:
-            raise KeyboardInterrupt("the same command with --resume goes on") from None
+            raise KeyboardInterrupt("continue with the same command and --resume") from None
 
     def columns(self, data: str, chosen: Namespace) -> dict[str, Any]:
-        """Return nothing."""
+        """Return nothing: texts have no columns."""
         return {}
 
     def describe(self, model: Any, data: str) -> dict[str, Any]:
-        """Return how much text there was."""
+        """Return the size of the text and of its alphabet."""
         return {"characters": len(data), "alphabet": len(model.characters_)}
 
     def pictures(self, model: Any, data: str) -> dict[str, Callable[[Any], None]]:
@@ -63,13 +59,13 @@ class Writing(Task):
         return {"learning_curves.png": curves}
 
     def sentences(self, summary: dict[str, Any]) -> list[str]:
-        """Return the text and the figures in words."""
+        """Return the text and the results as sentences."""
         data = summary["data"]
-        text = f"{data['characters']} characters, {data['alphabet']} different; losses are bits"
+        text = f"{data['characters']} characters, {data['alphabet']} different; losses are in bits"
         return [f"{text} per character", *super().sentences(summary)]
 
     def predict(self, model: Any, chosen: Namespace) -> Answer:
-        """Return what the model writes, or the bits per character of each file."""
+        """Return the text that the model writes, or the bits per character of each file."""
         if chosen.prompt is None and chosen.files:
             if (chosen.length, chosen.temperature, chosen.seed) != (None, None, None):
                 raise ValueError("--length, --temperature and --seed go with --prompt")
@@ -77,7 +73,7 @@ class Writing(Task):
             rows = [[str(p), len(t), model.bits_per_character(t)] for p, t in texts.items()]
             return Answer(["file", "characters", "bits_per_character"], rows)
         if chosen.prompt is None or chosen.files:
-            raise ValueError("give --prompt to let the model write, or files to measure, not both")
+            raise ValueError("give either --prompt to let the model write, or files to measure")
         more = model.sample(
             chosen.prompt, 400 if chosen.length is None else chosen.length,
             temperature=1.0 if chosen.temperature is None else chosen.temperature,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import ClassifierMixin
@@ -11,76 +13,53 @@ from sklearn.utils import assert_all_finite
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
-from rnnx import losses, metrics
-from rnnx.estimators import inputs, saving
-from rnnx.estimators.base import SequenceEstimator
+from rnnx import losses, metrics, validate
+from rnnx.estimators import inputs
+from rnnx.estimators.base import unchanged_on_error
+from rnnx.estimators.sequences import SequenceEstimator
+from rnnx.io.header import DTYPES
+from rnnx.networks.assembly import softmax
+from rnnx.networks.options import Checks
 
 
+def _read_labels(name: str, value: Any) -> list[Any]:
+    """Return the dtype and the labels of a file: sorted, each once."""
+    if not isinstance(value, list) or len(value) != 2 or not isinstance(value[1], list):
+        raise ValueError(f"{name} must be a dtype and a list, got {value!r:.80}")
+    dtype = validate.one_of("the dtype of the classes", value[0], ("str", *DTYPES.values()))
+    if _classes(np.asarray(value[1], dtype=dtype)).tolist() != value[1]:
+        raise ValueError(f"{name} must be {dtype} labels, sorted, each once, got {value[1]!r:.80}")
+    return value
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
 class RNNClassifier(ClassifierMixin, SequenceEstimator):
     """Classify sequences, or each of their steps, with a recurrent network.
 
-    The network: RNN, GRU or LSTM layers on standardized features, one vector a sequence by
-    `rnnx.Pool`, a linear layer, a softmax; trained with Adam on its cross-entropy.
+    The network standardizes the features and applies recurrent layers, a `rnnx.Pool` (one vector
+    per sequence), a linear layer and a softmax. Adam minimizes its cross-entropy.
 
     Parameters
     ----------
-    hidden_size : int
-        Units of a layer, in one direction.
-    cell : {"gru", "lstm", "rnn"}
-        The recurrent layers' kind.
-    num_layers : int
-        How many are stacked.
-    bidirectional : bool
-        Whether each reads backward in time, too.
-    pool : {"last", "mean", "max"}
-        How the outputs of all steps become one vector.
-    per_step : bool
-        Whether there is a label for each step, and not one for each sequence.
-    dropout : float
-        In [0, 1): between layers, and before the linear layer.
-    epochs : int
-        How many times `fit` goes through the sequences.
-    batch_size : int
-        Sequences in a mini-batch.
-    learning_rate : float
-        Adam's, at the start.
-    schedule : {"cosine", "constant"}
-        How the learning rate goes on in `fit`: to zero, or on as it is.
-    weight_decay : float
-        AdamW's λ.
-    clip_norm : float or None
-        The largest joint norm of the gradients.
-    validation_fraction : float
-        In [0, 1): the share of the sequences, drawn at random, that is held out in `fit`; the
-        parameters that are best on it are kept.
-    patience : int or None
-        Stop after so many epochs without a lower loss on what is held out.
-    backend, device, dtype
-        As for `rnnx.get_backend`.
-    random_state : None, int or numpy.random.RandomState
-        Of weights, order and dropout.
-    verbose : bool
-        Whether to show a progress bar.
+    {hidden_size, cell, num_layers, bidirectional, pool, per_step}
+    {dropout, epochs, batch_size, learning_rate, schedule, weight_decay, clip_norm}
+    {validation_fraction, patience, backend, device, dtype, random_state, verbose}
 
     Attributes
     ----------
     classes_ : numpy.ndarray
         The labels, sorted.
-    model_ : rnnx.Sequential
-        The network, of features standardized as ``(x - mean_) / scale_``.
-    history_ : rnnx.train.History
-        The figures of the last training.
-    n_features_in_, n_iter_ : int
-        Features of the input (for a table (n, T), its columns); epochs done.
+    {model_, mean_, scale_, history_, n_iter_, n_features_in_}
 
     Raises
     ------
     ValueError
-        In `fit`: for fewer than two classes, data that does not fit, options outside their ranges.
+        In `fit`, if there are fewer than two classes, the data is inconsistent or not finite, or an
+        option is out of range.
 
     References
     ----------
-    K. Cho et al., EMNLP 2014, doi:10.3115/v1/D14-1179; the training is `rnnx.train.fit`'s.
+    K. Cho et al., EMNLP 2014, doi:10.3115/v1/D14-1179.
 
     Examples
     --------
@@ -94,17 +73,17 @@ class RNNClassifier(ClassifierMixin, SequenceEstimator):
     (True, (1, 2))
     """
 
-    _fitted = (*SequenceEstimator._fitted, "classes_")
+    _json: ClassVar[Checks] = SequenceEstimator._json | {"_labels": _read_labels}
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
-        """Go through these sequences once, from where the last call ended.
+        """Train for one epoch, continuing from the last call.
 
         Parameters
         ----------
         X, y, sample_weight
-            As for `fit`. The scaling is that of the first call.
+            As for `fit`. The first call learns the scaling.
         classes : array, shape (n_classes,), optional
-            All labels that will come; needed in the first call unless y has them all.
+            All labels of this and later calls. The first call needs it unless y has them all.
 
         Returns
         -------
@@ -113,49 +92,43 @@ class RNNClassifier(ClassifierMixin, SequenceEstimator):
         Raises
         ------
         ValueError
-            As `fit`, and for a label that is not among the classes.
+            As `fit`, and if a label is not among the classes.
         """
         first = not hasattr(self, "model_")
-        with saving.unchanged_on_error(self):
+        with unchanged_on_error(self):
             if first and classes is not None:
                 self.classes_ = _classes(np.asarray(classes))
             elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
                 raise ValueError(
                     f"classes must be those of the first call, {self.classes_}, got {classes}"
                 )
-            return self._continue(X, y, sample_weight, first)
+            return self._partial_fit(X, y, sample_weight, first)
 
     def predict(self, X: Any) -> Any:
-        """Return the likeliest label of each sequence, (n,), or of each step, in the form of X.
+        """Return the most likely label of each sequence, (n,), or of each step, in the form of X.
 
         Raises
         ------
         sklearn.exceptions.NotFittedError, ValueError
-            Before `fit`; for X of other features than in `fit`.
+            Before `fit`, or if X has other features than in `fit`.
         """
-        logits = self._predicted(X)
+        logits = self._outputs_of(X)
         if isinstance(logits, list):
             return [self.classes_[np.argmax(z, axis=-1)] for z in logits]
         return self.classes_[np.argmax(logits, axis=-1)]
 
     def predict_proba(self, X: Any) -> Any:
-        """Return the classes' probabilities, (n, K), or of each step (n, T, K) or a list."""
-        logits = self._predicted(X)
-        return [_softmax(z) for z in logits] if isinstance(logits, list) else _softmax(logits)
+        """Return the class probabilities: (n, K), or per step (n, T, K) or a list."""
+        logits = self._outputs_of(X)
+        return [softmax(z) for z in logits] if isinstance(logits, list) else softmax(logits)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return the accuracy: the share of sequences, or of steps, whose label is predicted."""
-        predicted, y = self.predict(X), inputs.on_host(self, y)
-        if not self._options["per_step"]:
-            return float(accuracy_score(y, predicted, sample_weight=sample_weight))
-        found = np.concatenate([np.ravel(row) for row in predicted])
-        labels = np.concatenate([np.ravel(row) for row in inputs.read_steps("y", y, predicted)])
-        if sample_weight is not None:
-            sample_weight = np.repeat(sample_weight, inputs.lengths_of(predicted))
-        return float(accuracy_score(labels, found, sample_weight=sample_weight))
+        """Return the accuracy: the fraction of correct labels, of sequences or of steps."""
+        truth, found, weights = self._compared(self.predict(X), y, sample_weight)
+        return float(accuracy_score(np.ravel(truth), found, sample_weight=weights))
 
     def _read_targets(self, rows: Any, y: Any, *, reset: bool) -> Any:
-        """Return the labels' numbers."""
+        """Return the labels as indices of the classes."""
         if y is None:
             raise ValueError("requires y to be passed, but the target y is None")
         y = inputs.on_host(self, y)
@@ -165,12 +138,13 @@ class RNNClassifier(ClassifierMixin, SequenceEstimator):
         else:
             labels = flat = column_or_1d(y, warn=True)
             if len(flat) != len(rows):
-                raise ValueError(f"y must hold {len(rows)} labels, one a sequence, got {len(flat)}")
+                raise ValueError(
+                    f"y must hold {len(rows)} labels, one per sequence, got {len(flat)}"
+                )
         assert_all_finite(flat, input_name="y")
         check_classification_targets(flat)
-        if reset and not hasattr(self, "model_") and hasattr(self, "classes_"):
-            pass  # given to partial_fit
-        elif reset:
+        given = hasattr(self, "classes_") and not hasattr(self, "model_")  # to partial_fit
+        if reset and not given:
             self.classes_ = _classes(flat)
         unseen = np.setdiff1d(flat, self.classes_)
         if len(unseen):
@@ -185,7 +159,19 @@ class RNNClassifier(ClassifierMixin, SequenceEstimator):
     def _outputs(self) -> int:
         return len(self.classes_)
 
-    def _loss_function(self) -> Any:
+    @property
+    def _labels(self) -> list[Any]:
+        """The classes as a file keeps them: the name of their dtype, and a list."""
+        kept = self.classes_.tolist()
+        text = all(isinstance(label, str) for label in kept)
+        dtype = "str" if text else self.classes_.dtype.name
+        return _read_labels("classes_", [dtype, kept])
+
+    @_labels.setter
+    def _labels(self, labels: list[Any]) -> None:
+        self.classes_ = np.asarray(labels[1], dtype=labels[0])
+
+    def _loss(self) -> Callable[..., Any]:
         return losses.softmax_cross_entropy
 
     def _metrics(self) -> dict[str, Any]:
@@ -200,10 +186,3 @@ def _classes(labels: np.ndarray) -> np.ndarray:
             f"y must hold at least 2 classes, got {len(classes)} class: {classes.tolist()}"
         )
     return classes
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    """Return exp z / Σ exp z, in float64, whose rows sum to one."""
-    z = logits.astype("float64")
-    e = np.exp(z - np.max(z, axis=-1, keepdims=True))
-    return e / np.sum(e, axis=-1, keepdims=True)

@@ -2,78 +2,81 @@
 
 from __future__ import annotations
 
-from os import PathLike
-from typing import Any, Self
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator
 from sklearn.metrics import r2_score
-from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
 
-from rnnx import io, validate
+from rnnx import validate
 from rnnx.data import Sequences
-from rnnx.estimators import inputs, saving
+from rnnx.estimators import inputs
+from rnnx.estimators.base import RecurrentEstimator, unchanged_on_error
 from rnnx.estimators.regressor import LOSSES
-from rnnx.estimators.training import Continued, build, held_out_fraction, train_model
-from rnnx.estimators.windows import Scaling, Shape, Windows, assemble, future_only, sliding
-from rnnx.train import History, predict
+from rnnx.estimators.windows import Scaling, Shape, assemble, future_only, sliding
+from rnnx.networks.options import Checks, one_of, optional
+from rnnx.train import predict
 
-SCALES = ("window", "standard")
+Rows = list[np.ndarray]  # (T_i, F) each
 
 
-class RNNForecaster(BaseEstimator):
+class Series(NamedTuple):
+    """Series and their exogenous values."""
+
+    rows: Rows
+    exog: Rows  # (T_i, E) each, or longer by the horizon
+
+    def cut(self, parts: list[slice]) -> Series:
+        """Return a part of each series."""
+        return Series(
+            *([row[part] for row, part in zip(rows, parts, strict=True)] for rows in self)
+        )
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class RNNForecaster(RecurrentEstimator):
     """Forecast several steps ahead of each series with a recurrent network.
 
-    The network reads a window of the past and then the steps ahead, for which it gets the naive
-    forecast (the value of one season before) and the exogenous values; its outputs correct the
-    naive forecast. It is trained with Adam on all windows of all series.
+    The network reads a window of the past and then the steps ahead, where its input is the naive
+    forecast (the value one season earlier) and the exogenous values. Its outputs correct the naive
+    forecast. It is trained with Adam on all windows of all series.
 
     Parameters
     ----------
     horizon : int
-        Steps ahead.
+        Number of steps ahead.
     window : int or None
-        Steps of the past that are read; by default the most of 32, two horizons and four seasons,
-        or what the shortest series has.
+        Number of past steps to read. By default the largest of 32, two horizons and four seasons,
+        limited to what the shortest series has.
     season : int
-        Steps of a season: the naive forecast is the value that many steps before, and with 1 the
+        Number of steps in a season. The naive forecast is the value one season earlier; with 1, the
         last value.
     scale : {"window", "standard"} or None
-        Scaling inside: by mean and deviation of each window, which follows a trend; of all series
-        together; or none.
-    hidden_size : int
-        Units of a layer.
-    cell : {"gru", "lstm", "rnn"}
-        The recurrent layers' kind.
-    num_layers : int
-        How many are stacked.
+        Scale by the mean and deviation of each window, which follows a trend; or of all series
+        together; or not at all.
+    {hidden_size, cell, num_layers}
     loss : {"squared_error", "absolute_error", "huber"}
-        What is minimized, of scaled values.
-    dropout, epochs, batch_size, learning_rate, schedule, weight_decay, clip_norm
-        The training, as of `RNNClassifier`; an epoch is all windows.
+        Loss of the scaled values.
+    {dropout, epochs, batch_size, learning_rate, schedule, weight_decay, clip_norm}
     validation_fraction : float
-        In [0, 1): the share of each series, at its end, that is held out in `fit`; the parameters
-        that are best on it are kept.
-    patience, backend, device, dtype, random_state, verbose
-        As of `RNNClassifier`.
+        Fraction in [0, 1) of each series, at its end, that `fit` holds out. It then keeps the
+        parameters of the epoch with the lowest validation loss.
+    {patience, backend, device, dtype, random_state, verbose}
 
     Attributes
     ----------
-    model_ : rnnx.Sequential
-        The network.
+    {model_}
     window_ : int
-        The steps of the past that are read.
-    history_ : rnnx.train.History
-        The figures of the last training, of scaled values.
-    n_features_in_, n_iter_ : int
-        Values a step (for a table (n, T), its columns); epochs done.
+        Number of past steps that the network reads.
+    {history_, n_iter_}
+    n_features_in_ : int
+        Values per step; for a table (n, T), its number of columns.
 
     Raises
     ------
     ValueError
-        In `fit`: for series too short for a window and the horizon, numbers that are not finite,
-        options outside their ranges.
+        In `fit`, if a series is too short for a window and the horizon, numbers are not finite, or
+        an option is out of range.
 
     References
     ----------
@@ -92,70 +95,34 @@ class RNNForecaster(BaseEstimator):
     ((6,), True)
     """
 
-    _fitted = (
-        "n_features_in_", "n_iter_", "window_", "_steps_in", "_mean", "_scale", "_exog_mean",
-        "_exog_scale",
-    )  # fmt: skip
+    horizon: int = field(default=1, kw_only=False)
+    window: int | None = None
+    season: int = 1
+    scale: str | None = "window"
+    loss: str = "squared_error"
+    learning_rate: float = 0.005
 
-    def __init__(
-        self,
-        horizon: int = 1,
-        *,
-        window: int | None = None,
-        season: int = 1,
-        scale: str | None = "window",
-        hidden_size: int = 32,
-        cell: str = "gru",
-        num_layers: int = 1,
-        loss: str = "squared_error",
-        dropout: float = 0.0,
-        epochs: int = 50,
-        batch_size: int = 32,
-        learning_rate: float = 0.005,
-        schedule: str = "cosine",
-        weight_decay: float = 0.0,
-        clip_norm: float | None = 1.0,
-        validation_fraction: float = 0.0,
-        patience: int | None = None,
-        backend: Any = "numpy",
-        device: Any = None,
-        dtype: str | None = None,
-        random_state: Any = None,
-        verbose: bool = False,
-    ) -> None:
-        self.horizon = horizon
-        self.window = window
-        self.season = season
-        self.scale = scale
-        self.hidden_size = hidden_size
-        self.cell = cell
-        self.num_layers = num_layers
-        self.loss = loss
-        self.dropout = dropout
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.schedule = schedule
-        self.weight_decay = weight_decay
-        self.clip_norm = clip_norm
-        self.validation_fraction = validation_fraction
-        self.patience = patience
-        self.backend = backend
-        self.device = device
-        self.dtype = dtype
-        self.random_state = random_state
-        self.verbose = verbose
+    _checks: ClassVar[Checks] = RecurrentEstimator._checks | {
+        "horizon": validate.size,
+        "window": optional(validate.size),
+        "season": validate.size,
+        "scale": optional(one_of(("window", "standard"))),
+        "loss": one_of(LOSSES),
+    }
+    _json: ClassVar[Checks] = RecurrentEstimator._json | {
+        "window_": validate.size,
+        "_exog_size": validate.count,
+    }
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.three_d_array = True
         tags.target_tags.required = False
         return tags
 
     def fit(self, X: Any, y: None = None, *, exog: Any = None) -> Self:
-        """Fit to series, from new weights.
+        """Fit to series, starting from new weights.
 
-        Where this ends by an error, or is interrupted, the forecaster stays as it was.
+        If `fit` fails or is interrupted, the forecaster stays as it was.
 
         Parameters
         ----------
@@ -164,41 +131,31 @@ class RNNForecaster(BaseEstimator):
         y : None
             Not used: the series are their own targets.
         exog : array or list of arrays, optional
-            Other values of each step, known ahead, in the form of X: (n, T, E), a list of (T_i, E),
-            or (T, E) for one series.
+            Exogenous values of each step, known ahead, in the form of X: (n, T, E), a list of
+            (T_i, E), or (T, E) for one series.
 
         Returns
         -------
         self
         """
-        with saving.unchanged_on_error(self):
-            epochs = validate.size("epochs", self.epochs)
-            series, outside = self._read(X, exog, reset=True)
-            fraction = held_out_fraction(self)
-            self._start(series, outside, fraction)
-            return self._train(series, outside, epochs, fraction)
+        return self._fit(X, exog, self.epochs, self.validation_fraction, first=True)
 
     def partial_fit(self, X: Any, y: None = None, *, exog: Any = None) -> Self:
-        """Go through all windows of these series once, from where the last call ended.
+        """Train for one epoch on all windows of these series, continuing from the last call.
 
-        Arguments are those of `fit`; window and scaling are those of the first call.
+        Arguments are those of `fit`. The first call sets the window and learns the scaling.
         """
-        first = not hasattr(self, "model_")
-        with saving.unchanged_on_error(self):
-            series, outside = self._read(X, exog, reset=first)
-            if first:
-                self._start(series, outside, 0.0)
-            return self._train(series, outside, 1, 0.0)
+        return self._fit(X, exog, 1, 0.0, first=not hasattr(self, "model_"))
 
     def predict(self, X: Any, *, exog: Any = None) -> np.ndarray:
-        """Return what follows each series.
+        """Forecast the steps after each series.
 
         Parameters
         ----------
         X : array or list of arrays
-            As for `fit`; of any lengths from `window_` on.
+            As for `fit`, each series with at least `window_` steps.
         exog : array or list of arrays
-            As for `fit`, where it was given: of each series' steps and the horizon after them.
+            If `fit` was given any: the values of each series' steps and of the horizon after them.
 
         Returns
         -------
@@ -208,137 +165,109 @@ class RNNForecaster(BaseEstimator):
         Raises
         ------
         sklearn.exceptions.NotFittedError, ValueError
-            Before `fit`; for series shorter than the window, or other features than in `fit`.
+            Before `fit`, or if a series is shorter than the window or has other features than in
+            `fit`.
         """
-        check_is_fitted(self, "model_")
-        series, outside = self._read(X, exog, reset=False, ahead=True)
-        forecast = self._forecast(series, outside)
+        self._check_is_fitted()
+        forecast = self._forecast(self._read(X, exog, reset=False, ahead=True))
         if isinstance(X, list | tuple) and inputs.is_list(X):
             return forecast
         axes = np.ndim(X)
         return forecast[0, :, 0] if axes == 1 else forecast[:, :, 0] if axes == 2 else forecast
 
     def score(self, X: Any, y: Any = None, *, exog: Any = None) -> float:
-        """Return R² of forecasts; 1 is perfect, 0 that of the truth's mean.
+        """Return R² of the forecasts: 1 is perfect, 0 as good as the mean of the truth.
 
         Parameters
         ----------
         X, exog
             As for `predict`.
         y : array, optional
-            What followed, in the shape that `predict` returns. By default the last `horizon` steps
-            of each series are forecast from those before them, and `exog` ends with X.
+            What followed, in the shape that `predict` returns. By default, the last `horizon` steps
+            of each series are forecast from the steps before them, and `exog` ends with X.
         """
-        check_is_fitted(self, "model_")
+        self._check_is_fitted()
         if y is not None:
             predicted, y = self.predict(X, exog=exog), inputs.on_host(self, y)
             return float(r2_score(np.ravel(y), np.ravel(predicted)))
-        series, outside = self._read(X, exog, reset=False)
-        shape = self._shape()
-        self._check_lengths(series, shape.steps)
-        past = [row[: -shape.horizon] for row in series]
-        truth = np.stack([row[-shape.horizon :] for row in series])
-        return float(r2_score(np.ravel(truth), np.ravel(self._forecast(past, outside))))
+        data, shape = self._read(X, exog, reset=False), self._shape()
+        self._check_lengths(data.rows, shape.steps)
+        past = Series([row[: -shape.horizon] for row in data.rows], data.exog)
+        truth = np.stack([row[-shape.horizon :] for row in data.rows])
+        return float(r2_score(np.ravel(truth), np.ravel(self._forecast(past))))
 
-    def save(self, path: str | PathLike[str]) -> None:
-        """Write the fitted forecaster to a file that `load` reads, without pickle.
-
-        The options are those that it was fitted with, whatever was set since.
-        """
-        check_is_fitted(self, "model_")
-        header, arrays = saving.packed(self, self._fitted)
-        io.save(path, type(self).__name__, header, arrays)
-
-    @classmethod
-    def load(
-        cls,
-        path: str | PathLike[str],
-        *,
-        backend: Any = "numpy",
-        device: Any = None,
-        dtype: str | None = None,
-    ) -> Self:
-        """Return the forecaster that `save` wrote, on any backend."""
-        return saving.load(cls, cls._fitted, path, backend, device, dtype)
-
-    def _read(
-        self, X: Any, exog: Any, *, reset: bool, ahead: bool = False
-    ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Return the series (T_i, F) and their exogenous values; of the horizon too, if `ahead`."""
+    def _read(self, X: Any, exog: Any, *, reset: bool, ahead: bool = False) -> Series:
+        """Return the checked series, with exogenous values for the horizon too if `ahead`."""
         X, exog = inputs.on_host(self, X), inputs.on_host(self, exog)
         single = not inputs.is_list(X) and np.ndim(X) == 1
-        rows = np.asarray(X)[None] if single else X
-        series = list(inputs.read_sequences(self, rows, reset=reset, any_length=True))
+        table = np.asarray(X)[None] if single else X
+        rows = list(inputs.read_sequences(self, table, reset=reset, any_length=True))
+        if exog is not None:
+            exog = [exog] if single else list(np.asarray(exog) if hasattr(exog, "iloc") else exog)
+        width = None if reset else self._exog_size
         more = int(self._options["horizon"]) if ahead else 0
-        return series, self._read_exog(exog, series, single, more, reset)
+        return Series(rows, inputs.read_exog(exog, rows, width, more))
 
-    def _read_exog(
-        self, exog: Any, series: list[np.ndarray], single: bool, more: int, reset: bool
-    ) -> list[np.ndarray]:
-        expected = None if reset else len(self._exog_mean)
-        if exog is None:
-            if expected:
-                raise ValueError(f"exog must have {expected} values a step, as in fit, got none")
-            return [np.zeros((len(row) + more, 0)) for row in series]
-        given = [exog] if single else list(np.asarray(exog) if hasattr(exog, "iloc") else exog)
-        if len(given) != len(series):
-            raise ValueError(f"exog must be of {len(series)} series like X, got {len(given)}")
-        found: list[np.ndarray] = []
-        for i, (row, values) in enumerate(zip(series, given, strict=True)):
-            array = np.asarray(values, dtype="float64")
-            array = array[:, None] if array.ndim == 1 else array
-            if array.ndim != 2 or len(array) != len(row) + more or not array.shape[1]:
-                raise ValueError(
-                    f"exog[{i}] must have shape ({len(row) + more}, E): a row for each step of "
-                    f"X[{i}]{f' and of the {more} steps ahead' if more else ''}, got {array.shape}"
-                )
-            if not np.all(np.isfinite(array)):
-                raise ValueError(f"exog[{i}] contains NaN or infinity: remove or fill them")
-            expected = array.shape[1] if expected is None else expected
-            if array.shape[1] != expected:
-                raise ValueError(
-                    f"exog must have {expected} values a step, "
-                    f"{'like exog[0]' if reset else 'as in fit'}, got {array.shape[1]} in exog[{i}]"
-                )
-            found.append(array)
-        return found
+    def _fit(self, X: Any, exog: Any, epochs: int, fraction: float, *, first: bool) -> Self:
+        """Learn all windows except those of a fraction at the end of each series."""
+        with unchanged_on_error(self):
+            options = self._read_options()
+            if first:
+                self._options = options
+            data = self._read(X, exog, reset=first)
+            kept = [slice(0, len(row) - int(fraction * len(row))) for row in data.rows]
+            if first:
+                self._choose_window(data.rows, min(part.stop for part in kept))
+                self._mean, self._scale = inputs.moments(data.cut(kept).rows)
+                self._exog_size = data.exog[0].shape[1]
+                self._exog_mean, self._exog_scale = inputs.moments(data.cut(kept).exog)
+                self._begin()
+            shape = self._shape()
+            self._check_lengths(data.rows, shape.steps)
+            held_out = self._held_out(data, kept, shape, fraction) if fraction else None
+            loss = future_only(LOSSES[self.loss], shape.horizon)
+            return self._learn(self._windows(data.cut(kept)), held_out, epochs, loss, {})
+
+    def _choose_window(self, rows: Rows, shortest: int) -> None:
+        horizon, season, window = self.horizon, self.season, self.window
+        if window is None:
+            window = max(season, min(shortest - horizon, max(32, 2 * horizon, 4 * season)), 1)
+        if window < season:
+            raise ValueError(f"window must be at least the season, {season}, got {window}")
+        self.window_ = int(window)
+        self._check_lengths(rows, self.window_ + horizon)
+
+    def _held_out(
+        self, data: Series, kept: list[slice], shape: Shape, fraction: float
+    ) -> Sequences:
+        """Return the windows whose future lies in the part of each series that is held out."""
+        held = [len(row) - part.stop for row, part in zip(data.rows, kept, strict=True)]
+        if min(held) < shape.horizon:
+            raise ValueError(
+                f"validation_fraction={fraction} holds out {min(held)} steps of a series, fewer "
+                f"than the horizon, {shape.horizon}: give a larger one"
+            )
+        self._check_lengths(data.cut(kept).rows, shape.steps)
+        return self._windows(data.cut([slice(-(n + shape.window), None) for n in held]))
 
     def _shape(self) -> Shape:
         return Shape(self.window_, int(self._options["horizon"]), int(self._options["season"]))
 
-    def _start(self, series: list[np.ndarray], outside: list[np.ndarray], fraction: float) -> None:
-        """Choose the window, learn the scaling of what is not held out, and make a new model."""
-        self._options = self.get_params(deep=False)
-        horizon, season = (validate.size(k, getattr(self, k)) for k in ("horizon", "season"))
-        if self.scale is not None:
-            validate.one_of("scale", self.scale, SCALES)
-        parts = _kept(series, fraction)
-        shortest = min(part.stop for part in parts)
-        if self.window is None:
-            self.window_ = max(season, min(shortest - horizon, max(32, 2 * horizon, 4 * season)), 1)
-        else:
-            self.window_ = validate.size("window", self.window)
-        if self.window_ < season:
-            raise ValueError(f"window must be at least the season, {season}, got {self.window_}")
-        self._check_lengths(series, self.window_ + horizon)
-        self._mean, self._scale = inputs.moments(_cut(series, parts))
-        self._exog_mean, self._exog_scale = inputs.moments(_cut(outside, parts))
-        seed = check_random_state(self.random_state).randint(2**31 - 1)
-        self._rng = np.random.default_rng(seed)
-        self._rebuild()
-        self.n_iter_ = 0
+    def _sizes(self) -> tuple[int, int]:
+        F = inputs.features_of(self)
+        return 2 * F + self._exog_size + 1, F
 
-    def _rebuild(self) -> None:
-        """Make the model that these sizes ask for."""
-        if not hasattr(self, "_rng"):
-            self._rng = np.random.default_rng(0)
-        inputs_ = 2 * len(self._mean) + len(self._exog_mean) + 1
-        self.model_ = build(self, inputs_, len(self._mean), self._rng)
-        self._opt_state = None
-        self.history_ = History()
+    def _arrays(self) -> dict[str, int]:
+        F, E = inputs.features_of(self), self._exog_size
+        return {"_mean": F, "_scale": F, "_exog_mean": E, "_exog_scale": E}
 
-    def _check_lengths(self, series: list[np.ndarray], least: int) -> None:
-        for i, row in enumerate(series):
+    def _check_fitted(self) -> None:
+        super()._check_fitted()
+        if self.window_ < self.season or self.window not in (None, self.window_):
+            raise ValueError(f"window_ does not fit the options, got {self.window_}")
+
+    def _check_lengths(self, rows: Rows, least: int) -> None:
+        for i, row in enumerate(rows):
             if len(row) < least:
                 raise ValueError(
                     f"each series must have at least {least} steps, the window's {self.window_} "
@@ -349,58 +278,22 @@ class RNNForecaster(BaseEstimator):
         kind = self._options["scale"]
         return Scaling(kind, self._mean, self._scale, self._exog_mean, self._exog_scale)
 
-    def _train(
-        self, series: list[np.ndarray], outside: list[np.ndarray], epochs: int, fraction: float
-    ) -> Self:
-        """Learn all windows, but for those of a fraction of each series, at its end."""
+    def _windows(self, data: Series) -> Sequences:
+        """Return all windows of all series."""
         shape = self._shape()
-        self._check_lengths(series, shape.steps)
-        kept = _kept(series, fraction)
-        held = [len(row) - part.stop for row, part in zip(series, kept, strict=True)]
-        last = [slice(-(n + shape.window), None) for n in held]
-        if fraction and min(held) < shape.horizon:
-            raise ValueError(
-                f"validation_fraction={fraction} holds out {min(held)} steps of a series, fewer "
-                f"than the horizon, {shape.horizon}: give a larger one"
-            )
-        if fraction:
-            self._check_lengths(_cut(series, kept), shape.steps)
-        data = self._windows(shape, series, outside, kept)
-        held_out = self._windows(shape, series, outside, last) if fraction else None
-        optimizer = Continued(self, self._opt_state)
-        loss = LOSSES[validate.one_of("loss", self.loss, LOSSES)]
-        self.history_ = train_model(
-            self, self.model_, data, held_out, optimizer, future_only(loss, shape.horizon), {},
-            epochs, self._rng,
-        )  # fmt: skip
-        self._opt_state = optimizer.state
-        self.n_iter_ += len(self.history_["epoch"])
-        return self
-
-    def _windows(
-        self, shape: Shape, series: list[np.ndarray], outside: list[np.ndarray], parts: list[slice]
-    ) -> Sequences:
-        """Return all windows of a part of each series."""
-        whole = np.concatenate([sliding(row, shape.steps) for row in _cut(series, parts)])
-        around = [sliding(row, shape.steps) for row in _cut(outside, parts)]
+        whole, exog = (
+            np.concatenate([sliding(row, shape.steps) for row in rows])
+            for rows in (data.rows, data.exog)
+        )
         past, future = whole[:, : shape.window], whole[:, shape.window :]
-        windows = assemble(shape, self._scaling(), past, future, np.concatenate(around))
+        windows = assemble(shape, self._scaling(), past, future, exog)
         return Sequences(windows.x, windows.target)
 
-    def _forecast(self, series: list[np.ndarray], outside: list[np.ndarray]) -> np.ndarray:
-        """Return the forecasts (n, horizon, F) of series whose exog goes on for the horizon."""
+    def _forecast(self, data: Series) -> np.ndarray:
+        """Return the forecasts (n, horizon, F) of series whose exog covers the horizon."""
         shape = self._shape()
-        self._check_lengths(series, shape.window)
-        past = np.stack([row[-shape.window :] for row in series])
-        around = np.stack([row[-shape.steps :] for row in outside])
-        windows: Windows = assemble(shape, self._scaling(), past, None, around)
+        self._check_lengths(data.rows, shape.window)
+        past = np.stack([row[-shape.window :] for row in data.rows])
+        exog = np.stack([row[-shape.steps :] for row in data.exog])
+        windows = assemble(shape, self._scaling(), past, None, exog)
         return windows.values(predict(self.model_, windows.x))
-
-
-def _kept(series: list[np.ndarray], fraction: float) -> list[slice]:
-    """Return the part of each series that is learned where a fraction at its end is held out."""
-    return [slice(0, len(row) - int(fraction * len(row))) for row in series]
-
-
-def _cut(rows: list[np.ndarray], parts: list[slice]) -> list[np.ndarray]:
-    return [row[part] for row, part in zip(rows, parts, strict=True)]

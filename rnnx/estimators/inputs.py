@@ -1,4 +1,4 @@
-"""X and y as users of scikit-learn hold them: arrays, data frames, lists of sequences."""
+"""Read X and y as users of scikit-learn have them: arrays, data frames, lists of sequences."""
 
 from __future__ import annotations
 
@@ -16,22 +16,9 @@ Rows = Any  # an array (n, T, F), or a list of n arrays (T_i, F)
 def read_sequences(estimator: Any, X: Any, *, reset: bool, any_length: bool = False) -> Rows:
     """Return X as an array (n, T, F) or a list of arrays (T_i, F) of float64.
 
-    Parameters
-    ----------
-    estimator : object
-        Gets `n_features_in_` where `reset`, else is asked for it.
-    X : array or list
-        (n, T, F); (n, T), a table whose columns are steps of one feature; or a list of (T_i, F) or
-        (T_i,).
-    reset : bool
-        Whether X is what the estimator is fitted to.
-    any_length : bool
-        Whether a table may have another number of steps than the one that was fitted.
-
-    Raises
-    ------
-    ValueError
-        For other shapes, no sequence, numbers that are not finite, or other features than before.
+    X is (n, T, F); (n, T), a table whose columns are the steps of one feature; or a list of
+    (T_i, F) or (T_i,). The estimator's `n_features_in_` is set if `reset`, else
+    compared. A table must have as many steps as in `fit`, unless `any_length`.
     """
     X = on_host(estimator, X)
     if isinstance(X, list | tuple) and len(X) == 0:
@@ -62,13 +49,7 @@ def read_sequences(estimator: Any, X: Any, *, reset: bool, any_length: bool = Fa
 
 
 def on_host(estimator: Any, X: Any) -> Any:
-    """Return X, or the entries of a list, on the host, where they are on a device.
-
-    Raises
-    ------
-    TypeError
-        For an array of another library or device than the estimator's.
-    """
+    """Return X, or the entries of a list, copied to the host from the estimator's device."""
     if isinstance(X, list | tuple):
         return [on_host(estimator, row) for row in X] if any(map(_on_device, X)) else X
     if not _on_device(X):
@@ -77,7 +58,7 @@ def on_host(estimator: Any, X: Any) -> Any:
 
 
 def is_list(X: Any) -> bool:
-    """Return whether X is a list of sequences, and not a table as a list of lists of numbers."""
+    """Return whether X is a list of sequences, and not a table written as nested lists."""
     if not isinstance(X, list | tuple):
         return False
     shapes = [np.shape(row) if hasattr(row, "shape") else None for row in X]
@@ -86,56 +67,47 @@ def is_list(X: Any) -> bool:
     return any(len(shape or ()) != 1 for shape in shapes) or len(set(shapes)) > 1
 
 
-def width(rows: Rows) -> int:
-    """Return the number of features F."""
-    return int(rows[0].shape[-1])
+def features_of(estimator: Any) -> int:
+    """Return the number of features F; a table has one, whose steps are its columns."""
+    return 1 if estimator._steps_in is not None else int(estimator.n_features_in_)
 
 
 def lengths_of(rows: Rows) -> list[int]:
-    """Return the steps of each sequence."""
+    """Return the number of steps of each sequence."""
     return [len(row) for row in rows]
 
 
 def time_major(rows: Rows) -> Rows:
-    """Return an array (n, T, ...) as (T, n, ...); a list as it is."""
+    """Return an array (n, T, ...) as (T, n, ...), and a list unchanged."""
     return rows if isinstance(rows, list) else np.swapaxes(rows, 0, 1)
 
 
 def chosen(rows: Any, indices: np.ndarray) -> Any:
-    """Return some of the rows, in the kind of the whole."""
+    """Return the rows with these indices, as a list or an array like the whole."""
     return [rows[i] for i in indices] if isinstance(rows, list) else rows[indices]
 
 
-def moments(rows: Rows) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean and the standard deviation of each feature; 1 for one that is constant."""
-    flat = flattened(rows)
-    mean, scale = np.mean(flat, axis=0), np.std(flat, axis=0)
+def moments(rows: Rows, weights: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the weighted mean and standard deviation (1 if constant) of each feature."""
+    flat = np.concatenate(rows)  # (Σ T_i, F)
+    of_steps = None if weights is None else np.repeat(weights, lengths_of(rows))
+    if not flat.shape[1]:
+        return np.zeros(0), np.ones(0)
+    mean = np.average(flat, axis=0, weights=of_steps)
+    scale = np.sqrt(np.average((flat - mean) ** 2, axis=0, weights=of_steps))
     smallest = 1e-12 * np.maximum(np.abs(mean), 1e-300)  # rounding alone
     return mean, np.where(scale > smallest, scale, 1.0)
 
 
 def standardized(rows: Rows, mean: np.ndarray, scale: np.ndarray) -> Rows:
-    """Return (x - mean) / scale of every step."""
+    """Return (x - mean) / scale for every step."""
     if isinstance(rows, list):
         return [(row - mean) / scale for row in rows]
     return (rows - mean) / scale
 
 
-def flattened(rows: Rows) -> np.ndarray:
-    """Return all steps below each other, (Σ T_i, ...)."""
-    if isinstance(rows, list):
-        return np.concatenate(rows)
-    return np.reshape(rows, (-1, *rows.shape[2:]))
-
-
 def read_steps(name: str, y: Any, X: Rows) -> Rows:
-    """Return targets for every step in the kind of X: an array (n, T, ...) or a list of (T_i, ...).
-
-    Raises
-    ------
-    ValueError
-        Where their number is not that of the steps.
-    """
+    """Return one target per step, in the form of X: (n, T, ...) or a list of (T_i, ...)."""
     found = [np.asarray(row) for row in (np.asarray(y) if hasattr(y, "iloc") else y)]
     if len(found) != len(X):
         raise ValueError(f"{name} must have as many sequences as X, {len(X)}, got {len(found)}")
@@ -148,8 +120,43 @@ def read_steps(name: str, y: Any, X: Rows) -> Rows:
     return found if isinstance(X, list) else np.stack(found)
 
 
+def read_exog(
+    exog: Any, series: list[np.ndarray], width: int | None, more: int
+) -> list[np.ndarray]:
+    """Return the exogenous values (T_i + more, E) of each series (T_i, F); E is 0 for None.
+
+    E must be `width` unless that is None, as it is in `fit`.
+    """
+    if exog is None:
+        if width:
+            raise ValueError(f"exog must have {width} values per step, as in fit, got none")
+        return [np.zeros((len(row) + more, 0)) for row in series]
+    if len(exog) != len(series):
+        raise ValueError(f"exog must be of {len(series)} series like X, got {len(exog)}")
+    found: list[np.ndarray] = []
+    for i, (row, values) in enumerate(zip(series, exog, strict=True)):
+        array = np.asarray(values, dtype="float64")
+        array = array[:, None] if array.ndim == 1 else array
+        if array.ndim != 2 or len(array) != len(row) + more or not array.shape[1]:
+            raise ValueError(
+                f"exog[{i}] must have shape ({len(row) + more}, E): a row for each step of "
+                f"X[{i}]{f' and of the {more} steps ahead' if more else ''}, got {array.shape}"
+            )
+        if not np.all(np.isfinite(array)):
+            raise ValueError(f"exog[{i}] contains NaN or infinity: remove or fill them")
+        expected = found[0].shape[1] if width is None and found else width
+        if array.shape[1] != (array.shape[1] if expected is None else expected):
+            raise ValueError(
+                f"exog must have {expected} values per step, "
+                f"{'like exog[0]' if width is None else 'as in fit'}, got {array.shape[1]} in "
+                f"exog[{i}]"
+            )
+        found.append(array)
+    return found
+
+
 def read_weights(estimator: Any, sample_weight: Any, rows: Rows) -> np.ndarray | None:
-    """Return one weight a sequence, or None."""
+    """Return one weight per sequence, or None."""
     if sample_weight is None:
         return None
     weights: np.ndarray = _check_sample_weight(
@@ -159,7 +166,7 @@ def read_weights(estimator: Any, sample_weight: Any, rows: Rows) -> np.ndarray |
         ensure_non_negative=True,
     )
     if not np.any(weights):
-        raise ValueError("sample_weight must have an entry above 0, got zero for all")
+        raise ValueError("sample_weight must have an entry above 0, got only zeros")
     return weights
 
 
@@ -192,7 +199,7 @@ def _check_features(
         if hasattr(estimator, "feature_names_in_"):
             del estimator.feature_names_in_
         return
-    expected = 1 if estimator._steps_in is not None else estimator.n_features_in_
+    expected = features_of(estimator)
     if features != expected:
         raise ValueError(
             f"{name} has {features} features, but {type(estimator).__name__} is expecting "

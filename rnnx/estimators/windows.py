@@ -1,9 +1,8 @@
-"""Windows of series: a past, its naive continuation, and what really followed.
+"""Windows of series: a past, its naive forecast, and what really followed.
 
-The input of a step is the scaled value, of the past as it was, of the future as the naive forecast
-has it; then what the naive forecast of a season before was off by, zero where that is not known;
-the exogenous values; and whether the step is in the future. The target is what the naive forecast
-is off by.
+The features of a step are: the scaled value (in the future, the naive forecast); the change since
+the season before (zero where unknown); the exogenous values; and 1 in the future, else 0. The
+target is the error of the naive forecast.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from rnnx.backend import Array, scope_of
 
 
 class Shape(NamedTuple):
-    """The steps of a window's past and future, and of a season."""
+    """Number of steps of a window's past and future, and of a season."""
 
     window: int
     horizon: int
@@ -26,25 +25,25 @@ class Shape(NamedTuple):
 
     @property
     def steps(self) -> int:
-        """The steps in all."""
+        """The number of all steps."""
         return self.window + self.horizon
 
     def naive(self) -> np.ndarray:
-        """Return the step of the past that is the naive forecast of each step of the future."""
+        """Return which past step is the naive forecast of each future step."""
         return self.window - self.season + np.arange(self.horizon) % self.season
 
 
 class Scaling(NamedTuple):
-    """How values become numbers of about one: ``(value - mean) / scale``."""
+    """How values are scaled: ``(value - mean) / scale``."""
 
     kind: str | None  # "window", "standard" or None
-    mean: np.ndarray  # (F,), of all values that were fitted
+    mean: np.ndarray  # (F,), of all values in the training data
     scale: np.ndarray  # (F,)
     exog_mean: np.ndarray  # (E,)
     exog_scale: np.ndarray  # (E,)
 
     def of(self, past: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return mean and scale, (N, 1, F), for windows whose past is (N, window, F)."""
+        """Return mean and scale (N, 1, F) of windows whose past is (N, window, F)."""
         shape = (len(past), 1, past.shape[2])
         if self.kind is None:
             return np.zeros(shape), np.ones(shape)
@@ -55,7 +54,7 @@ class Scaling(NamedTuple):
 
 
 class Windows(NamedTuple):
-    """What a model is given of N windows, and how to read its outputs."""
+    """The network's data for N windows, and how to read its outputs."""
 
     x: np.ndarray  # (steps, N, 2F + E + 1)
     target: np.ndarray | None  # (steps, N, F); zero in the past
@@ -64,13 +63,13 @@ class Windows(NamedTuple):
     scale: np.ndarray  # (N, 1, F)
 
     def values(self, outputs: np.ndarray) -> np.ndarray:
-        """Return the forecasts (N, horizon, F) that a model's outputs (steps, N, F) stand for."""
+        """Return the forecasts (N, horizon, F) from the network's outputs (steps, N, F)."""
         ahead = np.swapaxes(outputs[-self.naive.shape[1] :], 0, 1).astype("float64")
         return (self.naive + ahead) * self.scale + self.mean
 
 
 def sliding(series: np.ndarray, steps: int) -> np.ndarray:
-    """Return all windows of (T, F), one beginning at each step: (T - steps + 1, steps, F)."""
+    """Return all windows of a series (T, F), as (T - steps + 1, steps, F)."""
     view = np.lib.stride_tricks.sliding_window_view(series, steps, axis=0)  # (N, F, steps)
     return np.swapaxes(view, 1, 2)
 
@@ -78,7 +77,7 @@ def sliding(series: np.ndarray, steps: int) -> np.ndarray:
 def assemble(
     shape: Shape, scaling: Scaling, past: np.ndarray, future: np.ndarray | None, exog: np.ndarray
 ) -> Windows:
-    """Return the windows of pasts (N, window, F), futures (N, horizon, F), exog (N, steps, E)."""
+    """Assemble pasts (N, window, F), futures (N, horizon, F) and exog (N, steps, E) to windows."""
     mean, scale = scaling.of(past)
     scaled = (past - mean) / scale
     naive = scaled[:, shape.naive()]  # (N, horizon, F)
@@ -97,7 +96,7 @@ def assemble(
 
 
 def future_only(loss: Callable[..., Any], horizon: int) -> Callable[..., Any]:
-    """Return a loss of the last steps only: the gradient by the others is zero."""
+    """Return a loss of the last steps only; the gradient of all others is zero."""
 
     def ahead(outputs: Array, target: Array) -> tuple[Array, Array]:
         xp = array_namespace(outputs)

@@ -1,0 +1,164 @@
+"""What RNNClassifier and RNNRegressor share: one target per sequence, or per step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple, Self
+
+import numpy as np
+
+from rnnx.data import Sequences
+from rnnx.estimators import inputs
+from rnnx.estimators.base import RecurrentEstimator, unchanged_on_error
+from rnnx.layers.pool import HOWS
+from rnnx.networks.options import Checks, flag, one_of
+from rnnx.train import predict
+
+
+class Data(NamedTuple):
+    """Sequences, their targets and their weights."""
+
+    rows: Any  # (n, T, F), or a list of (T_i, F)
+    targets: Any  # (n, ...) or, per step, in the form of the rows
+    weights: np.ndarray | None  # (n,)
+
+    def part(self, of: np.ndarray) -> Data:
+        """Return the sequences with these numbers."""
+        rows, targets = inputs.chosen(self.rows, of), inputs.chosen(self.targets, of)
+        return Data(rows, targets, None if self.weights is None else self.weights[of])
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class SequenceEstimator(RecurrentEstimator):
+    """The base of `RNNClassifier` and `RNNRegressor`."""
+
+    hidden_size: int = field(default=32, kw_only=False)
+    bidirectional: bool = False
+    pool: str = "last"
+    per_step: bool = False
+
+    _checks: ClassVar[Checks] = RecurrentEstimator._checks | {
+        "bidirectional": flag,
+        "pool": one_of(HOWS),
+        "per_step": flag,
+    }
+
+    def _read_targets(self, rows: Any, y: Any, *, reset: bool) -> Any:
+        """Return the targets as numbers, in the form of the rows if per step."""
+        raise NotImplementedError
+
+    def _outputs(self) -> int:
+        """Return the number of outputs of the network."""
+        raise NotImplementedError
+
+    def _scale_targets(self, data: Data) -> None:
+        """Learn the scaling of the targets."""
+
+    def _scaled_targets(self, targets: Any) -> Any:
+        """Return the targets as the network learns them."""
+        return targets
+
+    def _loss(self) -> Callable[..., Any]:
+        raise NotImplementedError
+
+    def _metrics(self) -> dict[str, Any]:
+        return {}
+
+    def _sizes(self) -> tuple[int, int]:
+        return inputs.features_of(self), self._outputs()
+
+    def _arrays(self) -> dict[str, int]:
+        return dict.fromkeys(("mean_", "scale_"), inputs.features_of(self))
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Fit to sequences and their targets, starting from new weights.
+
+        If `fit` fails or is interrupted, the estimator stays as it was.
+
+        Parameters
+        ----------
+        X : array or list of arrays
+            n sequences: (n, T, F), (n, T), or a list of (T_i, F).
+        y : array or list of arrays
+            One target per sequence or, with `per_step`, one per step in the form of X.
+        sample_weight : array, shape (n,), optional
+            Weight of each sequence, at least 0. Sequences of weight 0 are left out.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If the data is inconsistent or not finite, or an option is out of range.
+        rnnx.train.Diverged
+            If the loss or a gradient is no longer finite.
+        """
+        with unchanged_on_error(self):
+            data = self._read(X, y, sample_weight, reset=True)
+            return self._fit(data, self.epochs, self.validation_fraction, first=True)
+
+    def _partial_fit(self, X: Any, y: Any, sample_weight: Any, first: bool) -> Self:
+        """Train for one more epoch; the first call starts from new weights."""
+        with unchanged_on_error(self):
+            return self._fit(self._read(X, y, sample_weight, reset=first), 1, 0.0, first=first)
+
+    def _read(self, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> Data:
+        """Return the checked data, without the sequences of weight zero."""
+        options = self._read_options()
+        if reset:
+            self._options = options
+        rows = inputs.read_sequences(self, X, reset=reset)
+        targets = self._read_targets(rows, y, reset=reset)
+        weights = inputs.read_weights(self, sample_weight, rows)
+        data = Data(rows, targets, weights)
+        return data if weights is None else data.part(np.flatnonzero(weights))
+
+    def _fit(self, data: Data, epochs: int, fraction: float, *, first: bool) -> Self:
+        """Learn the sequences except for a fraction that is held out."""
+        if first:
+            self._begin()
+        kept, held = (data.part(of) for of in self._split(len(data.rows), fraction))
+        if first:
+            self.mean_, self.scale_ = inputs.moments(kept.rows, kept.weights)
+            self._scale_targets(kept)
+        held_out = self._sequences(held) if len(held.rows) else None
+        return self._learn(self._sequences(kept), held_out, epochs, self._loss(), self._metrics())
+
+    def _sequences(self, data: Data) -> Sequences:
+        """Return scaled sequences and targets, time-major."""
+        x = inputs.time_major(inputs.standardized(data.rows, self.mean_, self.scale_))
+        y = self._scaled_targets(data.targets)
+        y = inputs.time_major(y) if self._options["per_step"] else y
+        return Sequences(x, y, weights=data.weights)
+
+    def _split(self, n: int, fraction: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return the numbers of the sequences to learn and of those held out, at random."""
+        held = int(n * fraction)
+        if held == n or (fraction and not held):
+            raise ValueError(
+                f"validation_fraction={fraction} of {n} sequences leaves none to "
+                "learn or none to hold out: give more sequences or another fraction"
+            )
+        order = self._rng.permutation(n) if held else np.arange(n)
+        return order[held:], order[:held]
+
+    def _outputs_of(self, X: Any) -> Any:
+        """Return the network's outputs, in the form of X if per step."""
+        self._check_is_fitted()
+        rows = inputs.read_sequences(self, X, reset=False)
+        x = inputs.standardized(rows, self.mean_, self.scale_)
+        y = predict(self.model_, inputs.time_major(x))
+        return inputs.time_major(y) if self._options["per_step"] else y
+
+    def _compared(self, predicted: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
+        """Return truth, predictions and weights for a score, with the steps of all sequences."""
+        y = inputs.on_host(self, y)
+        if not self._options["per_step"]:
+            return y, predicted, sample_weight
+        if sample_weight is not None:
+            sample_weight = np.repeat(sample_weight, inputs.lengths_of(predicted))
+        truth = inputs.read_steps("y", y, predicted)
+        return np.concatenate(list(truth)), np.concatenate(list(predicted)), sample_weight
