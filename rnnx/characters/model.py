@@ -32,28 +32,27 @@ class CharacterModel(RecurrentModel):
 
     Parameters
     ----------
-    {hidden_size, cell, num_layers}
+    {network}
     embedding_size : int
         Length of the vector that represents a character.
-    {dropout}
     length : int
         Characters per chunk: how far back the gradients go.
     streams : int
         Number of parts of the text that are read side by side, as a mini-batch.
-    {epochs, learning_rate, clip_norm}
     validation_fraction : float
         Fraction in [0, 1) of the text, at its end, that `fit` holds out. It then keeps the
         parameters of the epoch with the lowest validation loss.
-    {patience, backend, device, dtype}
+    {training}
     seed : None, int or numpy.random.Generator
         Seed for initial weights and dropout.
-    {verbose}
+    {place}
 
     Attributes
     ----------
     characters_ : str
         The alphabet, sorted.
-    {model_}
+    model_ : rnnx.Sequential
+        The trained network.
     history_ : rnnx.train.History
         The training history; losses are in bits per character.
 

@@ -41,15 +41,17 @@ class RNNClassifier(ClassifierMixin, SequenceEstimator):
 
     Parameters
     ----------
-    {hidden_size, cell, num_layers, bidirectional, pool, per_step}
-    {dropout, epochs, batch_size, learning_rate, schedule, weight_decay, clip_norm}
-    {validation_fraction, patience, backend, device, dtype, random_state, verbose}
+    {network}
+    {sequences}
+    {training}
+    {batches}
+    {place}
 
     Attributes
     ----------
     classes_ : numpy.ndarray
         The labels, sorted.
-    {model_, mean_, scale_, history_, n_iter_, n_features_in_}
+    {fitted}
 
     Raises
     ------

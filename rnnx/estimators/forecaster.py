@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.metrics import r2_score
@@ -13,24 +13,17 @@ from rnnx.data import Sequences
 from rnnx.estimators import inputs
 from rnnx.estimators.base import RecurrentEstimator, unchanged_on_error
 from rnnx.estimators.regressor import LOSSES
-from rnnx.estimators.windows import Scaling, Shape, assemble, future_only, sliding
+from rnnx.estimators.windows import (
+    Rows,
+    Scaling,
+    Series,
+    Shape,
+    assemble,
+    future_only,
+    sliding,
+)  # fmt: skip
 from rnnx.networks.options import Checks, one_of, optional
 from rnnx.train import predict
-
-Rows = list[np.ndarray]  # (T_i, F) each
-
-
-class Series(NamedTuple):
-    """Series and their exogenous values."""
-
-    rows: Rows
-    exog: Rows  # (T_i, E) each, or longer by the horizon
-
-    def cut(self, parts: list[slice]) -> Series:
-        """Return a part of each series."""
-        return Series(
-            *([row[part] for row, part in zip(rows, parts, strict=True)] for rows in self)
-        )
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -54,21 +47,26 @@ class RNNForecaster(RecurrentEstimator):
     scale : {"window", "standard"} or None
         Scale by the mean and deviation of each window, which follows a trend; or of all series
         together; or not at all.
-    {hidden_size, cell, num_layers}
+    {network}
     loss : {"squared_error", "absolute_error", "huber"}
         Loss of the scaled values.
-    {dropout, epochs, batch_size, learning_rate, schedule, weight_decay, clip_norm}
     validation_fraction : float
         Fraction in [0, 1) of each series, at its end, that `fit` holds out. It then keeps the
         parameters of the epoch with the lowest validation loss.
-    {patience, backend, device, dtype, random_state, verbose}
+    {training}
+    {batches}
+    {place}
 
     Attributes
     ----------
-    {model_}
+    model_ : rnnx.Sequential
+        The trained network.
     window_ : int
         Number of past steps that the network reads.
-    {history_, n_iter_}
+    history_ : rnnx.train.History
+        The training history, of scaled values.
+    n_iter_ : int
+        Number of epochs trained.
     n_features_in_ : int
         Values per step; for a table (n, T), its number of columns.
 

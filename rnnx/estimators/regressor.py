@@ -32,15 +32,17 @@ class RNNRegressor(RegressorMixin, SequenceEstimator):
 
     Parameters
     ----------
-    {hidden_size, cell, num_layers, bidirectional, pool, per_step}
+    {network}
+    {sequences}
     loss : {"squared_error", "absolute_error", "huber"}
         Loss of the standardized targets.
-    {dropout, epochs, batch_size, learning_rate, schedule, weight_decay, clip_norm}
-    {validation_fraction, patience, backend, device, dtype, random_state, verbose}
+    {training}
+    {batches}
+    {place}
 
     Attributes
     ----------
-    {model_, mean_, scale_, history_, n_iter_, n_features_in_}
+    {fitted}
 
     Raises
     ------

@@ -15,6 +15,21 @@ from array_api_compat import array_namespace
 
 from rnnx.backend import Array, scope_of
 
+Rows = list[np.ndarray]  # (T_i, F) each
+
+
+class Series(NamedTuple):
+    """Series and their exogenous values."""
+
+    rows: Rows
+    exog: Rows  # (T_i, E) each, or longer by the horizon
+
+    def cut(self, parts: list[slice]) -> Series:
+        """Return a part of each series."""
+        return Series(
+            *([row[part] for row, part in zip(rows, parts, strict=True)] for rows in self)
+        )
+
 
 class Shape(NamedTuple):
     """Number of steps of a window's past and future, and of a season."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
@@ -11,43 +9,77 @@ from typing import Any, ClassVar
 import numpy as np
 
 from rnnx import validate
+from rnnx._doc import shared
 from rnnx.cells import CELLS, get_cell
 
 Check = Callable[[str, Any], Any]  # (name, value) -> value; raises ValueError
 Checks = dict[str, Check]  # by the name of what is checked
 
-TEXTS = {  # what a class's docstring says about an option that several classes share
-    "hidden_size": "int\nUnits per layer and direction.",
-    "cell": f"{{{', '.join(map(repr, CELLS))}}} or Cell\nThe recurrent cell.".replace("'", '"'),
-    "num_layers": "int\nNumber of stacked layers.",
-    "bidirectional": "bool\nWhether each layer also reads backward in time.",
-    "pool": '{"last", "mean", "max"}\nHow the outputs of all steps become one vector.',
-    "per_step": "bool\nWhether there is one target per step, instead of one per sequence.",
-    "dropout": "float\nDropout rate in [0, 1), between layers and before the linear layer.",
-    "epochs": "int\nNumber of passes over the training data.",
-    "batch_size": "int\nSequences per mini-batch; for a forecaster, windows.",
-    "learning_rate": "float\nInitial learning rate.",
-    "schedule": '{"cosine", "constant"}\nHow `fit` changes the learning rate: to zero along a '
-    "cosine, or not at all.",
-    "weight_decay": "float\nWeight decay of AdamW; 0 trains with Adam.",
-    "clip_norm": "float or None\nMaximum joint norm of the gradients; None never clips.",
-    "validation_fraction": "float\nFraction in [0, 1) of the sequences, drawn at random, that "
-    "`fit` holds out. It\n    then keeps the parameters of the epoch with the lowest validation "
-    "loss.",
-    "patience": "int or None\nStop after this many epochs without a lower validation loss.",
-    "backend": "str or Backend\nWhere to compute, as for `rnnx.get_backend`.",
-    "device": "str, int or None\nDevice of the backend.",
-    "dtype": '{"float32", "float64"} or None\nFloating-point type; by default the backend\'s.',
-    "random_state": "None, int or numpy.random.RandomState\nSeed for initial weights, the order "
-    "of the data and dropout.",
-    "verbose": "bool\nWhether to show a progress bar.",
-    "model_": "rnnx.Sequential\nThe trained network.",
-    "mean_": "numpy.ndarray, shape (F,)\nMean of each feature over the training sequences.",
-    "scale_": "numpy.ndarray, shape (F,)\nStandard deviation of each "
-    "feature; the network reads ``(x - mean_) / scale_``.",
-    "history_": "rnnx.train.History\nThe training history.",
-    "n_iter_": "int\nNumber of epochs trained.",
-    "n_features_in_": "int\nNumber of features; for a table (n, T), its number of columns.",
+SHARED = {  # what the docstrings of several classes say
+    "network": f"""
+hidden_size : int
+    Units per layer and direction.
+cell : {{{", ".join(f'"{name}"' for name in CELLS)}}} or Cell
+    The recurrent cell.
+num_layers : int
+    Number of stacked layers.
+dropout : float
+    Dropout rate in [0, 1), between layers and before the linear layer.
+""",
+    "sequences": """
+bidirectional : bool
+    Whether each layer also reads backward in time.
+pool : {"last", "mean", "max"}
+    How the outputs of all steps become one vector.
+per_step : bool
+    Whether there is one target per step, instead of one per sequence.
+validation_fraction : float
+    Fraction in [0, 1) of the sequences, drawn at random, that `fit` holds out. It then keeps the
+    parameters of the epoch with the lowest validation loss.
+""",
+    "training": """
+epochs : int
+    Number of passes over the training data.
+learning_rate : float
+    Initial learning rate.
+clip_norm : float or None
+    Maximum joint norm of the gradients; None never clips.
+patience : int or None
+    Stop after this many epochs without a lower validation loss.
+""",
+    "batches": """
+batch_size : int
+    Sequences per mini-batch; for a forecaster, windows.
+schedule : {"cosine", "constant"}
+    How `fit` changes the learning rate: to zero along a cosine, or not at all.
+weight_decay : float
+    Weight decay of AdamW; 0 trains with Adam.
+random_state : None, int or numpy.random.RandomState
+    Seed for initial weights, the order of the data and dropout.
+""",
+    "place": """
+backend : str or Backend
+    Where to compute, as for `rnnx.get_backend`.
+device : str, int or None
+    Device of the backend.
+dtype : {"float32", "float64"} or None
+    Floating-point type; by default the backend's.
+verbose : bool
+    Whether to show a progress bar.
+""",
+    "fitted": """
+model_ : rnnx.Sequential
+    The trained network.
+mean_, scale_ : numpy.ndarray, shape (F,)
+    Mean and standard deviation of each feature over the training sequences. The network reads
+    ``(x - mean_) / scale_``.
+history_ : rnnx.train.History
+    The training history.
+n_iter_ : int
+    Number of epochs trained.
+n_features_in_ : int
+    Number of features; for a table (n, T), its number of columns.
+""",
 }
 
 
@@ -79,8 +111,7 @@ def optional(check: Check) -> Check:
 class Options:
     """The options of every model here, their documentation and their checks.
 
-    In a subclass's docstring, a line such as ``{hidden_size, cell}`` stands for the shared
-    description of these options.
+    In a subclass's docstring, ``{network}`` and so on stand for the texts of `SHARED`.
     """
 
     hidden_size: int = 32
@@ -110,7 +141,7 @@ class Options:
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        cls.__doc__ = documented(cls.__doc__)
+        shared(**SHARED)(cls)
 
     @classmethod
     def _names(cls, *without: str) -> list[str]:
@@ -125,15 +156,3 @@ class Options:
         if self.patience is not None and not self.validation_fraction:
             raise ValueError("patience needs held-out data: give a validation_fraction above 0")
         return {name: getattr(self, name) for name in self._names()}
-
-
-def documented(docstring: str | None) -> str | None:
-    """Return a docstring with the descriptions of the shared options spliced in."""
-
-    def entries(found: re.Match[str]) -> str:
-        texts = {name: TEXTS[name].split("\n", 1) for name in found[1].split(", ")}
-        return "\n".join(f"{name} : {kind}\n    {text}" for name, (kind, text) in texts.items())
-
-    if docstring is None:  # python -OO
-        return None
-    return re.sub(r"^\{([\w, ]+)\}$", entries, inspect.cleandoc(docstring), flags=re.MULTILINE)
