@@ -1,12 +1,17 @@
 """gradcheck: a layer's gradients against derivatives of its own forward pass.
 
-The derivative of the loss ``L = Σ w ⊙ y + Σ v ⊙ state``, with fixed random w and v, with respect to
-one number θ is taken in one of two ways::
+The loss is ``L = Σ w ⊙ y + Σ v ⊙ state``, with fixed random w and v. For every array θ two things
+are compared: some entries one by one, and all entries at once along random directions r of ±1::
 
-    complex step          Im L(θ + i·h) / h,  h = 1e-30              exact to rounding
-    central differences   (L(θ + h) - L(θ - h)) / 2h,  h = ∛ε·max(1, |θ|)
+    entry       dL/dθ_i                     against the gradient's entry
+    projection  d/ds L(θ + s·r) at s = 0    against Σ gradient ⊙ r
 
-The complex step nudges a copy of the layer on NumPy's complex numbers, whatever the backend of the
+A projection sees a single wrong entry among thousands. Derivatives are taken in one of two ways::
+
+    complex step          Im L(θ + i·h·r) / h,  h = 1e-30                exact to rounding
+    central differences   (L(θ + h·r) - L(θ - h·r)) / 2h,  h = ∛ε·max(1, |θ|)
+
+The complex step runs a copy of the layer on NumPy's complex numbers, whatever the backend of the
 layer itself.
 
 References
@@ -25,39 +30,79 @@ import numpy as np
 from rnnx.backend import Backend
 
 STEP = 1e-30
-TOLERANCE = {"float64": 1e-10, "float32": 1e-3}
+PROJECTIONS = 4
+TOLERANCE = {"float64": 1e-10, "float32": 1e-4}
 CENTRAL_TOLERANCE = {"float64": 1e-6, "float32": 3e-2}
+Values = dict[str, np.ndarray]
+Along = Callable[[str, np.ndarray], float]  # (name, direction) -> the derivative along it
 
 
 class Row(NamedTuple):
-    """The comparison of one gradient."""
+    """The comparison of one gradient.
+
+    Attributes
+    ----------
+    name : str
+        Of the array: x, state, or a parameter; entries of a list or a tuple have an index.
+    error : float
+        The larger of the two errors below; infinite for a gradient that is missing.
+    entry_error : float
+        The largest difference of the entries compared, relative to the largest derivative there.
+    projection_error : float
+        The difference along random directions, relative to the gradient's norm, as a root mean
+        square: an estimate of the relative error of the array as a whole.
+    at : tuple of int
+        Where the entries differ most.
+    gradient, derivative : float
+        What the layer and its forward pass say there.
+    largest : float
+        The largest derivative in size, of entries or along a direction; 0 where nothing was proven.
+    checked, entries : int
+        Entries compared one by one, and entries in all.
+    note : str
+        What is wrong where nothing could be compared.
+    """
 
     name: str
-    error: float  # the largest difference, relative to the derivative's largest entry
-    at: tuple[int, ...]  # where
-    gradient: float  # what the layer says there
-    derivative: float  # what its forward pass says
-    largest: float  # the largest derivative in size; where it is 0, nothing was proven
-    checked: int  # entries compared
+    error: float
+    entry_error: float = np.inf
+    projection_error: float = np.inf
+    at: tuple[int, ...] = ()
+    gradient: float = np.nan
+    derivative: float = np.nan
+    largest: float = np.inf
+    checked: int = 0
+    entries: int = 0
+    note: str = ""
 
 
 class Report(NamedTuple):
-    """What `gradcheck` found; true where all gradients are right, and printable."""
+    """What `gradcheck` found: true if every gradient was proven right. Print it to read it."""
 
     rows: tuple[Row, ...]
     tolerance: float
 
     def __bool__(self) -> bool:
-        return all(row.error <= self.tolerance for row in self.rows)
+        return bool(self.rows) and all(self.status(row) == "ok" for row in self.rows)
+
+    def status(self, row: Row) -> str:
+        """Return ``"ok"``, ``"WRONG"``, or ``"not proven"`` where all derivatives are zero."""
+        if not row.error <= self.tolerance:
+            return "WRONG"
+        return "ok" if row.largest > 0 else "not proven"
 
     def __str__(self) -> str:
+        if not self.rows:
+            return "not proven: the layer has no gradient to check"
         width = max(len(row.name) for row in self.rows)
-        lines = [
-            f"{'ok   ' if row.error <= self.tolerance else 'WRONG'} {row.name.ljust(width)}  "
-            f"relative error {row.error:.1e} at {row.at}: gradient {row.gradient:.9g}, "
-            f"derivative {row.derivative:.9g} ({row.checked} entries)"
-            for row in self.rows
-        ]
+        lines = []
+        for row in self.rows:
+            words = row.note or (
+                f"error {row.entry_error:.1e} in {row.checked} entries, {row.projection_error:.1e} "
+                f"in all {row.entries} along {PROJECTIONS} directions; at {row.at}: gradient "
+                f"{row.gradient:.9g}, derivative {row.derivative:.9g}"
+            )
+            lines.append(f"{self.status(row).ljust(10)}  {row.name.ljust(width)}  {words}")
         return "\n".join([*lines, f"tolerance {self.tolerance:.0e}"])
 
 
@@ -74,31 +119,37 @@ def gradcheck(
 ) -> Report:
     """Compare every gradient that `layer.backward` returns with the derivative of `layer.forward`.
 
+    Every array is checked: x unless it holds integers, the initial state, every parameter. A
+    gradient that the layer does not return is wrong. Where all derivatives are zero, as in a relu
+    layer whose units are all off, the gradient is reported as not proven, and the report is false.
+
     Parameters
     ----------
     layer : Layer
         Any layer of this package, or one with the same verbs.
     x : array or list of arrays
-        The input; that of an `Embedding` has no gradient.
+        The input.
     state : optional
-        The initial state; for a layer that has one, give it to check its gradient.
+        The initial state; zero by default, which is checked as well.
     method : {"complex-step", "central"}
         Complex step for layers of analytic functions (relu counts), central differences for others,
         on the layer's own backend and in its own dtype.
     samples : int or None
-        Entries to check in each array, drawn at random; None checks all.
+        Number of entries to check one by one in each array, drawn at random; None for all. All
+        entries are checked together in any case, along random directions.
     tolerance : float, optional
-        Largest error of a right gradient, relative to the derivative's largest entry; by default
-        1e-10 in float64 and 1e-3 in float32, and with central differences 1e-6 and 3e-2.
+        Largest relative error of a right gradient; by default 1e-10 in float64 and 1e-4 in float32,
+        and with central differences 1e-6 and 3e-2.
     seed : int or None
-        Of w, v, the samples, and dropout masks where none are given.
+        Seed of w, v, the samples, the directions, and of dropout masks where none are given.
     **options
         What `forward` takes beside these: `lengths`, `mask`, `reset`, `checkpoint`, `masks`.
 
     Returns
     -------
     Report
-        True where every gradient is right; printed, it says which is wrong, where, and how far.
+        True if every gradient is right; printed, it says what was proven, to what accuracy, and
+        what is wrong, where.
 
     Raises
     ------
@@ -116,93 +167,113 @@ def gradcheck(
     """
     if method not in ("complex-step", "central"):
         raise ValueError(f"method must be 'complex-step' or 'central', got {method!r}")
-    rng = np.random.default_rng(seed)
+    rng, bk = np.random.default_rng(seed), layer.backend
     if "masks" not in options and "masks" in layer.options:
         options = options | {"masks": layer.draw_masks(_outline(x), rng)}
-    bk: Backend = layer.backend
     y, final, cache = layer.forward(x, state, **options)
-    w, v = _draw(bk, y, rng), _draw(bk, final, rng)
-    dx, dstate0, grads = layer.backward(_on(bk, w), cache, _on(bk, v))
-    gradients = {**_named("x", dx), **_named("state", dstate0 if state is not None else None)}
-    gradients |= grads
+    if state is None:  # zeros; the gradient with respect to them is checked all the same
+        state = _map(lambda s: np.zeros(tuple(s.shape)), final)
+    w, v = (_map(lambda a: rng.standard_normal(tuple(a.shape)), tree) for tree in (y, final))
+    dx, dstate0, grads = layer.backward(_map(bk.asarray, w), cache, _map(bk.asarray, v))
+    gradients = _named("x", dx) | _named("state", dstate0) | dict(grads)
 
-    twin = layer if method == "central" else _complex_twin(layer)
-    given = {**_named("x", x if dx is not None else None), **_named("state", state), **layer.params}
-    host = {name: np.asarray(_host(bk, given[name])) for name in gradients}
-    if "masks" in options:
-        options["masks"] = {
-            k: twin.backend.asarray(_host(bk, m)) for k, m in options["masks"].items()
-        }
-    for name in ("lengths", "mask", "reset"):
-        if options.get(name) is not None:
-            options[name] = np.asarray(_host(bk, options[name]))
-
-    def loss(values: dict[str, Any]) -> Any:
-        params = {
-            k: twin.backend.asarray(values.get(k, _host(bk, W))) for k, W in layer.params.items()
-        }
-        y, final, _ = twin.forward(
-            _rebuilt("x", x, values, bk), _rebuilt("state", state, values, bk), params=params,
-            **options,
-        )  # fmt: skip
-        return _dot(twin.backend, y, w) + _dot(twin.backend, final, v)
-
-    derivative = _complex_step if method == "complex-step" else _central(bk.dtype_name)
-    rows = tuple(
-        _compare(name, np.asarray(_host(bk, g)), host, loss, derivative, samples, rng)
-        for name, g in gradients.items()
-    )
-    defaults = TOLERANCE if method == "complex-step" else CENTRAL_TOLERANCE
-    return Report(rows, defaults[bk.dtype_name] if tolerance is None else tolerance)
+    symbols = all(np.asarray(_host(bk, a)).dtype.kind in "iub" for a in _leaves(x))
+    given = _named("x", None if symbols else x) | _named("state", state) | layer.params
+    values = {name: np.asarray(_host(bk, a)) for name, a in given.items()}
+    along = _Derivative(layer, method, (x, state, options), (w, v), values).along
+    tolerances = TOLERANCE if method == "complex-step" else CENTRAL_TOLERANCE
+    rows = [
+        _row(name, gradients.get(name), values[name], along, samples, rng, bk) for name in values
+    ]
+    rows += [
+        Row(name, np.inf, note="a gradient of nothing that the layer has")
+        for name in gradients.keys() - values.keys()
+    ]
+    return Report(tuple(rows), tolerances[bk.dtype_name] if tolerance is None else tolerance)
 
 
-def _complex_twin(layer: Any) -> Any:
-    """Return a copy of the layer that computes with complex numbers."""
-    from rnnx.backends.complex import make  # imports more than `import rnnx` should
+class _Derivative:
+    """The derivative of the loss, as a function of the arrays that it is taken with respect to."""
 
-    return layer.to(make())
+    def __init__(
+        self, layer: Any, method: str, call: tuple[Any, Any, dict[str, Any]],
+        weights: tuple[Any, Any], values: Values,
+    ) -> None:  # fmt: skip
+        self.layer, self.values, self.weights = layer, values, weights
+        self.x, self.state, options = call
+        self.complex = method == "complex-step"
+        self.twin = layer
+        if self.complex:
+            from rnnx.backends.complex import make  # imports more than `import rnnx` should
+
+            self.twin = layer.to(make())
+        host, to = layer.backend, self.twin.backend.asarray
+        self.options = {k: _host(host, value) for k, value in options.items()}
+        if "masks" in options:
+            masks = options["masks"].items()
+            self.options["masks"] = {k: to(_host(host, mask)) for k, mask in masks}
+
+    def along(self, name: str, r: np.ndarray) -> float:
+        """Return the derivative with respect to one array along a direction r."""
+        θ = self.values[name]
+        if self.complex:
+            return float(np.imag(self.loss(name, θ + 1j * STEP * r)) / STEP)
+        relative = float(np.finfo(self.layer.backend.dtype_name).eps) ** (1 / 3)
+        h = relative * max(1.0, float(np.abs(θ[r != 0]).max()))
+        return float((self.loss(name, θ + h * r) - self.loss(name, θ - h * r)) / (2 * h))
+
+    def loss(self, name: str, value: np.ndarray) -> Any:
+        """Return the loss with one array replaced."""
+        values, bk = {**self.values, name: value}, self.twin.backend
+        params = {k: bk.asarray(values[k]) for k in self.layer.params}
+        trees = _rebuilt("x", self.x, values), _rebuilt("state", self.state, values)
+        x, state = _map(lambda a: _host(self.layer.backend, a), trees)
+        y, final, _ = self.twin.forward(x, state, params=params, **self.options)
+        pairs = zip(_leaves((y, final)), _leaves(self.weights), strict=True)
+        return sum(np.sum(np.asarray(_host(bk, a)) * b) for a, b in pairs)
 
 
-def _complex_step(loss: Callable[[dict[str, Any]], Any], host: Any, name: str, index: Any) -> float:
-    shifted = host[name].astype("complex128")
-    shifted[index] += 1j * STEP
-    return float(np.imag(loss({**host, name: shifted})) / STEP)
-
-
-def _central(dtype: str) -> Callable[..., float]:
-    relative = float(np.finfo(dtype).eps) ** (1 / 3)
-
-    def derivative(loss: Any, host: Any, name: str, index: Any) -> float:
-        h = relative * max(1.0, abs(float(host[name][index])))
-        values = []
-        for sign in (1, -1):
-            shifted = host[name].copy()
-            shifted[index] += sign * h
-            values.append(loss({**host, name: shifted}))
-        return float((values[0] - values[1]) / (2 * h))
-
-    return derivative
-
-
-def _compare(
-    name: str, gradient: np.ndarray, host: Any, loss: Any, derivative: Any, samples: int | None,
-    rng: np.random.Generator,
+def _row(
+    name: str, gradient: Any, value: np.ndarray, along: Along, samples: int | None,
+    rng: np.random.Generator, backend: Backend,
 ) -> Row:  # fmt: skip
-    """Return the comparison at all entries of one gradient, or at some drawn at random."""
-    places = np.arange(gradient.size)
-    if samples is not None and samples < gradient.size:
-        places = rng.choice(gradient.size, samples, replace=False)
-    indices = [tuple(int(i) for i in np.unravel_index(k, gradient.shape)) for k in places]
-    exact = np.asarray([derivative(loss, host, name, index) for index in indices])
-    ours = np.asarray([gradient[index] for index in indices], dtype="float64")
-    scale = max(float(np.abs(exact).max(initial=0)), float(np.finfo("float64").tiny))
-    errors = np.abs(ours - exact) / scale if np.any(exact) else np.abs(ours)
-    errors = np.where(np.isnan(errors), np.inf, errors)
+    """Return the comparison of one gradient."""
+    if gradient is None:
+        return Row(name, np.inf, entries=value.size, note="the layer returned no gradient")
+    ours = np.asarray(_host(backend, gradient)).astype("float64")
+    if ours.shape != value.shape:
+        return Row(name, np.inf, note=f"gradient of shape {ours.shape}, expected {value.shape}")
+    places = np.arange(value.size)
+    if samples is not None and samples < value.size:
+        places = rng.choice(value.size, samples, replace=False)
+    units = [np.unravel_index(k, value.shape) for k in places]
+    exact = np.asarray([along(name, _unit(value.shape, at)) for at in units])
+    found = np.asarray([ours[at] for at in units])
+    entry, errors = _relative(found - exact, np.abs(exact).max(initial=0))
+    signs = [rng.choice([-1.0, 1.0], value.shape) for _ in range(PROJECTIONS)]
+    ahead = np.asarray([along(name, r) for r in signs])
+    sums = np.asarray([np.sum(ours * r) for r in signs])
+    norm = max(float(np.sqrt(np.sum(ours * ours))), float(np.sqrt(np.mean(ahead**2))))
+    whole, _ = _relative(np.sqrt(np.mean((sums - ahead) ** 2, keepdims=True)), norm)
     worst = int(np.argmax(errors))
+    largest = max(float(np.abs(exact).max(initial=0)), float(np.abs(ahead).max(initial=0)))
     return Row(
-        name, float(errors[worst]), indices[worst], float(ours[worst]), float(exact[worst]),
-        float(np.abs(exact).max()), len(indices),
+        name, max(entry, whole), entry, whole, tuple(int(i) for i in units[worst]),
+        float(found[worst]), float(exact[worst]), largest, len(places), value.size,
     )  # fmt: skip
+
+
+def _unit(shape: tuple[int, ...], at: Any) -> np.ndarray:
+    r = np.zeros(shape)
+    r[at] = 1
+    return r
+
+
+def _relative(difference: np.ndarray, scale: float) -> tuple[float, np.ndarray]:
+    """Return the largest and all errors relative to a scale; absolute where that is zero."""
+    errors = np.abs(difference) / scale if scale else np.abs(difference)
+    errors = np.where(np.isnan(errors), np.inf, errors)
+    return float(errors.max()), errors
 
 
 def _leaves(tree: Any) -> Iterator[Any]:
@@ -214,6 +285,13 @@ def _leaves(tree: Any) -> Iterator[Any]:
         yield tree
 
 
+def _map(function: Callable[[Any], Any], tree: Any) -> Any:
+    """Return a nested tuple or list with a function of each of its arrays; None stays."""
+    if isinstance(tree, list | tuple):
+        return type(tree)(_map(function, branch) for branch in tree)
+    return None if tree is None else function(tree)
+
+
 def _named(name: str, tree: Any) -> dict[str, Any]:
     """Return the arrays of x or a state by name: ``x``, or ``x[0]``, ``x[1]``, ..."""
     leaves = list(_leaves(tree))
@@ -222,40 +300,12 @@ def _named(name: str, tree: Any) -> dict[str, Any]:
     return {f"{name}[{i}]": leaf for i, leaf in enumerate(leaves)}
 
 
-def _rebuilt(name: str, tree: Any, values: dict[str, Any], backend: Backend) -> Any:
+def _rebuilt(name: str, tree: Any, values: Values) -> Any:
     """Return x or a state with its arrays replaced by those in `values`."""
     if not isinstance(tree, list | tuple):
-        return None if tree is None else values.get(name, _host(backend, tree))
-    count = iter(range(10**9))
-
-    def build(branch: Any) -> Any:
-        if isinstance(branch, list | tuple):
-            return type(branch)(build(inner) for inner in branch)
-        if branch is None:
-            return None
-        return values.get(f"{name}[{next(count)}]", _host(backend, branch))
-
-    return build(tree)
-
-
-def _draw(backend: Backend, tree: Any, rng: np.random.Generator) -> Any:
-    """Return standard normal numbers in the shapes of a tree's arrays."""
-    if isinstance(tree, list | tuple):
-        return type(tree)(_draw(backend, branch, rng) for branch in tree)
-    return None if tree is None else rng.standard_normal(tuple(tree.shape))
-
-
-def _on(backend: Backend, tree: Any) -> Any:
-    """Return a tree with its arrays on a backend."""
-    if isinstance(tree, list | tuple):
-        return type(tree)(_on(backend, branch) for branch in tree)
-    return None if tree is None else backend.asarray(tree)
-
-
-def _dot(backend: Backend, tree: Any, weights: Any) -> Any:
-    """Return the sum of all products of two trees' entries, on the host."""
-    pairs = zip(_leaves(tree), _leaves(weights), strict=True)
-    return sum(np.sum(np.asarray(_host(backend, a)) * b) for a, b in pairs)
+        return values.get(name, tree)
+    names = iter([f"{name}[{i}]" for i, _ in enumerate(_leaves(tree))])
+    return _map(lambda leaf: values.get(next(names), leaf), tree)
 
 
 def _host(backend: Backend, x: Any) -> Any:

@@ -259,8 +259,12 @@ def test_the_guides_cell_is_at_most_50_lines() -> None:
 
 
 def test_sigmoid_is_the_logistic_function() -> None:
-    """To rounding, without overflow at any size."""
-    a = np.asarray([-800.0, -3.0, 0.0, 3.0, 800.0])
-    np.testing.assert_allclose(sigmoid(np, a[1:4]), 1 / (1 + np.exp(-a[1:4])), rtol=1e-14)
-    assert sigmoid(np, a)[0] == 0
-    assert sigmoid(np, a)[4] == 1
+    """To relative rounding in the lower tail, down to the smallest numbers; no warning."""
+    a = np.asarray([-800.0, -700.0, -30.0, -3.0, 0.0, 3.0, 800.0])
+    with rnnx.get_backend().scope():
+        found = sigmoid(np, a)
+        small = sigmoid(np, np.asarray([-100.0, -80.0, -20.0], dtype="float32"))
+    exact = [0.0, 9.859676543759770e-305, 9.357622968839299e-14, 0.04742587317756678, 0.5]
+    np.testing.assert_allclose(found[:5], exact, rtol=1e-15)
+    np.testing.assert_allclose(found[5:], [0.9525741268224334, 1.0], rtol=1e-15)
+    np.testing.assert_allclose(small, [0, 1.8048513e-35, 2.0611537e-9], rtol=1e-6)

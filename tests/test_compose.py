@@ -146,8 +146,8 @@ def test_the_report_says_what_is_wrong_and_where(method: str) -> None:
     assert [row.name for row in wrong] == ["bias"]
     assert wrong[0].error == pytest.approx(1, rel=1e-4)
     assert wrong[0].gradient == pytest.approx(2 * wrong[0].derivative, rel=1e-4)
-    assert "WRONG bias" in str(report)
-    assert "ok    weight" in str(report)
+    assert "WRONG       bias" in str(report)
+    assert "ok          weight" in str(report)
 
 
 def test_gradcheck_on_every_backend(bk: Backend) -> None:

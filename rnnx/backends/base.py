@@ -107,7 +107,8 @@ class Backend:
         TypeError, ValueError
             For an array of integers, booleans or complex numbers, and as `asarray` does.
         """
-        dtype = str(getattr(obj, "dtype", "")).rpartition(".")[2]  # torch writes torch.float32
+        dtype = getattr(obj, "dtype", "")  # torch writes torch.float32, NumPy >f4
+        dtype = getattr(dtype, "name", str(dtype)).rpartition(".")[2]
         if dtype and not self.computes_with(dtype):
             raise TypeError(
                 f"{name} must be a real floating array, got dtype {dtype}: "
@@ -145,6 +146,10 @@ class Backend:
         """Return zeros of a shape, in the backend's dtype and on its device."""
         with self.scope():
             return self.xp.zeros(tuple(shape), dtype=self.dtype, device=self.device)
+
+    def read_only(self, x: Array) -> Array:
+        """Return `x` in a form that raises when written to, if the library has one, else `x`."""
+        return x
 
     def to_numpy(self, x: Array) -> np.ndarray:
         """Return `x` as a NumPy array. No other function of rnnx copies from a device to the host.

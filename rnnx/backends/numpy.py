@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import array_api_compat.numpy as xp
@@ -21,6 +22,16 @@ class NumpyBackend(Backend):
     def is_own(self, obj: object) -> bool:
         """Return whether `obj` is a plain array of real numbers; anything else is converted."""
         return type(obj) is np.ndarray and obj.dtype.kind in "fiub"
+
+    def read_only(self, x: Array) -> Array:
+        """Return a view that cannot be written to."""
+        view = x.view()
+        view.flags.writeable = False
+        return view
+
+    def scope(self) -> AbstractContextManager[Any]:
+        """Take exp's overflow to infinity as the number that it is."""
+        return np.errstate(over="ignore")
 
     def blocks(self, steps: int, width: int) -> int:
         """Return the number of blocks of about `BLOCK` numbers, and at least 16 steps, each."""

@@ -162,5 +162,8 @@ def recurrent_gates(cell: Cell) -> tuple[str, ...]:
 
 
 def sigmoid(xp: ModuleType, a: Array) -> Array:
-    """σ(a) = 1 / (1 + exp(-a)), as one tanh, which no a overflows."""
-    return 0.5 * xp.tanh(0.5 * a) + 0.5
+    """σ(a) = 1 / (1 + exp(-a)), which keeps its relative accuracy down to the smallest numbers.
+
+    Where exp overflows σ is 0; backends do not warn of that within their `scope`.
+    """
+    return 1 / (1 + xp.exp(-a))

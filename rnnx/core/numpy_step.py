@@ -1,10 +1,9 @@
 """One step of a stream on NumPy: the fewest calls, on one row or a few.
 
-The equations are those of `rnnx.cells`; the work is arranged so that a step is one product and a
-few operations in place. Input and state are laid side by side, [x_t, h_{t-1}], and multiply one
-matrix W with the columns of all gates; the columns of σ come first and are halved, because σ(a) =
-tanh(a/2)/2 + 1/2 makes all gates one tanh. The GRU's n has two columns per unit, one of x and one
-of h, as its reset comes after the product.
+The equations are those of `rnnx.cells`; the work is arranged so that a step is one product, or two,
+and a few operations in place. Input and state are laid side by side, [x_t, h_{t-1}], and multiply
+one matrix with the columns of all gates, those of σ negated, as σ(a) = 1 / (1 + exp(-a)). The GRU's
+x and h have a product each, as its reset comes between them.
 """
 
 from __future__ import annotations
@@ -19,6 +18,8 @@ from rnnx.core.contract import Job, Params, Step
 
 NAME = "numpy-step"
 Array = np.ndarray
+_NAMES = ("weight_ih", "bias_ih", "weight_hh", "bias_hh")
+_LARGEST: dict[str, Any] = {"f": np.float32(88), "d": np.float64(709)}  # exp of more overflows
 
 
 class Saved(NamedTuple):
@@ -43,7 +44,7 @@ def step(job: Job, params: Params) -> Step:
 
 def _rnn(cell: Any, params: Mapping[str, Array]) -> Step:
     """h_t = φ([x_t, h_{t-1}] W + b)."""
-    W, b = _columns(params, _blocks(params, 1), [(0, 0)])
+    W, b = _side_by_side(params, [1.0])
     tanh = cell.nonlinearity == "tanh"
 
     def step(x: Array, h: Array) -> tuple[Array]:
@@ -55,46 +56,46 @@ def _rnn(cell: Any, params: Mapping[str, Array]) -> Step:
 
 
 def _gru(cell: Any, params: Mapping[str, Array]) -> Step:
-    """Return the step of a GRU, with the columns r, z, n of x, n of h."""
-    H = params["weight_hh"].shape[0] // 3
-    W, b = _columns(params, _blocks(params, 3), [(0, 0), (1, 1), (2, None), (None, 2)], halved=2)
-    gates, r, z = (..., slice(0, 2 * H)), (..., slice(0, H)), (..., slice(H, 2 * H))
-    p_n, q_n = (..., slice(2 * H, 3 * H)), (..., slice(3 * H, 4 * H))
+    """Return the step of a GRU, with the columns r, z, n of x and of h."""
+    H = params["weight_hh"].shape[1]
+    W, b, U, c = (_signed(params[k], [-1.0, -1.0, 1.0]) if k in params else 0.0 for k in _NAMES)
+    gates, r, z, n = (..., slice(0, 2 * H)), *_columns(3, H)
 
     def step(x: Array, h: Array) -> tuple[Array]:
-        a = np.concatenate((x, h), -1).dot(W)
-        a += b
-        rz = np.tanh(a[gates])
-        rz *= 0.5
-        rz += 0.5
-        n = rz[r] * a[q_n]
-        n += a[p_n]
-        np.tanh(n, n)
-        h = h - n
+        p, q = x.dot(W), h.dot(U)
+        p += b
+        q += c
+        rz = p[gates]
+        rz += q[gates]
+        _sigmoid_of_negative(rz)
+        new = q[n]
+        new *= rz[r]
+        new += p[n]
+        np.tanh(new, new)
+        h = h - new
         h *= rz[z]
-        h += n
+        h += new
         return (h,)
 
     return step
 
 
 def _lstm(cell: Any, params: Mapping[str, Array]) -> Step:
-    """Return the step of an LSTM, with the columns i, f, o, g, and its projection if it has one."""
+    """Return the step of an LSTM, with the columns i, f, g, o, and its projection if it has one."""
     H = params["weight_hh"].shape[0] // 4
-    W, b = _columns(params, _blocks(params, 4), [(0, 0), (1, 1), (3, 3), (2, 2)], halved=3)
-    sigmas, i, f = (..., slice(0, 3 * H)), (..., slice(0, H)), (..., slice(H, 2 * H))
-    o, g = (..., slice(2 * H, 3 * H)), (..., slice(3 * H, 4 * H))
+    W, b = _side_by_side(params, [-1.0, -1.0, 1.0, -1.0])
+    first, i, f, g, o = (..., slice(0, 2 * H)), *_columns(4, H)
     project = np.ascontiguousarray(params["weight_hr"].T) if "weight_hr" in params else None
 
     def step(x: Array, h: Array, c: Array) -> tuple[Array, Array]:
         a = np.concatenate((x, h), -1).dot(W)
         a += b
-        np.tanh(a, a)
-        s = a[sigmas]
-        s *= 0.5
-        s += 0.5
+        _sigmoid_of_negative(a[first])
+        _sigmoid_of_negative(a[o])
+        new = np.tanh(a[g])
+        new *= a[i]
         c = c * a[f]
-        c += a[i] * a[g]
+        c += new
         h = np.tanh(c)
         h *= a[o]
         return (h if project is None else h.dot(project), c)
@@ -105,37 +106,30 @@ def _lstm(cell: Any, params: Mapping[str, Array]) -> Step:
 _STEPS: dict[type[Cell], Any] = {RNNCell: _rnn, GRUCell: _gru, LSTMCell: _lstm}
 
 
-def _blocks(params: Mapping[str, Array], gates: int) -> list[tuple[Array, Array, Array, Array]]:
-    """Return W_ihᵀ, W_hhᵀ, b_ih and b_hh of every gate."""
-    zero = np.zeros(params["weight_hh"].shape[0], params["weight_hh"].dtype)
-    parts = (
-        params["weight_ih"], params["weight_hh"],
-        params.get("bias_ih", zero), params.get("bias_hh", zero),
-    )  # fmt: skip
-    rows = [np.split(part, gates) for part in parts]
-    return [(W.T, U.T, b, c) for W, U, b, c in zip(*rows, strict=True)]
+def _sigmoid_of_negative(a: Array) -> None:
+    """Write σ(-a) = 1 / (1 + exp(a)) over a; where exp overflows, it is 0."""
+    np.minimum(a, _LARGEST[a.dtype.char], out=a)
+    np.exp(a, a)
+    a += 1
+    np.reciprocal(a, a)
 
 
-def _columns(
-    params: Mapping[str, Array],
-    blocks: list[tuple[Array, Array, Array, Array]],
-    order: list[tuple[int | None, int | None]],
-    halved: int = 0,
-) -> tuple[Array, Array]:
-    """Return W (I + P, ·) and b: for each pair, the columns of gate k of x and gate l of h."""
-    columns, biases = [], []
-    for place, (k, l) in enumerate(order):
-        W, _, b, _ = blocks[0 if k is None else k]
-        _, U, _, c = blocks[0 if l is None else l]
-        scale = 0.5 if place < halved else 1.0
-        x_part, h_part = W * (k is not None), U * (l is not None)
-        columns.append(scale * np.concatenate((x_part, h_part)))
-        biases.append(scale * (b * (k is not None) + c * (l is not None)))
-    dtype = params["weight_hh"].dtype
-    return (
-        np.ascontiguousarray(np.concatenate(columns, axis=1), dtype),
-        np.concatenate(biases).astype(dtype),
-    )
+def _columns(gates: int, H: int) -> list[Any]:
+    """Return the place of each gate in the last axis."""
+    return [(..., slice(k * H, (k + 1) * H)) for k in range(gates)]
+
+
+def _signed(rows: Array, signs: list[float]) -> Array:
+    """Return the transpose of the rows of all gates, each times its sign."""
+    sign = np.repeat(np.asarray(signs, rows.dtype), rows.shape[0] // len(signs))
+    return np.ascontiguousarray((rows.T if rows.ndim == 2 else rows) * sign)
+
+
+def _side_by_side(params: Mapping[str, Array], signs: list[float]) -> tuple[Array, Any]:
+    """Return W (I + P, G·H) and b (G·H,)."""
+    W = np.concatenate([_signed(params[k], signs) for k in ("weight_ih", "weight_hh")])
+    biases = [_signed(params[k], signs) for k in ("bias_ih", "bias_hh") if k in params]
+    return W, sum(biases) if biases else 0.0
 
 
 def _steps_only(*_: Any) -> NoReturn:

@@ -131,7 +131,7 @@ def unchanged_on_error(estimator: Any) -> Iterator[None]:
         vars(estimator).clear()
         vars(estimator).update(before)
         if model is not None:
-            model.params = params
+            model.set_params(params)
         if rng is not None:
             rng.bit_generator.state = state
         raise

@@ -37,7 +37,8 @@ class Layer(Protocol):
     backend : Backend
         Where the parameters live.
     params : dict of arrays
-        The parameters by name; empty for some layers. Change them with `set_params`.
+        The parameters by name; empty for some layers. A new dict each time, of arrays that are
+        read-only on NumPy: change them with `set_params`.
     options : tuple of str
         What `forward` takes beside x, state and params: of ``"lengths"``, ``"mask"``, ``"reset"``,
         ``"checkpoint"`` and ``"masks"``. A layer that takes lengths reads sequences.
@@ -51,7 +52,7 @@ class Layer(Protocol):
     batch_first: bool = False
     directions: int = 1
     backend: Backend
-    params: Params
+    _params: Params
     _config: Mapping[str, Any] = MappingProxyType({})
 
     def forward(self, x: Any, state: Any = None, *, params: Params | None = None) -> Any:
@@ -90,6 +91,11 @@ class Layer(Protocol):
         return {}, self.backward(dy, cache)[0]
 
     @property
+    def params(self) -> Params:
+        """The parameters by name."""
+        return dict(self._params)
+
+    @property
     def reduces_time(self) -> bool:
         """Whether the output has no axis of time where the input has one."""
         return False
@@ -118,7 +124,7 @@ class Layer(Protocol):
         ValueError, TypeError
             For an unknown name, a wrong shape, or numbers that are not real.
         """
-        self.params = replaced(self.backend, self.params, params)
+        self._take(replaced(self.backend, self.params, params))
 
     def config(self) -> dict[str, Any]:
         """Return what `rnnx.build` makes the same layer of, as JSON can hold it.
@@ -173,10 +179,13 @@ class Layer(Protocol):
         copy = object.__new__(type(self))
         copy.__dict__.update(self.__dict__)
         copy.backend = target
-        copy.params = {
-            name: target.asarray(self.backend.to_numpy(W).copy()) for name, W in self.params.items()
-        }
+        host = {name: self.backend.to_numpy(W).copy() for name, W in self._params.items()}
+        copy._take({name: target.asarray(W) for name, W in host.items()})
         return copy
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._take(self._params)  # a pickle does not say that an array is read-only
 
     def _name(self) -> str:
         return type(self).__name__
@@ -199,24 +208,36 @@ class Layer(Protocol):
     ) -> None:
         """Give the layer its initial parameters, drawn on the host, unless the seed is UNDRAWN."""
         if seed is UNDRAWN:
-            self.params = {name: Outline(shape) for name, shape in shapes.items()}
+            self._params = {name: Outline(shape) for name, shape in shapes.items()}
             return
         drawn = values(validate.generator(seed))
-        self.params = {name: self.backend.asarray(drawn[name]) for name in shapes}
+        self._take({name: self.backend.asarray(drawn[name]) for name in shapes})
+
+    def _take(self, params: Mapping[str, Array]) -> None:
+        """Make these arrays, which nobody else writes to, the layer's own parameters."""
+        self._params = read_only(self.backend, params)
 
     def _chosen(self, params: Mapping[str, Array] | None) -> Params:
         """Return the parameters to run with: those given, of the layer's names and shapes."""
+        own = self.params
         if params is None:
-            return self.params
-        if params.keys() != self.params.keys():
-            raise ValueError(f"params must have the names {list(self.params)}, got {list(params)}")
+            return own
+        if params.keys() != own.keys():
+            raise ValueError(f"params must have the names {list(own)}, got {list(params)}")
         for name, W in params.items():
-            expected = tuple(self.params[name].shape)
+            expected = tuple(own[name].shape)
             if tuple(W.shape) != expected:
                 raise ValueError(
                     f"params[{name!r}] must have shape {expected}, got {tuple(W.shape)}"
                 )
         return dict(params)
+
+
+def read_only(backend: Backend, params: Mapping[str, Array]) -> Params:
+    """Return parameters that raise when written to, where the library has such arrays."""
+    return {
+        name: W if isinstance(W, Outline) else backend.read_only(W) for name, W in params.items()
+    }
 
 
 def replaced(backend: Backend, params: Params, new: Mapping[str, Any]) -> Params:

@@ -60,7 +60,7 @@ class Dropout(Layer):
     ) -> None:
         self.p = validate.fraction("p", p)
         self.backend = get_backend(backend, device=device, dtype=dtype)
-        self.params, self._config = {}, {"p": self.p}
+        self._params, self._config = {}, {"p": self.p}
 
     def __call__(
         self, x: Any, state: None = None, *, params: Params | None = None

@@ -84,7 +84,7 @@ class Pool(Layer):
         self.batch_first = bool(batch_first)
         self.bidirectional = bool(bidirectional)
         self.backend = get_backend(backend, device=device, dtype=dtype)
-        self.params = {}
+        self._params = {}
         self._config = {
             "how": self.how, "batch_first": self.batch_first, "bidirectional": self.bidirectional,
         }  # fmt: skip

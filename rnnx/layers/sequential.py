@@ -79,14 +79,16 @@ class Sequential(Layer):
 
     @property
     def params(self) -> Params:
-        """Its layers' parameters, by position and name; assigned to, theirs."""
+        """The parameters of its layers, by position and name."""
         named = enumerate(self.layers)
         return {f"{i}.{name}": W for i, layer in named for name, W in layer.params.items()}
 
-    @params.setter
-    def params(self, params: Params) -> None:
+    def _take(self, params: Mapping[str, Array]) -> None:
         for i, layer in enumerate(self.layers):
-            layer.params = _part(params, i)
+            layer._take(_part(params, i))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)  # its layers look after their own parameters
 
     @property
     def reduces_time(self) -> bool:

@@ -75,7 +75,9 @@ class Stacked(Layer):
         ----------
         x : array or list of arrays
             Shape (T, B, I), with `batch_first` (B, T, I), or (T, I) for one sequence; or a list of
-            B arrays (T_b, I) of any lengths, for which the outputs come as a list too.
+            B arrays (T_b, I) of any lengths, for which the outputs come as a list too. The cache
+            shares the memory of x and of `state` where they need no conversion: leave both as they
+            are until `backward`.
         state : array or tuple of arrays, optional
             The initial states, layers first: (L·D, B, P), for an LSTM the pair of that and c,
             (L·D, B, H); without B for one sequence. Default is zero.
@@ -98,7 +100,8 @@ class Stacked(Layer):
         Returns
         -------
         y : array or list of arrays
-            h of the last layer, (T, B, D·P) in the form of x; zero at padded steps.
+            h of the last layer, (T, B, D·P) in the form of x; zero at padded steps. The cache may
+            share its memory, so do not write to it before `backward`; on NumPy it is read-only.
         state : array or tuple of arrays
             The states after each row's last valid step, in the form of `state`.
         cache : Cache
@@ -130,6 +133,8 @@ class Stacked(Layer):
             plan = self._plan._replace(chunks=chunks, keep=keep)
             y, final, kept = _compiled(plan)[0](params, x, state0, ways, masks)
             cache = Cache(params, x, masks, ways, kept, form)
+            if keep:  # a view of what the cache holds
+                y = bk.read_only(y)
             return forms.write(bk, y, form), states.write(final, form), cache
 
     def backward(self, dy: Any, cache: Cache, dstate: Any = None) -> tuple[Any, Any, Params]:
@@ -222,8 +227,8 @@ class Stacked(Layer):
             a step has had before are not checked again.
         """
         stepper = self._stepper
-        if stepper is None or stepper.params is not self.params:
-            stepper = self._stepper = Stepper(self._plan, self.params)
+        if stepper is None or stepper.params is not self._params:
+            stepper = self._stepper = Stepper(self._plan, self._params)
         return stepper(x, state)
 
     def states(self, cache: Cache) -> dict[str, Array]:
@@ -251,7 +256,8 @@ class Stacked(Layer):
                     raise ValueError("expected a cache with all states, got one with checkpoints")
                 for name, s in zip(self.sizes.state_sizes, kept.trace.states, strict=True):
                     aligned = unread(self.backend.xp, cache.settings[d].order, s)
-                    found[f"{name}_{suffix}"] = forms.write(self.backend, aligned, form)
+                    written = forms.write(self.backend, aligned, form)
+                    found[f"{name}_{suffix}"] = self.backend.read_only(written)
         return found
 
     def draw_masks(self, shape: Sequence[int], seed: Seed = None) -> Params:

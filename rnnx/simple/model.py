@@ -9,7 +9,7 @@ import numpy as np
 
 from rnnx import validate
 from rnnx.backend import Array, Backend, get_backend, target_backend
-from rnnx.layers.base import UNDRAWN, Outline, Params, Seed, replaced
+from rnnx.layers.base import UNDRAWN, Outline, Params, Seed, read_only, replaced
 from rnnx.layers.linear import Linear
 from rnnx.layers.rnn import RNN
 from rnnx.layers.sequential import Sequential
@@ -49,7 +49,8 @@ class SimpleRNN:
     ----------
     params : dict of arrays
         `Wxh` (H, I), `Whh` (H, H), `Why` (O, H), `bh` (H, 1), `by` (O, 1), each of them also an
-        attribute, ``rnn.Whh``. Change them with `set_params`.
+        attribute, ``rnn.Whh``. A new dict each time, of arrays that are read-only on NumPy: change
+        them with `set_params`, or by ``rnn.Whh = ...``.
 
     Raises
     ------
@@ -100,15 +101,16 @@ class SimpleRNN:
             Linear(self.hidden_size, self.output_size, **place),
         )
         shapes = self._shapes()
-        self.params: Params = {name: Outline(shape) for name, shape in shapes.items()}
+        self._params: Params = {name: Outline(shape) for name, shape in shapes.items()}
         if seed is not UNDRAWN:
             rng = validate.generator(seed)
-            self.params = {
+            drawn = {
                 name: self.backend.asarray(
                     0.01 * rng.standard_normal(shape) if name.startswith("W") else np.zeros(shape)
                 )
                 for name, shape in shapes.items()
             }
+            self._take(drawn)
         self._pass: _Pass | None = None
         self._final_state: Array | None = None
 
@@ -119,13 +121,13 @@ class SimpleRNN:
         )
 
     def __getattr__(self, name: str) -> Array:
-        params = self.__dict__.get("params", {})
+        params = self.__dict__.get("_params", {})
         if name in params:
             return params[name]
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in self.__dict__.get("params", {}):
+        if name in self.__dict__.get("_params", {}):
             self.set_params({name: value})
         else:
             super().__setattr__(name, value)
@@ -187,7 +189,7 @@ class SimpleRNN:
         rate = validate.nonnegative("learning_rate", learning_rate)
         grads = self.gradients(doutputs)
         with self.backend.scope():
-            self.params = {name: W - rate * grads[name] for name, W in self.params.items()}
+            self._take({name: W - rate * grads[name] for name, W in self._params.items()})
         self._pass = None
         return grads
 
@@ -228,6 +230,11 @@ class SimpleRNN:
         return dh
 
     @property
+    def params(self) -> Params:
+        """The parameters by name."""
+        return dict(self._params)
+
+    @property
     def final_state(self) -> Array:
         """The state after the last forward pass, (B, H); give it to the next as its `state`."""
         if self._final_state is None:
@@ -242,7 +249,7 @@ class SimpleRNN:
         ValueError, TypeError
             For an unknown name, a wrong shape, or numbers that are not real.
         """
-        self.params = replaced(self.backend, self.params, params)
+        self._take(replaced(self.backend, self._params, params))
         self._pass = None
 
     def to(
@@ -285,6 +292,14 @@ class SimpleRNN:
             "bh": (hidden, 1),
             "by": (out, 1),
         }
+
+    def _take(self, params: Params) -> None:
+        """Make these arrays, which nobody else writes to, the parameters."""
+        self._params = read_only(self.backend, params)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._take(self._params)  # a pickle does not say that an array is read-only
 
     def _named(self) -> Params:
         """Return the parameters under the names of the layers; b_hh is zero."""

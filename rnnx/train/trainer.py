@@ -119,7 +119,7 @@ class Trainer:
 
     def _hand_over(self, params: Params) -> None:
         """Set the model's parameters, in its own order."""
-        self.model.params = {name: params[name] for name in self.model.params}
+        self.model._take({name: params[name] for name in self.model.params})
 
     def _epoch(self, run: Run, bar: Bar) -> None:
         """Train on the remaining batches of an epoch, then measure."""
