@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from rnnx.core import numpy_step, portable
+from rnnx.core import native, numpy_step, portable
 from rnnx.core.contract import Core, Job
 
-CORES: list[Core] = [numpy_step, portable]  # the first that serves a job runs it
+CORES: list[Core] = [native, numpy_step, portable]  # the first that serves a job runs it
 
 __all__ = ["CORES", "Core", "Job", "check_name", "maker", "report", "select"]
 
