@@ -76,10 +76,7 @@ def get_backend(
     if not isinstance(name, str) or name not in registry.LIBRARIES:
         known = ", ".join(["auto", *registry.LIBRARIES])
         raise ValueError(f"backend must be one of {known}, got {name!r}")
-    reason = registry.why_not(name)
-    if reason:
-        raise BackendUnavailable(reason)
-    backend: Backend = registry.module(name).make(device, dtype or "float32")
+    backend: Backend = registry.make(name, device, dtype or "float32")
     return backend
 
 

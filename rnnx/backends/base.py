@@ -15,7 +15,8 @@ from array_api_compat import device as device_of
 from rnnx.backends import registry
 
 Array = Any  # an array of any conforming library
-Carry = TypeVar("Carry")
+Arrays = tuple[Array, ...]
+Step = Callable[[Any, Arrays], tuple[Any, Arrays]]  # (carry, xs[t]) -> carry, ys[t]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 DTYPES = ("float32", "float64")
@@ -49,7 +50,7 @@ class Backend:
         return f"Backend({self.name!r}, device={self.device_name!r}, dtype={self.dtype_name!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (self.name, self.device_name, self.dtype_name)
+        return registry.make, (self.name, self.device_name, self.dtype_name)
 
     @property
     def device_name(self) -> str:
@@ -120,8 +121,9 @@ class Backend:
         if self.is_own(obj):
             return self.to_numpy(obj)
         if _is_device_array(obj):
+            own = "" if self.name == "numpy" else f"{self.name} or "
             raise TypeError(
-                f"expected an array of {self._accepted}, got one of "
+                f"expected an array of {own}NumPy, got one of "
                 f"{type(obj).__module__.partition('.')[0]}: convert it first, with the to_numpy "
                 "method of its own backend"
             )
@@ -154,13 +156,8 @@ class Backend:
         return np.asarray(x)
 
     def scan(
-        self,
-        step: Callable[[Carry, tuple[Array, ...]], tuple[Carry, tuple[Array, ...]]],
-        carry: Carry,
-        xs: tuple[Array, ...],
-        *,
-        reverse: bool = False,
-    ) -> tuple[Carry, tuple[Array, ...]]:
+        self, step: Step, carry: Any, xs: Arrays, *, reverse: bool = False
+    ) -> tuple[Any, Arrays]:
         """Run ``carry, ys[t] = step(carry, xs[t])`` over the leading axis, as `jax.lax.scan` does.
 
         Parameters
@@ -223,10 +220,6 @@ class Backend:
         """Return the context in which to make and compute arrays of this backend."""
         return nullcontext()
 
-    @property
-    def _accepted(self) -> str:
-        return "NumPy" if self.name == "numpy" else f"{self.name} or NumPy"
-
     def is_own(self, obj: object) -> bool:
         """Return whether `obj` is an array of this library; raise if it is on another device."""
         if not (is_array_api_obj(obj) and array_namespace(obj) is self.xp):
@@ -259,14 +252,6 @@ class Backend:
     def _upload(self, host: np.ndarray) -> Array:
         """Return a NumPy array, already of the right dtype, on the device."""
         return self.xp.asarray(host, device=self.device)
-
-
-def _rebuild(name: str, device: str, dtype: str) -> Backend:
-    reason = registry.why_not(name)
-    if reason:
-        raise registry.BackendUnavailable(reason)
-    backend: Backend = registry.module(name).make(device, dtype)
-    return backend
 
 
 def _is_device_array(obj: object) -> bool:
