@@ -55,7 +55,7 @@ def tbptt(
     loss : callable
         ``loss(y, target) -> loss, dy``, such as a function in `rnnx.losses`.
     k1 : int, optional
-        Number of steps between updates; default is a whole chunk.
+        Number of steps between updates, at least 1; default is a whole chunk.
     k2 : int, optional
         Number of steps to go back, at least k1, rounded up to a multiple of k1; default is k1.
     state : optional
@@ -67,11 +67,6 @@ def tbptt(
     ------
     Update
         The loss, its gradients and the state.
-
-    Raises
-    ------
-    ValueError
-        If k1 or k2 is below 1, k2 is below k1, or x and target differ in length.
 
     Examples
     --------
@@ -135,8 +130,8 @@ def chunked_bptt(
     layer : Layer
         A time-major layer that reads forward in time only. Dropout is switched off.
     chunks : sequence of (x, target)
-        The pieces of the sequence in order. Each is read twice, and an object with ``len`` and
-        indexing may make them on demand.
+        The pieces of the sequence in order, at least one. Each is read twice; an object with
+        ``len`` and indexing may make them on demand.
     loss : callable
         ``loss(y, target) -> loss, dy`` for one chunk; the losses of all chunks are added.
     state : optional
@@ -150,11 +145,6 @@ def chunked_bptt(
         Its gradients with respect to the parameters.
     dstate0
         Its gradient with respect to the initial state.
-
-    Raises
-    ------
-    ValueError
-        If there are no chunks.
 
     Examples
     --------

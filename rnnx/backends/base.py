@@ -101,13 +101,7 @@ class Backend:
             return self._upload(self.host(obj).astype(dtype, copy=False))
 
     def floating(self, name: str, obj: Any) -> Array:
-        """Return `obj`, called `name` in errors, as `asarray` does, if its numbers are floating.
-
-        Raises
-        ------
-        TypeError, ValueError
-            For an array of integers, booleans or complex numbers, and as `asarray` does.
-        """
+        """Return `obj`, called `name` in errors, as `asarray` does; refuse arrays of integers."""
         dtype = str(getattr(obj, "dtype", "")).rpartition(".")[2]  # torch writes torch.float32
         if dtype and not self.computes_with(dtype):
             raise TypeError(
@@ -149,10 +143,7 @@ class Backend:
             return self.xp.zeros(tuple(shape), dtype=self.dtype, device=self.device)
 
     def to_numpy(self, x: Array) -> np.ndarray:
-        """Return `x` as a NumPy array. No other function of rnnx copies from a device to the host.
-
-        On the CPU the result may share memory with `x`.
-        """
+        """Return `x` as a NumPy array, which may share memory with it on the CPU."""
         return np.asarray(x)
 
     def scan(
@@ -189,24 +180,15 @@ class Backend:
         return carry, tuple(self.xp.stack(ys, axis=0) for ys in zip(*outputs, strict=True))
 
     def blocks(self, steps: int, width: int) -> int:
-        """Return the number of blocks of time for BPTT over `steps` steps of `width` numbers each.
-
-        It is one if the library runs or compiles a whole sequence at once.
-        """
+        """Return the number of blocks of time for BPTT over `steps` steps of `width` numbers."""
         return 1
 
     def choose(self, flag: Array, new: dict[str, Array], old: dict[str, Array]) -> dict[str, Array]:
-        """Return `new` if `flag`, a boolean array of shape (), is true, else `old`.
-
-        Both dicts have the same keys, shapes and dtypes. `flag` is not read back to the host.
-        """
+        """Return `new` if `flag`, an array of shape (), is true, else `old`, without reading it."""
         return {name: self.xp.where(flag, x, old[name]) for name, x in new.items()}
 
     def padded(self, steps: int) -> int:
-        """Return the length to which a ragged batch of at most `steps` steps is best padded.
-
-        It is longer than `steps` if the library compiles a program for every length.
-        """
+        """Return the length, at least `steps`, to which a ragged batch is best padded."""
         return steps
 
     def compile(self, function: Function) -> Function:
@@ -237,10 +219,7 @@ class Backend:
         return dtype.startswith(("float", "bfloat"))
 
     def refuse_traced(self, x: Array) -> None:
-        """Raise if `x` is a placeholder in a function that is being compiled.
-
-        A dropout mask drawn during compilation would be the same in every call.
-        """
+        """Raise if `x` is a placeholder in a function that is being compiled."""
 
     def _cast(self, x: Array, dtype: str) -> Array:
         """Return an array of this library in the named dtype."""

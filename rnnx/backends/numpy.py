@@ -22,7 +22,7 @@ class NumpyBackend(Backend):
         return type(obj) is np.ndarray and obj.dtype.kind in "fiub"
 
     def blocks(self, steps: int, width: int) -> int:
-        """Return the number of blocks of about `BLOCK` numbers, and at least 16 steps, each."""
+        """Return the number of blocks, each of about `BLOCK` numbers and at least 16 steps."""
         return max(1, min(steps * width // BLOCK, steps // 16))
 
     def choose(self, flag: Array, new: dict[str, Array], old: dict[str, Array]) -> dict[str, Array]:

@@ -66,11 +66,6 @@ def clip_by_global_norm(
     norm : array, shape ()
         The norm before scaling.
 
-    Raises
-    ------
-    ValueError
-        If `max_norm` is not above 0, or `grads` is empty.
-
     References
     ----------
     R. Pascanu, T. Mikolov and Y. Bengio, "On the difficulty of training recurrent neural networks",

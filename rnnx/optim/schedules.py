@@ -1,9 +1,6 @@
 """Learning-rate schedules: from the step number to a factor of the optimizer's learning rate.
 
-A schedule takes the number of steps done so far, 0 at the first step, and returns a Python float::
-
-    params, state = adam.update(params, grads, state, adam.learning_rate * schedule(t))
-
+A schedule takes the number of steps done so far, 0 at the first step, and returns a Python float.
 Your own function of the step number is a schedule, too. Evaluating the ``repr`` of a schedule of
 this module makes an equal one. An argument or step number out of range raises ValueError.
 """

@@ -51,7 +51,7 @@ def learning_curves(
 
     ax = axes(ax, "learning_curves")
     for name in chosen:
-        ax.plot(epoch, read[name], marker="o", markersize=3, label=_words(name))
+        ax.plot(epoch, read[name], marker="o", markersize=3, label=name.replace("_", " "))
     if losses and np.isfinite(read[losses[-1]]).any():
         best = epoch[np.nanargmin(read[losses[-1]])]
         ax.axvline(best, color="0.5", linestyle="--", zorder=1, label=f"best epoch: {best:g}")
@@ -59,7 +59,7 @@ def learning_curves(
     drawn = drawn[np.isfinite(drawn)]
     if drawn.size and 0 < 10 * drawn.min() < drawn.max():
         ax.set_yscale("log")
-    kinds = dict.fromkeys(_words(name.removeprefix("validation_")) for name in chosen)
+    kinds = dict.fromkeys(name.removeprefix("validation_").replace("_", " ") for name in chosen)
     finish(ax, "Learning curves", "epoch", ", ".join(kinds))
     whole(ax.xaxis)
     return ax
@@ -140,7 +140,3 @@ def forecast(
 
         ax.xaxis.set_major_formatter(ConciseDateFormatter(ax.xaxis.get_major_locator()))
     return ax
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")
