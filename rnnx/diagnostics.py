@@ -140,7 +140,7 @@ def eigenvalues(layer: Any) -> dict[str, np.ndarray]:
     ['weight_hh_l0 r', 'weight_hh_l0 z', 'weight_hh_l0 n']
     """
     if hasattr(layer, "Whh"):
-        return {"Whh": _eigenvalues("Whh", _host(layer.backend, layer.Whh))}
+        return {"Whh": spectrum("Whh", _host(layer.backend, layer.Whh))}
     named = _recurrent(layer)
     if not named:
         raise TypeError(
@@ -157,7 +157,7 @@ def eigenvalues(layer: Any) -> dict[str, np.ndarray]:
             for gate, W in zip(gates, np.split(host[name], len(gates)), strict=True):
                 letter = f" {gate}" if len(gates) > 1 else ""
                 label = f"{place}.{name}{letter}" if place else name + letter
-                found[label] = _eigenvalues(name, W if W_hr is None else W_hr @ W)  # (P, P)
+                found[label] = spectrum(name, W if W_hr is None else W_hr @ W)  # (P, P)
     return found
 
 
@@ -180,7 +180,7 @@ def _host(backend: Backend, W: Array) -> np.ndarray:
     return backend.to_numpy(W).astype("float64")
 
 
-def _eigenvalues(name: str, W: np.ndarray) -> np.ndarray:
+def spectrum(name: str, W: np.ndarray) -> np.ndarray:
     """Return the eigenvalues of a square matrix; raise if it is not finite."""
     if not np.isfinite(W).all():
         raise ValueError(f"{name} must be finite, got NaN or infinity in it")

@@ -151,24 +151,9 @@ class Backend:
     ) -> tuple[Any, Arrays]:
         """Run ``carry, ys[t] = step(carry, xs[t])`` over the leading axis, as `jax.lax.scan` does.
 
-        Parameters
-        ----------
-        step : callable
-            Takes the carry and a tuple with one slice of each array in `xs`; returns the new carry
-            and a tuple of arrays.
-        carry : pytree of arrays
-            The initial state. Its structure, shapes and dtypes stay the same at every step.
-        xs : tuple of arrays
-            All with the same length T >= 1 along the first axis.
-        reverse : bool
-            Whether to run from the last slice to the first; the outputs keep the order of `xs`.
-
-        Returns
-        -------
-        carry
-            The final state.
-        ys : tuple of arrays
-            The outputs of all steps, stacked along a new first axis of length T.
+        The carry is a pytree of arrays whose shapes and dtypes stay the same. `xs` and `ys` are
+        tuples of arrays, (T, ...) with T >= 1. With `reverse`, the last slice comes first; `ys`
+        keep the order of `xs`.
         """
         rows = list(zip(*(self.xp.unstack(x, axis=0) for x in xs), strict=True))
         outputs = []
