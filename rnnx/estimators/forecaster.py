@@ -168,7 +168,7 @@ class RNNForecaster(RecurrentEstimator):
         """
         self._check_is_fitted()
         forecast = self._forecast(self._read(X, exog, reset=False, ahead=True))
-        if isinstance(X, list | tuple) and inputs.is_list(X):
+        if inputs.is_list(X):
             return forecast
         axes = np.ndim(X)
         return forecast[0, :, 0] if axes == 1 else forecast[:, :, 0] if axes == 2 else forecast
