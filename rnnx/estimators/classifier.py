@@ -17,7 +17,7 @@ from rnnx.estimators import inputs
 from rnnx.estimators.base import unchanged_on_error
 from rnnx.estimators.sequences import SequenceEstimator
 from rnnx.io.header import DTYPES
-from rnnx.networks.assembly import softmax
+from rnnx.networks.fitted import softmax
 from rnnx.networks.options import Checks
 
 

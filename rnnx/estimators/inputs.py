@@ -26,28 +26,24 @@ def read_sequences(estimator: Any, X: Any, *, reset: bool, any_length: bool = Fa
     if isinstance(X, list | tuple) and len(X) == 0:
         raise ValueError("X must hold at least one sequence, got an empty list")
     if is_list(X):
-        rows = [_sequence(f"X[{i}]", row) for i, row in enumerate(X)]
-        _check_features(estimator, rows[0].shape[1], reset, "X[0]", rows[0].shape)
+        rows: Any = [_sequence(f"X[{i}]", row) for i, row in enumerate(X)]
         for i, row in enumerate(rows):
             if row.shape[1] != rows[0].shape[1]:
                 raise ValueError(
                     f"X[{i}] must have {rows[0].shape[1]} features like X[0], got {row.shape[1]}"
                 )
-        return rows
-    if getattr(X, "ndim", 2) == 3:
-        values = check_array(X, allow_nd=True, dtype="float64", input_name="X")
-        if 0 in values.shape:
-            raise ValueError(f"X must hold at least one step of one feature, got {values.shape}")
-        _check_features(estimator, values.shape[2], reset, "X", values.shape)
-        return values
-    if not reset and (any_length or estimator._steps_in is None):
-        table = check_array(X, dtype="float64", input_name="X")
-        _check_features(estimator, 1, False, "X", table.shape)
-        return table[:, :, None]
-    table = validate_data(estimator, X, reset=reset, dtype="float64")
-    if reset:
+    elif getattr(X, "ndim", 2) == 3:
+        rows = check_array(X, allow_nd=True, dtype="float64", input_name="X")
+        if 0 in rows.shape:
+            raise ValueError(f"X must hold at least one step of one feature, got {rows.shape}")
+    elif not reset and (any_length or estimator._steps_in is None):
+        rows = check_array(X, dtype="float64", input_name="X")[:, :, None]
+    else:
+        table = validate_data(estimator, X, reset=reset, dtype="float64")
         estimator._steps_in = table.shape[1]
-    return table[:, :, None]
+        return table[:, :, None]
+    _check_features(estimator, rows[0].shape[1], reset)
+    return rows
 
 
 def on_host(estimator: Any, X: Any) -> Any:
@@ -172,18 +168,13 @@ def _sequence(name: str, row: Any) -> np.ndarray:
     return array.astype("float64")
 
 
-def _check_features(
-    estimator: Any, features: int, reset: bool, name: str, shape: tuple[int, ...]
-) -> None:
+def _check_features(estimator: Any, features: int, reset: bool) -> None:
     if reset:
         estimator.n_features_in_ = features
         estimator._steps_in = None
-        if hasattr(estimator, "feature_names_in_"):
-            del estimator.feature_names_in_
-        return
-    expected = features_of(estimator)
-    if features != expected:
+        vars(estimator).pop("feature_names_in_", None)
+    elif features != features_of(estimator):
         raise ValueError(
-            f"{name} has {features} features, but {type(estimator).__name__} is expecting "
-            f"{expected} features as input, as in fit; got shape {tuple(shape)}"
+            f"X has {features} features, but {type(estimator).__name__} is expecting "
+            f"{features_of(estimator)} features as input, as in fit"
         )
