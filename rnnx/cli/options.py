@@ -30,11 +30,11 @@ def add_table(group: Any, table: Mapping[str, Mapping[str, Any]]) -> None:
 
 def add(group: Any, cls: Any) -> None:
     """Add an option for each parameter of a class except `verbose`: help from its docstring."""
-    texts = described(cls)
-    for parameter in inspect.signature(cls).parameters.values():
-        if parameter.name == "verbose":
+    parameters = inspect.signature(cls).parameters
+    for parameter_name, (kind, text) in described(cls).items():
+        if parameter_name == "verbose":
             continue
-        kind, text = texts[parameter.name]
+        parameter = parameters[parameter_name]
         name, annotation = NAMES.get(parameter.name, parameter.name), str(parameter.annotation)
         text = WORDS.get(name, text[0].lower() + text[1:].rstrip("."))
         how: dict[str, Any] = {"dest": parameter.name, "default": parameter.default}
