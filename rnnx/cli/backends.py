@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
+
 from rnnx._version import __version__
 from rnnx.backend import available_backends, devices, library_version
+from rnnx.cli.parser import Parser
 
 
-def show() -> None:
+def fill(leaf: Parser) -> None:
+    """Add the arguments: none."""
+    leaf.description = "List the array libraries that rnnx can use here; say what others need."
+    leaf.set_defaults(run=run)
+
+
+def run(chosen: Namespace) -> None:
     """Print a table of the backends: usable or why not, version, devices."""
     rows = [("backend", "usable", "version", "devices, or what to do")]
     for name, reason in available_backends().items():
