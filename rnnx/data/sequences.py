@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -102,8 +101,10 @@ class SequenceSource:
         """Return the sequences with these indices as a mini-batch."""
         bk, axis = self.layout.backend, self.layout.axis
         lengths = self.lengths[rows]
-        longest = int(lengths.max())
-        T = self._padded(longest)
+        T = longest = int(lengths.max())
+        if self.ragged:
+            T = bk.padded(longest)
+            T = T if isinstance(self.x, list) else min(T, self.steps())
         target = None
         if self.y is not None and self.layout.reduces_time:
             target = arrays.take(bk, self.y, rows, 0)
@@ -122,35 +123,19 @@ class SequenceSource:
             float(np.sum(counts)),
         )
 
-    def batches(self, batch_size: int) -> Iterator[tuple[np.ndarray, Batch]]:
-        """Yield all sequences once, in mini-batches, with their indices."""
-        for rows in self.order(batch_size, None):
-            yield rows, self.batch(rows)
-
     def _size(self) -> int:
         """Return the number of sequences."""
-        if not isinstance(self.x, list) and self.x.ndim < 2:
-            raise ValueError(
-                f"x must have at least the axes {self._axes()}, got shape {tuple(self.x.shape)}"
-            )
-        size = len(self.x) if isinstance(self.x, list) else self.x.shape[self.layout.axis]
-        if size == 0 or (not isinstance(self.x, list) and 0 in self.x.shape):
+        shape = (len(self.x),) if isinstance(self.x, list) else tuple(self.x.shape)
+        if not isinstance(self.x, list) and len(shape) < 2:
+            axes = "(N, T)" if self.layout.batch_first else "(T, N)"
+            raise ValueError(f"x must have at least the axes {axes}, got shape {shape}")
+        if 0 in shape:
             raise ValueError("x must hold at least one sequence of at least one step, got none")
-        return int(size)
-
-    def _axes(self) -> str:
-        return "(N, T)" if self.layout.batch_first else "(T, N)"
+        return shape[0] if isinstance(self.x, list) else shape[self.layout.axis]
 
     def steps(self) -> int:
         """Return the number of steps of an array, padding included."""
         return int(self.x.shape[1 - self.layout.axis])
-
-    def _padded(self, longest: int) -> int:
-        """Return the number of steps to which a batch is padded."""
-        if not self.ragged:
-            return longest
-        T = self.layout.backend.padded(longest)
-        return T if isinstance(self.x, list) else min(T, self.steps())
 
     def _read_lengths(self, given: Any) -> np.ndarray:
         if isinstance(self.x, list):

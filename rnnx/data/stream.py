@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -95,9 +94,14 @@ class StreamSource:
 
     def describe(self) -> dict[str, Any]:
         """Return sizes and fingerprints, by which a checkpoint knows this stream again."""
-        bk, sizes = self.layout.backend, {"streams": self.size, "steps": int(self.x.shape[0])}
-        found = {name: fingerprint(bk, part) for name, part in (("x", self.x), ("y", self.y))}
-        return sizes | {"length": self.length} | found
+        bk = self.layout.backend
+        return {
+            "streams": self.size,
+            "steps": int(self.x.shape[0]),
+            "length": self.length,
+            "x": fingerprint(bk, self.x),
+            "y": fingerprint(bk, self.y),
+        }
 
     def order(self, batch_size: int, rng: np.random.Generator | None) -> list[slice]:
         """Return the chunks, always in time order."""
@@ -110,16 +114,10 @@ class StreamSource:
 
     def batch(self, part: slice) -> Batch:
         """Return a chunk."""
-        x, target = self._piece("x", self.x, part), None
-        if self.y is not None:
-            target = self._piece("y", self.y, part)
+        x = self._piece("x", self.x, part)
+        target = None if self.y is None else self._piece("y", self.y, part)
         T = int(x.shape[0])
         return Batch(x, target, None, None, T, self.size, float(T * self.size))
-
-    def batches(self, batch_size: int) -> Iterator[tuple[slice, Batch]]:
-        """Yield all chunks in time order."""
-        for part in self.order(batch_size, None):
-            yield part, self.batch(part)
 
     def _piece(self, name: str, values: Any, part: slice) -> Any:
         bk = self.layout.backend

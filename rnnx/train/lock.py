@@ -19,13 +19,7 @@ NAME = "lock"
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder. The system releases it when the process ends, however it ends.
-
-    Raises
-    ------
-    ValueError
-        If another run holds it; the message says which process, on which computer.
-    """
+    """Hold the lock of a folder. The system releases it when the process ends, however it ends."""
     if fcntl is None:
         yield
         return

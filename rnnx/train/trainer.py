@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,20 +13,12 @@ from rnnx import validate
 from rnnx.data import Batch
 from rnnx.train import callbacks as calls
 from rnnx.train.checkpoint import Checkpoints
-from rnnx.train.evaluate import means, measure
+from rnnx.train.evaluate import evaluator, means
 from rnnx.train.history import History
+from rnnx.train.lock import locked
 from rnnx.train.progress import Bar
 from rnnx.train.run import Run
-from rnnx.train.step import (
-    Objective,
-    Params,
-    draw_masks,
-    evaluation_step,
-    inputs_of,
-    start,
-    train_step,
-    zero_state,
-)
+from rnnx.train.step import Objective, Params, draw_masks, start, train_step, zero_state
 
 READ_EVERY = 50  # steps between two reads of the records: each read waits for the device
 
@@ -63,7 +55,7 @@ class Trainer:
         self.model, self.source, self.held_out = model, source, held_out
         self.settings, self.store, self.callbacks = settings, store, callbacks
         self.step = train_step(model, settings.objective, settings.optimizer, settings.clip_norm)
-        self.evaluation = evaluation_step(model, settings.objective)
+        self.measure = evaluator(model, settings.objective, settings.batch_size)
 
     def run(self, rng: np.random.Generator, progress: bool, resume: bool) -> History:
         """Train until the last epoch, or until a callback or patience ends the run."""
@@ -72,10 +64,10 @@ class Trainer:
             stack.enter_context(model.backend.scope())
             stack.enter_context(np.errstate(over="ignore", invalid="ignore"))  # Diverged says more
             if self.store is not None:
-                stack.enter_context(self.store.locked())
+                stack.enter_context(locked(self.store.path.parent))
             run = self._begin(rng, resume)
             stack.callback(self._leave, run)
-            bar = stack.enter_context(Bar(progress, *self._extent(run)))
+            bar = stack.enter_context(closing(Bar(progress, *self._extent(run))))
             for callback in self.callbacks:
                 stack.callback(callback.end, run)
                 callback.begin(run)
@@ -90,19 +82,9 @@ class Trainer:
         rows = source.order(settings.batch_size, None)[0]
         carry = start(self.model, settings.optimizer, source.batch(rows), source.stateful)
         run = Run(self.model, carry, rng)
-        if self.store is None:
-            return run
-        self.store.tidy()
-        if resume and self.store.exists():
-            self.store.restore(run)
+        if self.store is not None:
+            self.store.begin(run, resume)
             self._judge(run)
-        elif self.store.begun():
-            raise ValueError(
-                f"there is a checkpoint already, {self.store.path}: give resume=True to resume it, "
-                "or another checkpoint_dir"
-            )
-        else:
-            self.store.save(run)  # finds a folder that cannot be written before the work starts
         return run
 
     def _extent(self, run: Run) -> tuple[int, int]:
@@ -125,7 +107,7 @@ class Trainer:
         """Train on the remaining batches of an epoch, then measure."""
         for batch, rate in self._batches(run):
             masks = draw_masks(self.model, batch, run.rng)
-            carry, record = self.step(run.carry, inputs_of(batch), masks, rate)
+            carry, record = self.step(run.carry, batch.inputs, masks, rate)
             run.finished(carry, record, batch.counted, rate)
             bar.advance(batch.size)
             every = self.settings.checkpoint_every
@@ -133,7 +115,7 @@ class Trainer:
             if due or len(run.unread) >= READ_EVERY:
                 run.read()
                 bar.show({"loss": run.rows[-1][0]})
-            if due and self.store is not None:
+            if self.store is not None and due:
                 self.store.save(run)
         run.read()
         self._measure(run, bar)
@@ -161,17 +143,12 @@ class Trainer:
         settings = self.settings
         self._hand_over(run.carry.params)
         table = np.asarray(run.rows)
-        names = ["loss", "grad_norm", "alive", *settings.objective.metrics]
-        trained = means(names, table[:, :-1], table[:, -1])
-        del trained["alive"]
         found: dict[str, float] = {"epoch": run.epoch + 1, "step": run.step}
         found["learning_rate"] = float(run.history.steps["learning_rate"][-1])
-        found |= trained
+        names = ["loss", "grad_norm", *settings.objective.metrics]
+        found |= means(names, table[:, :-1], table[:, -1])
         if self.held_out is not None:
-            measured = measure(
-                self.evaluation, self.model, run.carry.params, self.held_out, settings.objective,
-                settings.batch_size,
-            )  # fmt: skip
+            measured = self.measure(run.carry.params, self.held_out)
             found |= {f"validation_{name}": value for name, value in measured.items()}
         run.history.append(found | {"seconds": run.clock()})
         run.epoch, run.position, run.rows, run.seconds = run.epoch + 1, 0, [], 0.0
