@@ -56,8 +56,13 @@ def read_rows(backend: Backend, name: str, rows: Any) -> Values:
     return found if len(kinds) == 1 else [row.astype(backend.dtype_name) for row in found]
 
 
-def check_finite(name: str, values: Values, lengths: np.ndarray | None, axis: int) -> None:
-    """Raise if a number on the host is NaN or infinite, padding excepted."""
+def checked(
+    name: str, values: Values, lengths: np.ndarray | None, axis: int, symbols: int | None = None
+) -> Values:
+    """Return values that are finite, and below `symbols` if that is given; padding becomes 0.
+
+    What is on a device is not looked at.
+    """
     i, row = _first_wrong(values, lambda x: ~np.isfinite(x), lengths, axis)
     if row is not None:
         kind = "NaN" if np.any(np.isnan(row)) else "an infinite number"
@@ -65,18 +70,16 @@ def check_finite(name: str, values: Values, lengths: np.ndarray | None, axis: in
             f"{name} must hold finite numbers, got {kind} in sequence {i}: remove it, fill it, or "
             "mark it as padding with lengths"
         )
-
-
-def symbols(name: str, values: Values, size: int, lengths: np.ndarray | None, axis: int) -> Values:
-    """Return integers in [0, size); on the host, any other is an error, or 0 in padding."""
+    if symbols is None:
+        return values
 
     def outside(x: np.ndarray) -> np.ndarray:
-        return (x < 0) | (x >= size)
+        return (x < 0) | (x >= symbols)
 
     i, row = _first_wrong(values, outside, lengths, axis)
     if row is not None:
         raise ValueError(
-            f"{name} must be between 0 and {size - 1}, the symbols of the embedding, got "
+            f"{name} must be between 0 and {symbols - 1}, the symbols of the embedding, got "
             f"{row[outside(row)][0]} in sequence {i}"
         )
     return np.where(outside(values), 0, values) if isinstance(values, np.ndarray) else values

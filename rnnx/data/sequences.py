@@ -65,9 +65,7 @@ class SequenceSource:
         self.size = self._size()
         self.lengths = self._read_lengths(data.lengths)
         self.ragged = data.lengths is not None or bool(np.any(self.lengths != self.lengths[0]))
-        arrays.check_finite("x", self.x, self.lengths, layout.axis)
-        if layout.symbols is not None:
-            self.x = arrays.symbols("x", self.x, layout.symbols, self.lengths, layout.axis)
+        self.x = arrays.checked("x", self.x, self.lengths, layout.axis, layout.symbols)
         self.weights = None if data.weights is None else self._read_weights(data.weights)
         self.y = None if data.y is None else self._read_targets(data.y)
 
@@ -92,10 +90,6 @@ class SequenceSource:
         if self.ragged and rng is not None:
             return [batches[i] for i in rng.permutation(len(batches))]
         return batches
-
-    def sizes(self, batch_size: int) -> list[int]:
-        """Return the number of sequences in each mini-batch of an epoch."""
-        return [len(rows) for rows in _cut(np.arange(self.size), batch_size)]
 
     def batch(self, rows: np.ndarray) -> Batch:
         """Return the sequences with these indices as a mini-batch."""
@@ -165,7 +159,7 @@ class SequenceSource:
 
     def _read_targets(self, y: Any) -> Array:
         """Return the targets: one per sequence or one per step."""
-        bk, axis = self.layout.backend, self.layout.axis
+        bk = self.layout.backend
         if self.layout.reduces_time:
             values = arrays.read(bk, "y", y)
             if values.ndim == 0 or values.shape[0] != self.size:
@@ -173,8 +167,7 @@ class SequenceSource:
                     f"y must hold {self.size} targets, one for each sequence of x, got shape "
                     f"{tuple(values.shape)}"
                 )
-            arrays.check_finite("y", values, None, 0)
-            return values
+            return arrays.checked("y", values, None, 0)
         values = arrays.read_rows(bk, "y", y)
         listed = isinstance(self.x, list)
         if isinstance(values, list) != listed:
@@ -189,8 +182,7 @@ class SequenceSource:
                 f"y must have a target for each step of x, {_brief(expected)}, got {_brief(got)}; "
                 "with one per sequence, the model needs a Pool"
             )
-        arrays.check_finite("y", values, self.lengths, axis)
-        return values
+        return arrays.checked("y", values, self.lengths, self.layout.axis)
 
 
 def _cut(rows: np.ndarray, size: int) -> list[np.ndarray]:

@@ -108,10 +108,6 @@ class StreamSource:
         T = int(self.x.shape[0])
         return [slice(start, min(start + self.length, T)) for start in range(0, T, self.length)]
 
-    def sizes(self, batch_size: int) -> list[int]:
-        """Return the number of streams in each chunk."""
-        return [self.size] * len(self.order(batch_size, None))
-
     def batch(self, part: slice) -> Batch:
         """Return a chunk."""
         x = self._piece("x", self.x, part)
@@ -122,10 +118,8 @@ class StreamSource:
     def _piece(self, name: str, values: Any, part: slice) -> Any:
         bk = self.layout.backend
         piece = arrays.read(bk, name, values[part, ...])
-        arrays.check_finite(name, piece, None, 1)
-        if name == "x" and self.layout.symbols is not None:
-            piece = arrays.symbols(name, piece, self.layout.symbols, None, 1)
-        return arrays.upload(bk, piece)
+        symbols = self.layout.symbols if name == "x" else None
+        return arrays.upload(bk, arrays.checked(name, piece, None, 1, symbols))
 
 
 def _array(x: Any) -> Any:

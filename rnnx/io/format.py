@@ -114,13 +114,9 @@ def _compare(found: Mapping[str, Spec], expected: Mapping[str, Spec]) -> None:
     for name in {**expected, **found}:
         if found.get(name) != expected.get(name):
             raise ValueError(
-                f"array {name!r:.80}: expected {_words(expected.get(name))}, "
-                f"got {_words(found.get(name))}"
+                f"array {name!r:.80}: expected {expected.get(name, 'none')}, "
+                f"got {found.get(name, 'none')}"
             )
-
-
-def _words(spec: Spec | None) -> str:
-    return "none" if spec is None else f"{spec.dtype} of shape {spec.shape}"
 
 
 def _array(file: IO[bytes], spec: Spec) -> np.ndarray:

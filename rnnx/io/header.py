@@ -29,6 +29,9 @@ class Spec(NamedTuple):
     dtype: str  # NumPy's name
     shape: tuple[int, ...]
 
+    def __str__(self) -> str:
+        return f"{self.dtype} of shape {self.shape}"
+
 
 class Description(NamedTuple):
     """What a file says of its content."""

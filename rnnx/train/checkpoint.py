@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,12 @@ from rnnx.io import Description, Spec
 from rnnx.train import generators
 from rnnx.train.history import PER_STEP, History
 from rnnx.train.run import Run
+from rnnx.train.step import RESERVED, mapped
 
 NAME = "checkpoint.safetensors"
 KIND = "training run"
 _COUNTS = ("epoch", "step", "position")
 _KEYS = {*_COUNTS, "setup", "seconds", "best", "rng", "epoch_rng", "blas_threads"}
-_MEASURED = ("epoch", "step", "learning_rate", "loss", "grad_norm")  # in every history
 
 
 class Checkpoints:
@@ -65,15 +66,13 @@ class Checkpoints:
     def save(self, run: Run) -> None:
         """Write the run as it stands, once its records have been read."""
         bk = run.model.backend
-        arrays = _packed(bk, "", _kept(run, run.best_params is not None))
-        for name, spec in self._tables(run.epoch, run.step, run.position).items():
-            table = run.rows if name == "rows" else run.history.tables()[name]
-            arrays[name] = np.reshape(np.asarray(table, spec.dtype), spec.shape)
-        extra = {
+        arrays = _packed(bk, _kept(run, run.best_params is not None))
+        tables, counts = run.history.tables(), {name: getattr(run, name) for name in _COUNTS}
+        tables["rows"] = np.asarray(run.rows, "float64")
+        for name, spec in self._tables(**counts).items():
+            arrays[name] = np.reshape(tables[name], spec.shape)  # also of what is still empty
+        extra = counts | {
             "setup": self.setup,
-            "epoch": run.epoch,
-            "step": run.step,
-            "position": run.position,
             "seconds": run.clock(),
             "best": run.best_params is not None,
             "rng": generators.encoded(run.rng.bit_generator.state),
@@ -93,19 +92,14 @@ class Checkpoints:
 
     def restore(self, run: Run) -> None:
         """Bring a new run to where the checkpoint stands; on an error, change nothing."""
-
-        def expect(description: Description) -> dict[str, Spec]:
-            self._compare(description)
-            return self._expected(run, description.extra)
-
-        description, arrays = io.read(self.path, KIND, expect)
+        description, arrays = io.read(self.path, KIND, partial(self._expected, run))
         extra = description.extra
         try:
             io.finite({k: w for k, w in arrays.items() if k.startswith(("model.", "best."))})
             states = [generators.decoded(extra[name]) for name in ("rng", "epoch_rng")]
         except ValueError as error:
             raise io.damaged(self.path, error) from None
-        found = _unpacked(run.model.backend, "", _kept(run, extra["best"]), arrays)
+        found = _unpacked(run.model.backend, _kept(run, extra["best"]), arrays)
         run.best_params = found["best"]
         run.carry = run.carry._replace(
             params=found["model"], opt_state=found["optimizer"], state=found["state"]
@@ -140,17 +134,19 @@ class Checkpoints:
         if type(extra["best"]) is not bool or type(extra["blas_threads"]) not in (int, type(None)):
             raise ValueError("best or blas_threads has the wrong type")
 
-    def _expected(self, run: Run, extra: Mapping[str, Any]) -> dict[str, Spec]:
+    def _expected(self, run: Run, description: Description) -> dict[str, Spec]:
         """Return what the arrays of a checkpoint of this run must be."""
-        like = _packed(run.model.backend, "", _kept(run, extra["best"]))
+        self._compare(description)
+        extra = description.extra
+        like = _packed(run.model.backend, _kept(run, extra["best"]))
         found = {name: Spec(array.dtype.name, array.shape) for name, array in like.items()}
-        return found | self._tables(*[extra[name] for name in _COUNTS])
+        return found | self._tables(**{name: extra[name] for name in _COUNTS})
 
     def _columns(self) -> list[str]:
         """Return the names of the history's columns, in their order."""
         names = ["loss", *self.setup["metrics"]]
         held_out = [f"validation_{name}" for name in names if self.setup["validation"] is not None]
-        return [*_MEASURED, *names[1:], *held_out, "seconds"]
+        return [*RESERVED[:-1], *names[1:], *held_out, "seconds"]
 
     def _tables(self, epoch: int, step: int, position: int) -> dict[str, Spec]:
         """Return what the arrays of the history, and of the epoch that has begun, must be."""
@@ -208,27 +204,23 @@ def _kept(run: Run, best: bool) -> dict[str, Any]:
     }
 
 
-def _packed(backend: Backend, path: str, tree: Any) -> dict[str, np.ndarray]:
-    """Return the arrays of a nested state by their dotted paths."""
-    if tree is None:
-        return {}
-    if isinstance(tree, tuple | list):
-        tree = {str(i): part for i, part in enumerate(tree)}
-    if isinstance(tree, dict):
-        parts = [_packed(backend, f"{path}.{name}", part) for name, part in tree.items()]
-        return {name: array for part in parts for name, array in part.items()}
-    return {path[1:]: np.asarray(tree if isinstance(tree, int | float) else backend.to_numpy(tree))}
+def _packed(backend: Backend, tree: Any) -> dict[str, np.ndarray]:
+    """Return the arrays and numbers of a nested state by their dotted paths."""
+    found = {}
+
+    def pack(path: str, x: Any) -> None:
+        found[path] = np.asarray(x if isinstance(x, int | float) else backend.to_numpy(x))
+
+    mapped(pack, tree)
+    return found
 
 
-def _unpacked(backend: Backend, path: str, like: Any, arrays: Mapping[str, Array]) -> Any:
-    """Return a nested state of the structure of `like` from arrays by their dotted paths."""
-    if like is None:
-        return None
-    if isinstance(like, tuple | list):
-        parts = [_unpacked(backend, f"{path}.{i}", part, arrays) for i, part in enumerate(like)]
-        return type(like)(*parts) if hasattr(like, "_fields") else type(like)(parts)
-    if isinstance(like, dict):
-        return {k: _unpacked(backend, f"{path}.{k}", part, arrays) for k, part in like.items()}
-    if isinstance(like, int | float):
-        return type(like)(arrays[path[1:]].item())
-    return backend.asarray(arrays[path[1:]], dtype=arrays[path[1:]].dtype.name)
+def _unpacked(backend: Backend, like: Any, arrays: Mapping[str, Array]) -> Any:
+    """Return a nested state of the structure of `like` from what `_packed` returned."""
+
+    def unpack(path: str, x: Any) -> Any:
+        if isinstance(x, int | float):
+            return type(x)(arrays[path].item())
+        return backend.asarray(arrays[path], dtype=arrays[path].dtype.name)
+
+    return mapped(unpack, like)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Self
 
 from array_api_compat import device as device_of
 
-from rnnx.backend import Array, Backend
+from rnnx.backend import Array
 from rnnx.data import Batch, Layout
 from rnnx.optim.clip import clip_by_global_norm, global_norm
 
@@ -66,7 +66,7 @@ def start(model: Any, optimizer: Any, batch: Batch, stateful: bool) -> Carry:
 def zero_state(model: Any, batch: Batch) -> Any:
     """Return the zero state of a model for a batch of this size."""
     _, state = model(batch.x[:1, ...])
-    return _zeros(model.backend, state)
+    return mapped(lambda path, x: model.backend.zeros(x.shape), state)
 
 
 def train_step(
@@ -81,11 +81,11 @@ def train_step(
     xp = bk.xp
 
     def step(carry: Carry, inputs: Any, masks: Params, rate: float) -> tuple[Carry, Array]:
-        x, target, lengths, weights = inputs
+        x, _, lengths, _ = inputs
         params = carry.params
         options = padding(model, lengths) | ({"masks": masks} if "masks" in model.options else {})
         y, state, cache = model.forward(x, carry.state, params=params, **options)
-        (value, dy), measured = _scores(layout, objective, y, target, lengths, weights)
+        (value, dy), measured = _scores(layout, objective, y, inputs)
         _, _, grads = model.backward(dy, cache)
         # jax.jit sorts the dicts that it is given: the model's order is asked of the model
         largest = xp.stack([xp.max(xp.abs(grads[name])) for name in names])  # (P,)
@@ -108,9 +108,9 @@ def evaluation_step(model: Any, objective: Objective) -> Callable[..., tuple[Any
     bk, layout = model.backend, Layout.of(model)
 
     def step(params: Params, state: Any, inputs: Any) -> tuple[Any, Array]:
-        x, target, lengths, weights = inputs
+        x, _, lengths, _ = inputs
         y, final = model(x, state, params=params, **padding(model, lengths))
-        (value, _), measured = _scores(layout, objective, y, target, lengths, weights)
+        (value, _), measured = _scores(layout, objective, y, inputs)
         return None if state is None else final, bk.xp.stack([value, *measured])
 
     return bk.compile(step)
@@ -137,14 +137,10 @@ def padding(model: Any, lengths: Array | None) -> dict[str, Any]:
 
 
 def _scores(
-    layout: Layout,
-    objective: Objective,
-    y: Array,
-    target: Array,
-    lengths: Array | None,
-    weights: Array | None,
+    layout: Layout, objective: Objective, y: Array, inputs: Any
 ) -> tuple[tuple[Array, Array], list[Array]]:
     """Return the loss and its gradient, and the metrics."""
+    _, target, lengths, weights = inputs
     counts = _counts(layout, target, lengths, weights)
     measured = [metric(y, target, *counts) for metric in objective.metrics.values()]
     return objective.loss(y, target, *counts), measured
@@ -170,10 +166,13 @@ def _counts(
     return tuple(None if x is None else spread(x) for x in (mask, weights))
 
 
-def _zeros(backend: Backend, state: Any) -> Any:
-    """Return zeros in the structure of a state: None, an array, or a tuple of these."""
-    if state is None:
+def mapped(function: Callable[[str, Any], Any], tree: Any, path: str = "") -> Any:
+    """Return a nested state with ``function(dotted path, leaf)`` in place of each leaf."""
+    if tree is None:
         return None
-    if isinstance(state, tuple):
-        return tuple(_zeros(backend, part) for part in state)
-    return backend.zeros(state.shape)
+    if isinstance(tree, dict):
+        return {k: mapped(function, part, f"{path}.{k}") for k, part in tree.items()}
+    if isinstance(tree, tuple | list):
+        parts = [mapped(function, part, f"{path}.{i}") for i, part in enumerate(tree)]
+        return type(tree)(*parts) if hasattr(tree, "_fields") else type(tree)(parts)
+    return function(path[1:], tree)

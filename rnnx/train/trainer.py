@@ -11,7 +11,7 @@ import numpy as np
 
 from rnnx import validate
 from rnnx.data import Batch
-from rnnx.train import callbacks as calls
+from rnnx.train.callbacks import Callback
 from rnnx.train.checkpoint import Checkpoints
 from rnnx.train.evaluate import evaluator, means
 from rnnx.train.history import History
@@ -40,22 +40,21 @@ class Settings:
     checkpoint_every: int | None
 
 
+@dataclass(eq=False)
 class Trainer:
     """The loop over epochs and steps."""
 
-    def __init__(
-        self,
-        model: Any,
-        source: Any,
-        held_out: Any,
-        settings: Settings,
-        store: Checkpoints | None,
-        callbacks: list[calls.Callback],
-    ) -> None:
-        self.model, self.source, self.held_out = model, source, held_out
-        self.settings, self.store, self.callbacks = settings, store, callbacks
-        self.step = train_step(model, settings.objective, settings.optimizer, settings.clip_norm)
-        self.measure = evaluator(model, settings.objective, settings.batch_size)
+    model: Any
+    source: Any
+    held_out: Any
+    settings: Settings
+    store: Checkpoints | None
+    callbacks: list[Callback]
+
+    def __post_init__(self) -> None:
+        objective, settings = self.settings.objective, self.settings
+        self.step = train_step(self.model, objective, settings.optimizer, settings.clip_norm)
+        self.measure = evaluator(self.model, objective, settings.batch_size)
 
     def run(self, rng: np.random.Generator, progress: bool, resume: bool) -> History:
         """Train until the last epoch, or until a callback or patience ends the run."""
@@ -88,10 +87,11 @@ class Trainer:
         return run
 
     def _extent(self, run: Run) -> tuple[int, int]:
-        """Return the total number of sequences to process, and how many are done."""
-        sizes = self.source.sizes(self.settings.batch_size)
-        before = run.epoch * sum(sizes) + sum(sizes[: run.position])
-        return self.settings.epochs * sum(sizes), before
+        """Return the total number of sequences to process, and about how many are done."""
+        source, settings = self.source, self.settings
+        batches = len(source.order(settings.batch_size, None))
+        epoch = source.size * (batches if source.stateful else 1)
+        return settings.epochs * epoch, round(epoch * (run.epoch + run.position / batches))
 
     def _leave(self, run: Run) -> None:
         """Give the model the best parameters, or the latest."""
@@ -136,7 +136,8 @@ class Trainer:
             batch = source.batch(rows)
             if source.stateful and run.position == 0:
                 run.carry = run.carry._replace(state=zero_state(self.model, batch))
-            yield batch, self._rate(run.step)
+            factor = validate.nonnegative(f"schedule({run.step})", settings.schedule(run.step))
+            yield batch, float(settings.optimizer.learning_rate * factor)
 
     def _measure(self, run: Run, bar: Bar) -> None:
         """End an epoch: extend the history, keep the best parameters, call the callbacks."""
@@ -161,19 +162,9 @@ class Trainer:
 
     def _judge(self, run: Run) -> None:
         """End the run if the validation loss has not improved for `patience` epochs."""
-        patience = self.settings.patience
-        if patience is not None and run.epoch and self._stale(run) >= patience:
-            run.history.stopped = "patience"
-
-    def _stale(self, run: Run) -> int:
-        """Return the number of epochs since the validation loss last improved."""
-        lowest, stale = np.inf, 0
-        for loss in run.history["validation_loss"]:
-            better = loss < lowest - self.settings.min_delta
+        settings, lowest, stale = self.settings, np.inf, 0
+        for loss in run.history.get("validation_loss", ()):
+            better = loss < lowest - settings.min_delta
             lowest, stale = (loss, 0) if better else (lowest, stale + 1)
-        return stale
-
-    def _rate(self, step: int) -> float:
-        """Return the learning rate of a step, counted from 0."""
-        factor = validate.nonnegative(f"schedule({step})", self.settings.schedule(step))
-        return float(self.settings.optimizer.learning_rate * factor)
+        if settings.patience is not None and stale >= settings.patience:
+            run.history.stopped = "patience"
