@@ -122,7 +122,7 @@ def _specs(header: Mapping[str, Any], size: int) -> dict[str, Spec]:
         dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
         if not isinstance(dtype, str) or dtype not in DTYPES:
             raise ValueError(f"array {name!r:.80} has the unknown dtype {dtype!r:.80}")
-        if not isinstance(shape, list) or len(shape) > 8 or not all(map(_natural, shape)):
+        if not isinstance(shape, list) or len(shape) > 8 or not all(map(natural, shape)):
             raise ValueError(f"array {name!r:.80} has a wrong shape, {shape!r:.80}")
         specs[name] = Spec(DTYPES[dtype], tuple(shape))
         start, end = end, end + math.prod(shape) * np.dtype(DTYPES[dtype]).itemsize
@@ -135,5 +135,6 @@ def _specs(header: Mapping[str, Any], size: int) -> dict[str, Spec]:
     return specs
 
 
-def _natural(value: Any) -> bool:
-    return type(value) is int and 0 <= value < 2**40
+def natural(value: Any, most: int = 2**40) -> bool:
+    """Return whether a value from JSON is an integer from 0 to `most`."""
+    return type(value) is int and 0 <= value <= most

@@ -19,6 +19,7 @@ import numpy as np
 from rnnx import io
 from rnnx.backend import Array, Backend
 from rnnx.io import Description, Spec
+from rnnx.io.header import natural
 from rnnx.train import generators
 from rnnx.train.history import PER_STEP, History
 from rnnx.train.run import Run
@@ -127,7 +128,7 @@ class Checkpoints:
                 "data and options, or give another checkpoint_dir"
             )
         counts = [extra[name] for name in _COUNTS]
-        if not all(type(n) is int and 0 <= n <= extra["step"] < 2**40 for n in counts):
+        if not all(map(natural, counts)) or max(counts) > extra["step"]:
             raise ValueError(f"{', '.join(_COUNTS)} must be counts, got {counts!r:.80}")
         if type(extra["seconds"]) is not float:
             raise ValueError(f"seconds must be a number, got {extra['seconds']!r:.80}")

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from rnnx.io.header import natural
+
 KINDS: dict[str, Any] = {
     name: getattr(np.random, name) for name in ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
 }
@@ -48,14 +50,10 @@ def _like(model: Any, state: Any, name: str) -> Any:
         return {key: _like(part, state[key], key) for key, part in model.items()}
     if isinstance(model, np.ndarray) and isinstance(state, list) and len(state) == model.size:
         largest = int(np.iinfo(model.dtype).max)
-        if all(_natural(v, largest) for v in state):
+        if all(natural(v, largest) for v in state):
             return np.asarray(state, dtype=model.dtype)
     if isinstance(model, str) and state == model:
         return state
-    if isinstance(model, int) and _natural(state, _LARGEST.get(name, 2**128 - 1)):
+    if isinstance(model, int) and natural(state, _LARGEST.get(name, 2**128 - 1)):
         return state
     raise ValueError(f"{name!r} of a bit generator has the wrong form or is out of range")
-
-
-def _natural(value: Any, largest: int) -> bool:
-    return type(value) is int and 0 <= value <= largest
