@@ -199,6 +199,19 @@ def test_every_truncation_is_found(saved: Path) -> None:
         assert_refused(saved, "truncated")
 
 
+def test_a_file_that_shrinks_while_it_is_read_is_refused(tmp_path: Path) -> None:
+    """Between the header and the arrays, as by another program that writes it."""
+    path = tmp_path / "model"
+    rnnx.save(path, Linear(300, 200, seed=0))
+
+    def cut(description: Description) -> Any:
+        os.truncate(path, 100_000)
+        return description.specs
+
+    with pytest.raises(ValueError, match="it became shorter while it was read"):
+        io.read(path, expect=cut)
+
+
 def test_a_damaged_byte_is_found(saved: Path) -> None:
     """A changed byte in a parameter fails the checksum."""
     whole = bytearray(saved.read_bytes())
