@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from rnnx._version import __version__
-from rnnx.cli import backends, info, predict, train
+from rnnx.cli import backends, cores, info, predict, train
 from rnnx.cli.parser import Parser
 from rnnx.cli.tasks import TASKS
 
@@ -43,6 +43,7 @@ def parser() -> Parser:
         predict: "apply a trained model to new files, or let it write text",
         info: "describe a model file or a results folder",
         backends: "list the array libraries and devices that can be used here",
+        cores: "say which implementation would run a layer, and why the others would not",
     }.items():
         name = command.__name__.rpartition(".")[2]
         commands.add_parser(name, help=text, fill=command.fill)
