@@ -30,6 +30,4 @@ def run(chosen: Namespace) -> None:
 def table(rows: Sequence[tuple[str, ...]]) -> str:
     """Return rows as lines with aligned columns; the last column is as it is."""
     widths = [max(map(len, column)) for column in list(zip(*rows, strict=True))[:-1]]
-    return "\n".join(
-        "  ".join([*map(str.ljust, cells, widths), last]) for *cells, last in rows
-    )
+    return "\n".join("  ".join([*map(str.ljust, cells, widths), last]) for *cells, last in rows)
