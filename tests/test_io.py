@@ -8,11 +8,13 @@ import json
 import os
 import tracemalloc
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from cases import KINDS, recurrent
 from safetensors.numpy import load_file
 
 import rnnx
@@ -33,15 +35,16 @@ from rnnx.io import Description, header
 
 Make = Callable[..., Any]
 LAYERS: dict[str, Make] = {
-    "RNN": lambda **o: RNN(3, 4, 2, nonlinearity="relu", bias=False, **o),
-    "GRU": lambda **o: GRU(3, 4, 2, bidirectional=True, dropout=0.2, weight_drop=0.1, **o),
-    "LSTM": lambda **o: LSTM(3, 5, 2, proj_size=2, batch_first=True, recurrent_dropout=0.5, **o),
+    "RNN, no bias": lambda **o: RNN(3, 4, 2, nonlinearity="relu", bias=False, **o),
+    "GRU, dropped": lambda **o: GRU(3, 4, 2, dropout=0.2, weight_drop=0.1, **o),
+    "LSTM, stacked": lambda **o: LSTM(3, 5, 2, proj_size=2, batch_first=True, dropout=0.5, **o),
     "Linear": lambda **o: Linear(3, 2, **o),
     "Linear without bias": lambda **o: Linear(3, 2, bias=False, **o),
     "Embedding": lambda **o: Embedding(7, 3, **o),
     "Pool": lambda seed, **o: Pool("mean", bidirectional=True, **o),
     "Dropout": lambda seed, **o: Dropout(0.25, **o),
     "SimpleRNN": lambda **o: SimpleRNN(3, 4, 2, nonlinearity="relu", **o),
+    **{kind: partial(recurrent, kind, 3, 4, bidirectional=True) for kind in KINDS},
     "nested Sequential": lambda seed, **o: Sequential(
         Sequential(Embedding(7, 3, seed=seed, **o), Dropout(0.1, **o)),
         Sequential(GRU(3, 4, seed=seed, **o), Sequential(Pool("max", **o))),
