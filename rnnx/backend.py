@@ -1,7 +1,7 @@
 """The backend selector: choose where arrays live, once, by name.
 
-The Array API standard says how to compute with arrays, not where they live; `Backend` holds what
-the standard leaves out. A library is imported only when its backend is asked for.
+The Array API standard says how to compute with arrays; `Backend` adds where they live. A library is
+imported only when its backend is asked for.
 """
 
 from __future__ import annotations
@@ -76,10 +76,7 @@ def get_backend(
     if not isinstance(name, str) or name not in registry.LIBRARIES:
         known = ", ".join(["auto", *registry.LIBRARIES])
         raise ValueError(f"backend must be one of {known}, got {name!r}")
-    reason = registry.why_not(name)
-    if reason:
-        raise BackendUnavailable(reason)
-    backend: Backend = registry.module(name).make(device, dtype or "float32")
+    backend: Backend = registry.make(name, device, dtype or "float32")
     return backend
 
 
@@ -87,9 +84,8 @@ def target_backend(
     name: str | Backend, *, device: Any, dtype: str | None, own_dtype: str
 ) -> Backend:
     """Return the backend to copy a model to; by name, the model's own dtype is the default."""
-    if dtype is None and not isinstance(name, Backend):
-        dtype = own_dtype
-    return get_backend(name, device=device, dtype=dtype)
+    default = None if isinstance(name, Backend) else own_dtype
+    return get_backend(name, device=device, dtype=dtype or default)
 
 
 def _dtype_name(dtype: Any) -> str:
@@ -106,6 +102,6 @@ def _dtype_name(dtype: Any) -> str:
 def scope_of(x: Array) -> AbstractContextManager[Any]:
     """Return the context that keeps what is computed from `x` on its device.
 
-    CuPy's creation functions put their result on the current device, not on that of `x`.
+    CuPy's creation functions use the current device, not that of `x`.
     """
     return type(x.device)(x.device.id) if is_cupy_array(x) else nullcontext()

@@ -24,9 +24,7 @@ class Update(NamedTuple):
     """The result that `tbptt` yields after every k1 steps."""
 
     loss: Array  # of the last k1 steps, as the loss function returned it
-    grads: dict[
-        str, Array
-    ]  # its gradient with respect to the parameters, through the last k2 steps
+    grads: dict[str, Array]  # of that loss, by parameter, through the last k2 steps
     state: Any  # after the last step
 
 
@@ -57,7 +55,7 @@ def tbptt(
     loss : callable
         ``loss(y, target) -> loss, dy``, such as a function in `rnnx.losses`.
     k1 : int, optional
-        Number of steps between updates; default is a whole chunk.
+        Number of steps between updates, at least 1; default is a whole chunk.
     k2 : int, optional
         Number of steps to go back, at least k1, rounded up to a multiple of k1; default is k1.
     state : optional
@@ -69,11 +67,6 @@ def tbptt(
     ------
     Update
         The loss, its gradients and the state.
-
-    Raises
-    ------
-    ValueError
-        If k1 or k2 is below 1, k2 is below k1, or x and target differ in length.
 
     Examples
     --------
@@ -93,34 +86,27 @@ def tbptt(
     k2 = k1 if k2 is None else validate.size("k2", k2)
     if k1 is not None and k2 is not None and k2 < k1:
         raise ValueError(f"k2 must be at least k1 = {k1}, got {k2}: each loss spans k1 steps")
-    return _updates(layer, chunks, loss, k1, k2, state, masks)
 
+    def updates(now: Any) -> Iterator[Update]:
+        held: deque[tuple[tuple[int, ...], Any]] = deque()  # shape of y, and cache, of each piece
+        for x, target in _pieces(layer.backend, chunks, k1):
+            options = {} if masks is None else {"masks": masks(x)}
+            y, now, cache = layer.forward(x, now, **options)
+            value, dy = loss(y, target)
+            held.append((tuple(y.shape), cache))
+            reach = x.shape[0] if k2 is None else k2
+            while sum(shape[0] for shape, _ in held) - held[0][0][0] >= reach:
+                held.popleft()
+            total: dict[str, Array] = {}
+            dstate = None
+            for shape, piece in reversed(held):
+                # the losses of earlier pieces have counted already
+                felt = dy if piece is cache else layer.backend.zeros(shape)
+                _, dstate, grads = layer.backward(felt, piece, dstate)
+                total = _added(layer.backend, total, grads)
+            yield Update(value, total, now)
 
-def _updates(
-    layer: Any,
-    chunks: Iterable[tuple[Any, Any]],
-    loss: Loss,
-    k1: int | None,
-    k2: int | None,
-    state: Any,
-    masks: Callable[[Any], dict[str, Array]] | None,
-) -> Iterator[Update]:
-    held: deque[tuple[tuple[int, ...], Any]] = deque()  # shape of y, and cache, of the last pieces
-    for x, target in _pieces(layer.backend, chunks, k1):
-        options = {} if masks is None else {"masks": masks(x)}
-        y, state, cache = layer.forward(x, state, **options)
-        value, dy = loss(y, target)
-        held.append((tuple(y.shape), cache))
-        reach = x.shape[0] if k2 is None else k2
-        while sum(shape[0] for shape, _ in held) - held[0][0][0] >= reach:
-            held.popleft()
-        total: dict[str, Array] = {}
-        dstate = None
-        for i, (shape, piece) in enumerate(reversed(held)):
-            felt = dy if i == 0 else layer.backend.zeros(shape)  # its own loss has counted already
-            _, dstate, grads = layer.backward(felt, piece, dstate)
-            total = _added(layer.backend, total, grads)
-        yield Update(value, total, state)
+    return updates(state)
 
 
 class Chunks(Protocol):
@@ -144,8 +130,8 @@ def chunked_bptt(
     layer : Layer
         A time-major layer that reads forward in time only. Dropout is switched off.
     chunks : sequence of (x, target)
-        The pieces of the sequence in order. Each is read twice, and an object with ``len`` and
-        indexing may make them on demand.
+        The pieces of the sequence in order, at least one. Each is read twice; an object with
+        ``len`` and indexing may make them on demand.
     loss : callable
         ``loss(y, target) -> loss, dy`` for one chunk; the losses of all chunks are added.
     state : optional
@@ -159,11 +145,6 @@ def chunked_bptt(
         Its gradients with respect to the parameters.
     dstate0
         Its gradient with respect to the initial state.
-
-    Raises
-    ------
-    ValueError
-        If there are no chunks.
 
     Examples
     --------
@@ -180,6 +161,7 @@ def chunked_bptt(
         raise ValueError(
             "chunks must hold at least one (x, target), got none: pass the pieces of a sequence"
         )
+    no_dropout: dict[str, Any] = {"masks": {}} if "masks" in layer.options else {}
     before = [state]
     for k in range(len(chunks) - 1):
         _, state = layer(chunks[k][0], state)
@@ -189,7 +171,7 @@ def chunked_bptt(
     dstate = None
     for k in reversed(range(len(chunks))):
         x, target = chunks[k]
-        y, _, cache = layer.forward(x, before.pop(), **_no_dropout(layer))
+        y, _, cache = layer.forward(x, before.pop(), **no_dropout)
         value, dy = loss(y, target)
         _, dstate, part = layer.backward(dy, cache, dstate)
         with layer.backend.scope():
@@ -234,7 +216,3 @@ def _joined(backend: Any, first: Any, second: Any) -> Array:
     kind = str(second.dtype).rpartition(".")[2]
     asarray, dtype = backend.asarray, None if backend.computes_with(kind) else kind
     return backend.xp.concat([asarray(first, dtype), asarray(second, dtype)], axis=0)
-
-
-def _no_dropout(layer: Any) -> dict[str, Any]:
-    return {"masks": {}} if "masks" in layer.options else {}

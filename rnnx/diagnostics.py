@@ -1,7 +1,7 @@
-"""Why a recurrent network learns or does not: gradients by state, eigenvalues of its weights.
+"""Find out whether gradients vanish or explode: gradients by state, eigenvalues of the weights.
 
-The whole gradient with respect to h_t is what arrives from outside, from the outputs or from the
-layer above, and what arrives through the next step::
+The gradient with respect to h_t adds what arrives from the outputs, or from the layer above, to
+what arrives through the next step::
 
     dh_t = outer_t + dq_{t+1} W_hh + what the cell carries past the product
 """
@@ -24,35 +24,34 @@ Loss = Callable[[Any], tuple[Any, Any]]  # y -> loss, dy
 
 
 def state_gradients(layer: Any, x: Any, loss: Loss, *, state: Any = None) -> dict[str, Array]:
-    """Compute dL/dh_t for every t, layer and direction: how far in time the loss is felt.
+    """Compute dL/dh_t for every step, layer and direction.
 
     Parameters
     ----------
     layer : Layer
-        An `rnnx.RNN`, `GRU` or `LSTM`, or a `Sequential` with any of these in it; run without
-        dropout, and left as it is.
+        A recurrent layer, or a `Sequential` that contains one. It runs without dropout and is not
+        changed. A `SimpleRNN` has its own method of this name.
     x : array
         The layer's input, a batch without padding.
     loss : callable
-        ``loss(y) -> value, dy``, with dy the gradient with respect to the outputs, in their shape.
-        To see how far back one step's loss is felt, return zero at all other steps.
+        ``loss(y) -> value, dy``, with dy the gradient with respect to the outputs. To see how far
+        back the loss of one step reaches, set dy to zero at all other steps.
     state : optional
         The initial state; default is zero.
 
     Returns
     -------
     dict of arrays, shape (T, B, P)
-        By name, ``h_l0``, ``h_l0_reverse``, ``h_l1``, ..., in a `Sequential` with the layer's
-        position before it, ``0.h_l0``. The gradient of the loss with respect to h_t, through all
-        that is computed from h_t, with an LSTM's c_t held. In the order of time, time-major for
-        every layout of x; B is 1 where x has no batch axis.
+        By name: ``h_l0``, ``h_l0_reverse``, ``h_l1``, ..., and with the layer's position in a
+        `Sequential`: ``0.h_l0``. An LSTM's c_t is held constant. The first axis is always time; B
+        is 1 if x has no batch axis.
 
     Raises
     ------
     TypeError
-        For a layer without recurrent layers; a `SimpleRNN` has a method of this name.
+        If there is no recurrent layer.
     ValueError
-        For a list of sequences, and where a shape does not fit.
+        If x is a list of sequences, or a shape does not fit.
 
     Examples
     --------
@@ -68,8 +67,7 @@ def state_gradients(layer: Any, x: Any, loss: Loss, *, state: Any = None) -> dic
             "layer must be an RNN, GRU or LSTM, or a Sequential with one in it, got "
             f"{type(layer).__name__}: a SimpleRNN has a method state_gradients"
         )
-    options: dict[str, Any] = {"masks": {}} if "masks" in layer.options else {}
-    y, _, cache = layer.forward(x, state, **options)
+    y, _, cache = layer.forward(x, state, masks={})
     if isinstance(cache.form, forms.Listed):
         raise ValueError("x must be one array, a batch without padding, got a list of sequences")
     _, dy = loss(y)
@@ -80,13 +78,12 @@ def state_gradients(layer: Any, x: Any, loss: Loss, *, state: Any = None) -> dic
 def gradient_norms(layer: Any, x: Any, loss: Loss, *, state: Any = None) -> dict[str, np.ndarray]:
     """Compute the norm of dL/dh_t over batch and units, for `rnnx.plots.gradient_norms`.
 
-    Parameters and errors are those of `state_gradients`.
+    Parameters, names and errors are those of `state_gradients`.
 
     Returns
     -------
     dict of numpy.ndarray, shape (T,)
-        By the names of `state_gradients`, in float64: a gradient too small for its square to be
-        held is not zero.
+        In float64. Very small and very large gradients are scaled before they are squared.
 
     Examples
     --------
@@ -94,9 +91,9 @@ def gradient_norms(layer: Any, x: Any, loss: Loss, *, state: Any = None) -> dict
     >>> import rnnx
     >>> rnn = rnnx.RNN(1, 4, seed=0)
     >>> dy = np.zeros((50, 3, 4))
-    >>> dy[-1] = 1                                     # the gradient of the last outputs' sum
+    >>> dy[-1] = 1                                     # the loss is the sum of the last outputs
     >>> norms = gradient_norms(rnn, np.ones((50, 3, 1)), lambda y: (y[-1].sum(), dy))["h_l0"]
-    >>> norms.shape, bool(norms[0] < 1e-6 * norms[-1])            # it vanishes
+    >>> norms.shape, bool(norms[0] < 1e-6 * norms[-1])        # it vanishes
     ((50,), True)
     """
     found = state_gradients(layer, x, loss, state=state)
@@ -109,27 +106,28 @@ def eigenvalues(layer: Any) -> dict[str, np.ndarray]:
     Parameters
     ----------
     layer : Layer or SimpleRNN
-        Anything with recurrent weights among its parameters, a `Sequential` included.
+        A recurrent layer, or a `Sequential` that contains one.
 
     Returns
     -------
     dict of numpy.ndarray, shape (P,), complex
-        By the parameter's name, ``weight_hh_l0`` or ``Whh``, followed by the gate's name for a cell
-        with several, ``weight_hh_l0 r``. With a projection W_hr the matrix W of a gate is not
-        square; the eigenvalues are those of W_hr W, (P, P).
+        By the parameter's name: ``weight_hh_l0`` or ``Whh``. If the cell has several gates, the
+        gate's name follows: ``weight_hh_l0 r``. With a projection W_hr, the matrix W of a gate is
+        not square; the eigenvalues are then those of W_hr W, (P, P).
 
     Raises
     ------
     TypeError
-        For a layer without recurrent weights.
+        If there are no recurrent weights.
     ValueError
-        For weights that are not finite.
+        If a weight is not finite.
 
     References
     ----------
     R. Pascanu, T. Mikolov and Y. Bengio, "On the difficulty of training recurrent neural networks",
-    ICML 2013, doi:10.48550/arXiv.1211.5063. Where tanh' is about 1, a plain RNN's gradient goes
-    back through powers of W_hh: the largest eigenvalue says whether it vanishes or explodes.
+    ICML 2013, doi:10.48550/arXiv.1211.5063. As long as tanh' is near 1, the gradient of a plain RNN
+    is multiplied by W_hh at every step back: the largest eigenvalue tells whether it vanishes or
+    explodes.
 
     Examples
     --------
@@ -141,10 +139,9 @@ def eigenvalues(layer: Any) -> dict[str, np.ndarray]:
     >>> list(eigenvalues(rnnx.GRU(1, 8)))
     ['weight_hh_l0 r', 'weight_hh_l0 z', 'weight_hh_l0 n']
     """
-    named = _recurrent(layer)
     if hasattr(layer, "Whh"):
-        W = _host(layer.backend, "Whh", layer.Whh)
-        return {"Whh": np.linalg.eigvals(W).astype("complex128")}
+        return {"Whh": spectrum("Whh", _host(layer.backend, layer.Whh))}
+    named = _recurrent(layer)
     if not named:
         raise TypeError(
             f"layer must have recurrent weights, got {type(layer).__name__}: give an RNN, GRU, "
@@ -152,18 +149,15 @@ def eigenvalues(layer: Any) -> dict[str, np.ndarray]:
         )
     found = {}
     for place, recurrent in named:
+        host = {k: _host(recurrent.backend, W) for k, W in recurrent.params.items()}
         gates = recurrent_gates(recurrent.cell)
         for suffix in suffixes(recurrent.sizes):
             name = f"weight_hh_{suffix}"
-            W = _host(recurrent.backend, name, recurrent.params[name])
-            W_hr = None
-            if recurrent.sizes.proj_size:
-                W_hr = _host(recurrent.backend, name, recurrent.params[f"weight_hr_{suffix}"])
-            for gate, block in zip(gates, np.split(W, len(gates)), strict=True):
-                square = block if W_hr is None else W_hr @ block  # (P, P)
+            W_hr = host.get(f"weight_hr_{suffix}")
+            for gate, W in zip(gates, np.split(host[name], len(gates)), strict=True):
                 letter = f" {gate}" if len(gates) > 1 else ""
                 label = f"{place}.{name}{letter}" if place else name + letter
-                found[label] = np.linalg.eigvals(square).astype("complex128")
+                found[label] = spectrum(name, W if W_hr is None else W_hr @ W)  # (P, P)
     return found
 
 
@@ -182,9 +176,12 @@ def _norms(dh: np.ndarray) -> np.ndarray:
     return scale * np.sqrt(np.sum((size / scale[:, None, None]) ** 2, axis=(1, 2)))
 
 
-def _host(backend: Backend, name: str, W: Array) -> np.ndarray:
-    """Return finite weights on the host, in float64."""
-    host = backend.to_numpy(W).astype("float64")
-    if not np.isfinite(host).all():
+def _host(backend: Backend, W: Array) -> np.ndarray:
+    return backend.to_numpy(W).astype("float64")
+
+
+def spectrum(name: str, W: np.ndarray) -> np.ndarray:
+    """Return the eigenvalues of a square matrix; raise if it is not finite."""
+    if not np.isfinite(W).all():
         raise ValueError(f"{name} must be finite, got NaN or infinity in it")
-    return host
+    return np.linalg.eigvals(W).astype("complex128")

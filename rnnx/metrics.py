@@ -6,9 +6,10 @@ from array_api_compat import array_namespace
 from array_api_compat import device as device_of
 
 from rnnx.backend import Array, scope_of
-from rnnx.losses.shared import shares
+from rnnx.losses.shared import documented, shares
 
 
+@documented
 def accuracy(
     logits: Array, targets: Array, mask: Array | None = None, weights: Array | None = None
 ) -> Array:
@@ -20,10 +21,7 @@ def accuracy(
         Scores of the classes.
     targets : array, shape (...)
         Integers in [0, K).
-    mask : array, shape (...), optional
-        Boolean: which positions count.
-    weights : array, shape (...), optional
-        The weight of each position, at least 0; default is 1.
+    {counts}
 
     Returns
     -------
@@ -43,10 +41,11 @@ def accuracy(
         own = classes == k  # (..., K)
         score = xp.sum(xp.where(own, logits, xp.zeros_like(logits)), axis=-1, keepdims=True)
         ahead = (logits > score) | ((logits == score) & (classes < k)) | xp.isnan(score)
-        hits = xp.any(own, axis=-1) & ~xp.any(ahead, axis=-1)
-        return _mean(xp.astype(hits, logits.dtype), mask, weights)
+        hits = xp.astype(xp.any(own, axis=-1) & ~xp.any(ahead, axis=-1), logits.dtype)
+        return xp.sum(shares(xp, hits, mask, weights) * hits)
 
 
+@documented
 def binary_accuracy(
     logits: Array, targets: Array, mask: Array | None = None, weights: Array | None = None
 ) -> Array:
@@ -56,10 +55,7 @@ def binary_accuracy(
     ----------
     logits, targets : array, shape (...)
         Floating, of equal shape; targets in [0, 1].
-    mask : array, shape (...), optional
-        Boolean: which positions count.
-    weights : array, shape (...), optional
-        The weight of each position, at least 0; default is 1.
+    {counts}
 
     Returns
     -------
@@ -74,10 +70,5 @@ def binary_accuracy(
     """
     xp = array_namespace(logits)
     with scope_of(logits):
-        return _mean(xp.astype((logits > 0) == (targets > 0.5), logits.dtype), mask, weights)
-
-
-def _mean(x: Array, mask: Array | None, weights: Array | None) -> Array:
-    """Return the weighted mean over the positions that count; 0 if none does, as in the losses."""
-    xp = array_namespace(x)
-    return xp.sum(shares(xp, x, mask, weights) * x)
+        hits = xp.astype((logits > 0) == (targets > 0.5), logits.dtype)
+        return xp.sum(shares(xp, hits, mask, weights) * hits)

@@ -213,7 +213,7 @@ def test_a_new_backend_is_one_file_and_one_line(
     """A file in rnnx/backends and a line in its registry: layers train on it, and it pickles."""
     (tmp_path / "plain.py").write_text(
         "from rnnx.backends.base import Backend\n"
-        "from rnnx.backends.numpy import devices, probe, xp\n"
+        "from rnnx.backends.numpy import devices, xp\n"
         "def make(device, dtype):\n"
         "    return Backend('plain', xp, 'cpu', getattr(xp, dtype))\n"
     )

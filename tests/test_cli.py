@@ -475,11 +475,25 @@ def test_every_parameter_is_an_option(cls: Any) -> None:
     assert values == {k: v for k, v in defaults.items() if k != "verbose"}
 
 
+def test_cores_says_which_core_would_run(capsys: pytest.CaptureFixture[str]) -> None:
+    """For a cell, a shape and a backend; of the others, why they would not."""
+    assert main(["cores", "lstm"]) == 0
+    assert "numpy-step  runs" in capsys.readouterr().out
+    command = ["cores", "leaky_rnn", "--shape", "256,16,8", "--backend", "array_api_strict"]
+    assert main(command) == 0
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head.split() == ["core", "for", "this", "layer"]
+    assert lines[-1].split() == ["portable", "runs"]
+    assert "numpy-step  takes single steps of a stream only" in lines
+    assert main(["cores", "gru", "--shape", "256,16"]) == 2
+    assert "must be three sizes T,B,I of at least 1, got '256,16'" in capsys.readouterr().err
+
+
 def test_every_option_has_help(capsys: pytest.CaptureFixture[str]) -> None:
     """No option of any command stands without words."""
     kinds = ("classifier", "regressor", "forecaster", "characters")
     trains = [["train", kind] for kind in kinds]
-    for words in (*trains, ["train"], ["predict"], ["info"], ["backends"], []):
+    for words in (*trains, ["train"], ["predict"], ["info"], ["backends"], ["cores"], []):
         with pytest.raises(SystemExit) as end:
             main([*words, "--help"])
         assert end.value.code == 0

@@ -55,6 +55,7 @@ def files(here: Path) -> None:
     holed[3, 2, 1] = np.nan
     np.savez("nan.npz", X=holed, y=np.zeros(10))
     np.savez("lengths.npz", X=X, y=np.zeros(10), lengths=np.full(10, 5))
+    np.savez("padded.npz", X=X, y=np.zeros(10), lengths=np.full(10, 3))
     np.savez("other.npz", Z=X)
     Path("torn.npz").write_bytes(b"PK\x03\x04")
 
@@ -100,6 +101,7 @@ TRAIN = {
     "objects.npy --target-file y.npy": "objects.npy must be a file of NumPy arrays without pickle",
     "nan.npz": "X[3, 2, 1] in nan.npz must be a finite number, got nan",
     "lengths.npz": "lengths in lengths.npz must be between 1 and 4, got 5 to 5",
+    "padded.npz --per-step": "y must hold a label for each of the 4 steps of the 10 sequences of X",
     "lengths.npz --target-file y.npy": "has targets, y, of its own: do not give --target-file",
     "other.npz --target-file y.npy": "other.npz must hold an array X, got Z, y",
     "torn.npz": "torn.npz must be a file of NumPy arrays without pickle",

@@ -8,11 +8,13 @@ import json
 import os
 import tracemalloc
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from cases import KINDS, recurrent
 from safetensors.numpy import load_file
 
 import rnnx
@@ -33,15 +35,16 @@ from rnnx.io import Description, header
 
 Make = Callable[..., Any]
 LAYERS: dict[str, Make] = {
-    "RNN": lambda **o: RNN(3, 4, 2, nonlinearity="relu", bias=False, **o),
-    "GRU": lambda **o: GRU(3, 4, 2, bidirectional=True, dropout=0.2, weight_drop=0.1, **o),
-    "LSTM": lambda **o: LSTM(3, 5, 2, proj_size=2, batch_first=True, recurrent_dropout=0.5, **o),
+    "RNN, no bias": lambda **o: RNN(3, 4, 2, nonlinearity="relu", bias=False, **o),
+    "GRU, dropped": lambda **o: GRU(3, 4, 2, dropout=0.2, weight_drop=0.1, **o),
+    "LSTM, stacked": lambda **o: LSTM(3, 5, 2, proj_size=2, batch_first=True, dropout=0.5, **o),
     "Linear": lambda **o: Linear(3, 2, **o),
     "Linear without bias": lambda **o: Linear(3, 2, bias=False, **o),
     "Embedding": lambda **o: Embedding(7, 3, **o),
     "Pool": lambda seed, **o: Pool("mean", bidirectional=True, **o),
     "Dropout": lambda seed, **o: Dropout(0.25, **o),
     "SimpleRNN": lambda **o: SimpleRNN(3, 4, 2, nonlinearity="relu", **o),
+    **{kind: partial(recurrent, kind, 3, 4, bidirectional=True) for kind in KINDS},
     "nested Sequential": lambda seed, **o: Sequential(
         Sequential(Embedding(7, 3, seed=seed, **o), Dropout(0.1, **o)),
         Sequential(GRU(3, 4, seed=seed, **o), Sequential(Pool("max", **o))),
@@ -199,6 +202,19 @@ def test_every_truncation_is_found(saved: Path) -> None:
         assert_refused(saved, "truncated")
 
 
+def test_a_file_that_shrinks_while_it_is_read_is_refused(tmp_path: Path) -> None:
+    """Between the header and the arrays, as by another program that writes it."""
+    path = tmp_path / "model"
+    rnnx.save(path, Linear(300, 200, seed=0))
+
+    def cut(description: Description) -> Any:
+        os.truncate(path, 100_000)
+        return description.specs
+
+    with pytest.raises(ValueError, match="it became shorter while it was read"):
+        io.read(path, expect=cut)
+
+
 def test_a_damaged_byte_is_found(saved: Path) -> None:
     """A changed byte in a parameter fails the checksum."""
     whole = bytearray(saved.read_bytes())
@@ -336,12 +352,12 @@ def test_a_length_beyond_the_file(length: int, tmp_path: Path) -> None:
         (ONE | {"shape": [1.0]}, "wrong shape"),
         (ONE | {"shape": [1] * 9}, "wrong shape"),
         (ONE | {"shape": [0, 2**70]}, "wrong shape"),
-        (ONE | {"shape": [2]}, "data_offsets that do not match its shape"),
-        (ONE | {"shape": [2**38]}, "data_offsets that do not match its shape"),
-        (ONE | {"data_offsets": [4, 0]}, "data_offsets that do not match its shape"),
-        (ONE | {"data_offsets": [0, 4, 8]}, "wrong data_offsets"),
-        (ONE | {"data_offsets": [-4, 0]}, "wrong data_offsets"),
-        (ONE | {"data_offsets": [1, 5]}, "does not start where the one before it ends"),
+        (ONE | {"shape": [2]}, r"must have data_offsets \[0, 8\], got \[0, 4\]"),
+        (ONE | {"shape": [2**38]}, r"must have data_offsets \[0, 1099511627776\], got \[0, 4\]"),
+        (ONE | {"data_offsets": [4, 0]}, r"must have data_offsets \[0, 4\], got \[4, 0\]"),
+        (ONE | {"data_offsets": [0, 4, 8]}, r"must have data_offsets \[0, 4\], got \[0, 4, 8\]"),
+        (ONE | {"data_offsets": [-4, 0]}, r"must have data_offsets \[0, 4\], got \[-4, 0\]"),
+        (ONE | {"data_offsets": [1, 5]}, r"must have data_offsets \[0, 4\], got \[1, 5\]"),
         (ONE | {"shape": [2], "data_offsets": [0, 8]}, "truncated or too long"),
         (ONE | {"shape": [2**37], "data_offsets": [0, 2**39]}, "truncated or too long"),
         (ONE | {"shape": [0], "data_offsets": [0, 0]}, "truncated or too long"),
@@ -362,7 +378,7 @@ def test_arrays_that_overlap_are_refused(saved: Path) -> None:
     """Two names for the same bytes."""
     description = json.dumps(parts(saved)[1])
     saved.write_bytes(raw({"__metadata__": {"rnnx": description}, "x": ONE, "y": ONE}, b"1234"))
-    assert_refused(saved, "does not start where the one before it ends")
+    assert_refused(saved, r"array 'y' must have data_offsets \[4, 8\], got \[0, 4\]")
 
 
 @pytest.mark.parametrize(
@@ -563,7 +579,7 @@ class Model(io.Saved):
     def _expect(cls, description: Description) -> Any:
         if description.extra != {"classes": ["a"]}:
             raise ValueError("classes must be ['a']")
-        return io.layer_specs(description.config, description.dtype, description.specs, "model.")
+        return io.layer_specs(description, "model.")
 
     @classmethod
     def _restore(cls, description: Description, arrays: Any, backend: Backend) -> Any:

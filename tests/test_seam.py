@@ -154,7 +154,7 @@ def test_a_backend_is_one_file_and_one_line(monkeypatch: pytest.MonkeyPatch) -> 
     def make(device: Any, dtype: str) -> rnnx.Backend:
         return MyBackend("mine", numpy_backend.xp, "cpu", getattr(np, dtype))
 
-    made.__dict__.update(probe=lambda: "", devices=lambda: ["cpu"], make=make)
+    made.__dict__.update(devices=lambda: ["cpu"], make=make)
     monkeypatch.setitem(sys.modules, "rnnx.backends.mine", made)
     monkeypatch.setitem(registry.LIBRARIES, "mine", ("numpy", "pip install numpy"))
     gru = rnnx.GRU(2, 3, backend="mine", dtype="float64", seed=0)

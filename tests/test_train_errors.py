@@ -139,7 +139,7 @@ def test_the_width_is_the_models(rng: np.random.Generator) -> None:
         ({"schedule": lambda step: -1.0}, r"schedule\(0\) must be"),
         ({"seed": -1}, "seed must be"),
         ({"metrics": {"loss": metrics.accuracy}}, "names of their own, got 'loss'"),
-        ({"metrics": {"alive": metrics.accuracy}}, "names of their own, got 'alive'"),
+        ({"metrics": {"seconds": metrics.accuracy}}, "names of their own, got 'seconds'"),
         ({"metrics": {"validation_loss": metrics.accuracy}}, "got 'validation_loss'"),
     ],
 )

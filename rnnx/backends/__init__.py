@@ -1,7 +1,6 @@
 """One file per array library: what the library adds to the Array API standard.
 
-Each of these files has ``probe()``, which returns ``""`` or one line saying why the library cannot
-be used; ``devices()``, the names of the devices; and ``make(device, dtype)``, which returns the
-`rnnx.Backend`. `rnnx.get_backend` imports the file only when its library is asked for. `registry`
-lists them all.
+Each file has ``make(device, dtype)``, which returns the `rnnx.Backend`, and ``devices()``, the
+names of the devices. If a library can be imported and still not be used, its file also has
+``probe()``, which returns ``""`` or one line saying why not. `registry` lists the files.
 """

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from typing import Any
 
 import array_api_strict as xp
 import numpy as np
 
 from rnnx.backends.base import Array, Backend
-from rnnx.backends.numpy import blocks
+from rnnx.backends.numpy import NumpyBackend
 from rnnx.backends.registry import BackendUnavailable
 
 
@@ -17,6 +16,8 @@ class StrictBackend(Backend):
     """array-api-strict arrays on one simulated device."""
 
     __slots__ = ()
+    blocks = NumpyBackend.blocks  # so that sums have the same order and the same bits
+    scope = NumpyBackend.scope
 
     @property
     def device_name(self) -> str:
@@ -26,19 +27,6 @@ class StrictBackend(Backend):
     def to_numpy(self, x: Array) -> np.ndarray:
         """Return `x` copied to the host."""
         return np.asarray(x.to_device(xp.Device("CPU_DEVICE")))
-
-    def scope(self) -> AbstractContextManager[Any]:
-        """Take exp's overflow to infinity as the number that it is."""
-        return np.errstate(over="ignore")
-
-    def blocks(self, steps: int, width: int) -> int:
-        """Return the same number as NumPy, so that sums have the same order and the same bits."""
-        return blocks(steps, width)
-
-
-def probe() -> str:
-    """Return ``""``: it runs wherever NumPy does."""
-    return ""
 
 
 def devices() -> list[str]:

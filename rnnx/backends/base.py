@@ -15,7 +15,8 @@ from array_api_compat import device as device_of
 from rnnx.backends import registry
 
 Array = Any  # an array of any conforming library
-Carry = TypeVar("Carry")
+Arrays = tuple[Array, ...]
+Step = Callable[[Any, Arrays], tuple[Any, Arrays]]  # (carry, xs[t]) -> carry, ys[t]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 DTYPES = ("float32", "float64")
@@ -49,7 +50,7 @@ class Backend:
         return f"Backend({self.name!r}, device={self.device_name!r}, dtype={self.dtype_name!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (self.name, self.device_name, self.dtype_name)
+        return registry.make, (self.name, self.device_name, self.dtype_name)
 
     @property
     def device_name(self) -> str:
@@ -100,13 +101,7 @@ class Backend:
             return self._upload(self.host(obj).astype(dtype, copy=False))
 
     def floating(self, name: str, obj: Any) -> Array:
-        """Return `obj`, called `name` in errors, as `asarray` does, if its numbers are floating.
-
-        Raises
-        ------
-        TypeError, ValueError
-            For an array of integers, booleans or complex numbers, and as `asarray` does.
-        """
+        """Return `obj`, called `name` in errors, as `asarray` does; refuse arrays of integers."""
         dtype = getattr(obj, "dtype", "")  # torch writes torch.float32, NumPy >f4
         dtype = getattr(dtype, "name", str(dtype)).rpartition(".")[2]
         if dtype and not self.computes_with(dtype):
@@ -121,8 +116,9 @@ class Backend:
         if self.is_own(obj):
             return self.to_numpy(obj)
         if _is_device_array(obj):
+            own = "" if self.name == "numpy" else f"{self.name} or "
             raise TypeError(
-                f"expected an array of {self._accepted}, got one of "
+                f"expected an array of {own}NumPy, got one of "
                 f"{type(obj).__module__.partition('.')[0]}: convert it first, with the to_numpy "
                 "method of its own backend"
             )
@@ -152,40 +148,17 @@ class Backend:
         return x
 
     def to_numpy(self, x: Array) -> np.ndarray:
-        """Return `x` as a NumPy array. No other function of rnnx copies from a device to the host.
-
-        On the CPU the result may share memory with `x`.
-        """
+        """Return `x` as a NumPy array, which may share memory with it on the CPU."""
         return np.asarray(x)
 
     def scan(
-        self,
-        step: Callable[[Carry, tuple[Array, ...]], tuple[Carry, tuple[Array, ...]]],
-        carry: Carry,
-        xs: tuple[Array, ...],
-        *,
-        reverse: bool = False,
-    ) -> tuple[Carry, tuple[Array, ...]]:
+        self, step: Step, carry: Any, xs: Arrays, *, reverse: bool = False
+    ) -> tuple[Any, Arrays]:
         """Run ``carry, ys[t] = step(carry, xs[t])`` over the leading axis, as `jax.lax.scan` does.
 
-        Parameters
-        ----------
-        step : callable
-            Takes the carry and a tuple with one slice of each array in `xs`; returns the new carry
-            and a tuple of arrays.
-        carry : pytree of arrays
-            The initial state. Its structure, shapes and dtypes stay the same at every step.
-        xs : tuple of arrays
-            All with the same length T >= 1 along the first axis.
-        reverse : bool
-            Whether to run from the last slice to the first; the outputs keep the order of `xs`.
-
-        Returns
-        -------
-        carry
-            The final state.
-        ys : tuple of arrays
-            The outputs of all steps, stacked along a new first axis of length T.
+        The carry is a pytree of arrays whose shapes and dtypes stay the same. `xs` and `ys` are
+        tuples of arrays, (T, ...) with T >= 1. With `reverse`, the last slice comes first; `ys`
+        keep the order of `xs`.
         """
         rows = list(zip(*(self.xp.unstack(x, axis=0) for x in xs), strict=True))
         outputs = []
@@ -197,24 +170,15 @@ class Backend:
         return carry, tuple(self.xp.stack(ys, axis=0) for ys in zip(*outputs, strict=True))
 
     def blocks(self, steps: int, width: int) -> int:
-        """Return the number of blocks of time for BPTT over `steps` steps of `width` numbers each.
-
-        It is one if the library runs or compiles a whole sequence at once.
-        """
+        """Return the number of blocks of time for BPTT over `steps` steps of `width` numbers."""
         return 1
 
     def choose(self, flag: Array, new: dict[str, Array], old: dict[str, Array]) -> dict[str, Array]:
-        """Return `new` if `flag`, a boolean array of shape (), is true, else `old`.
-
-        Both dicts have the same keys, shapes and dtypes. `flag` is not read back to the host.
-        """
+        """Return `new` if `flag`, an array of shape (), is true, else `old`, without reading it."""
         return {name: self.xp.where(flag, x, old[name]) for name, x in new.items()}
 
     def padded(self, steps: int) -> int:
-        """Return the length to which a ragged batch of at most `steps` steps is best padded.
-
-        It is longer than `steps` if the library compiles a program for every length.
-        """
+        """Return the length, at least `steps`, to which a ragged batch is best padded."""
         return steps
 
     def compile(self, function: Function) -> Function:
@@ -227,10 +191,6 @@ class Backend:
     def scope(self) -> AbstractContextManager[Any]:
         """Return the context in which to make and compute arrays of this backend."""
         return nullcontext()
-
-    @property
-    def _accepted(self) -> str:
-        return "NumPy" if self.name == "numpy" else f"{self.name} or NumPy"
 
     def is_own(self, obj: object) -> bool:
         """Return whether `obj` is an array of this library; raise if it is on another device."""
@@ -249,10 +209,7 @@ class Backend:
         return dtype.startswith(("float", "bfloat"))
 
     def refuse_traced(self, x: Array) -> None:
-        """Raise if `x` is a placeholder in a function that is being compiled.
-
-        A dropout mask drawn during compilation would be the same in every call.
-        """
+        """Raise if `x` is a placeholder in a function that is being compiled."""
 
     def _cast(self, x: Array, dtype: str) -> Array:
         """Return an array of this library in the named dtype."""
@@ -264,14 +221,6 @@ class Backend:
     def _upload(self, host: np.ndarray) -> Array:
         """Return a NumPy array, already of the right dtype, on the device."""
         return self.xp.asarray(host, device=self.device)
-
-
-def _rebuild(name: str, device: str, dtype: str) -> Backend:
-    reason = registry.why_not(name)
-    if reason:
-        raise registry.BackendUnavailable(reason)
-    backend: Backend = registry.module(name).make(device, dtype)
-    return backend
 
 
 def _is_device_array(obj: object) -> bool:

@@ -19,7 +19,7 @@ class ComplexBackend(NumpyBackend):
 
     @property
     def dtype_name(self) -> str:
-        """The dtype's name."""
+        """The dtype's name, ``"complex128"``."""
         return "complex128"
 
     def computes_with(self, dtype: str) -> bool:

@@ -1,9 +1,8 @@
 """CuPy: NVIDIA GPUs.
 
-`import cupy` succeeds without a GPU or a driver, and the first allocation would fail;
-`cupy.is_available` is the one probe that never raises. CuPy's creation functions accept `device=`
-and ignore it (data-apis/array-api-compat#337, cupy/cupy#9848), so every public call enters the
-device once, through `scope`.
+`import cupy` succeeds without a GPU or a driver; `cupy.is_available` is the one probe that never
+raises. CuPy's creation functions ignore `device=` (data-apis/array-api-compat#337, cupy/cupy#9848),
+so every public call enters the device once, through `scope`.
 """
 
 from __future__ import annotations

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from rnnx.backends.base import Array, Backend, Carry, Function
+from rnnx.backends.base import Array, Arrays, Backend, Function, Step
 from rnnx.backends.registry import BackendUnavailable
 
 
@@ -23,13 +22,8 @@ class JaxBackend(Backend):
         return f"{self.device.platform}:{self.device.id}"
 
     def scan(
-        self,
-        step: Callable[[Carry, tuple[Array, ...]], tuple[Carry, tuple[Array, ...]]],
-        carry: Carry,
-        xs: tuple[Array, ...],
-        *,
-        reverse: bool = False,
-    ) -> tuple[Carry, tuple[Array, ...]]:
+        self, step: Step, carry: Any, xs: Arrays, *, reverse: bool = False
+    ) -> tuple[Any, Arrays]:
         """Scan with `jax.lax.scan`, which is fast only inside `compile`."""
         return jax.lax.scan(step, carry, xs, reverse=reverse)
 
@@ -54,11 +48,6 @@ class JaxBackend(Backend):
         """Wait for all live arrays."""
         for array in jax.live_arrays():
             array.block_until_ready()
-
-
-def probe() -> str:
-    """Return ``""``: if JAX imports, it has a CPU."""
-    return ""
 
 
 def devices() -> list[str]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
 import array_api_compat.numpy as xp
 import numpy as np
 
-from rnnx.backends.base import Array, Backend, Carry
+from rnnx.backends.base import Array, Arrays, Backend, Step
 
 BLOCK = 2**18  # numbers: longer blocks leave the cache, and from 32 MiB on cost page faults
 
@@ -34,21 +33,16 @@ class NumpyBackend(Backend):
         return np.errstate(over="ignore")
 
     def blocks(self, steps: int, width: int) -> int:
-        """Return the number of blocks of about `BLOCK` numbers, and at least 16 steps, each."""
-        return blocks(steps, width)
+        """Return the number of blocks, each of about `BLOCK` numbers and at least 16 steps."""
+        return max(1, min(steps * width // BLOCK, steps // 16))
 
     def choose(self, flag: Array, new: dict[str, Array], old: dict[str, Array]) -> dict[str, Array]:
         """Return `new` or `old` itself: reading the flag costs nothing here."""
         return new if flag else old
 
     def scan(
-        self,
-        step: Callable[[Carry, tuple[Array, ...]], tuple[Carry, tuple[Array, ...]]],
-        carry: Carry,
-        xs: tuple[Array, ...],
-        *,
-        reverse: bool = False,
-    ) -> tuple[Carry, tuple[Array, ...]]:
+        self, step: Step, carry: Any, xs: Arrays, *, reverse: bool = False
+    ) -> tuple[Any, Arrays]:
         """Scan into buffers made at the first step, so no list of T arrays is stacked."""
         length = xs[0].shape[0]
         order = range(length - 1, -1, -1) if reverse else range(length)
@@ -61,16 +55,6 @@ class NumpyBackend(Backend):
             for buffer, y in zip(buffers, ys, strict=True):
                 buffer[t] = y
         return carry, buffers or ()
-
-
-def blocks(steps: int, width: int) -> int:
-    """Return the number of blocks of time for BPTT that suits the processor's caches."""
-    return max(1, min(steps * width // BLOCK, steps // 16))
-
-
-def probe() -> str:
-    """Return ``""``: NumPy is always installed."""
-    return ""
 
 
 def devices() -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from types import ModuleType
+from typing import Any
 
 # name of the file here -> the package it needs, how to install it
 LIBRARIES = {
@@ -37,7 +38,8 @@ def why_not(name: str) -> str:
     if importlib.util.find_spec(package) is None:
         return f"backend {name!r} needs the package {package}, which is not installed: {install}"
     try:
-        reason: str = module(name).probe()
+        probe = getattr(module(name), "probe", str)  # str() is "": no reason against it
+        reason: str = probe()
     except Exception as error:  # a broken installation of somebody else's library can raise any
         reason = f"backend {name!r} cannot be imported ({error}): reinstall it, {install}"
     return reason.replace("\n", " ")
@@ -46,6 +48,13 @@ def why_not(name: str) -> str:
 def module(name: str) -> ModuleType:
     """Return the module of a backend; importing it imports the library."""
     return importlib.import_module(f"rnnx.backends.{name}")
+
+
+def make(name: str, device: Any, dtype: str) -> Any:
+    """Return a backend by its name; raise if it cannot be used."""
+    if reason := why_not(name):
+        raise BackendUnavailable(reason)
+    return module(name).make(device, dtype)
 
 
 def library_version(name: str) -> str:

@@ -39,11 +39,6 @@ class TorchBackend(Backend):
         return torch.asarray(host if plain else host.copy(order="C"), device=self.device)
 
 
-def probe() -> str:
-    """Return ``""``: if torch imports, it has a CPU."""
-    return ""
-
-
 def devices() -> list[str]:
     """Return the CPU and each GPU."""
     gpus = (f"cuda:{i}: {torch.cuda.get_device_name(i)}" for i in range(torch.cuda.device_count()))

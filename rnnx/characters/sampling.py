@@ -10,7 +10,7 @@ import numpy as np
 from rnnx.backend import Array
 from rnnx.layers.sequential import Sequential
 from rnnx.losses import softmax_cross_entropy
-from rnnx.networks.assembly import softmax
+from rnnx.networks.fitted import softmax
 
 
 def bits(logits: Array, targets: Array) -> tuple[Array, Array]:

@@ -55,10 +55,8 @@ def _run(arguments: Sequence[str] | None) -> None:
         options = parser().parse_args(arguments)
         with _notes():
             options.run(options)
-    except SystemExit:
+    finally:
         sys.stdout.flush()
-        raise
-    sys.stdout.flush()
 
 
 def _drop_output() -> None:

@@ -12,22 +12,21 @@ from typing import Any
 
 import numpy as np
 
-ENDINGS = (".npy", ".npz")
 _DAMAGED = (  # what NumPy raises for files that are not what they seem
     ValueError, TypeError, LookupError, ArithmeticError, SyntaxError, EOFError, RuntimeError,
     MemoryError, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 
 
-def given(options: Namespace, *columns: str) -> bool:
+def given(options: Namespace) -> bool:
     """Return whether the input is a file of arrays, which has no columns for options to name."""
-    some = [path for path in options.files if path.suffix.lower() in ENDINGS]
+    some = [path for path in options.files if path.suffix.lower() in (".npy", ".npz")]
     if some and len(options.files) > 1:
         raise ValueError(
             f"expected a single file of arrays, or CSV files, got {some[0]} and others"
         )
-    for name in columns if some else ():
-        if getattr(options, name):
+    for name in ("id", "time", "features", "target", "exog") if some else ():
+        if getattr(options, name, None):
             raise ValueError(f"--{name} names columns of a CSV file, got {some[0]}")
     return bool(some)
 
@@ -60,13 +59,14 @@ def numbers(path: Path, name: str, arrays: dict[str, np.ndarray], axes: Sequence
     return array.astype("float64")
 
 
-def check_finite(path: Path, name: str, values: np.ndarray, at: str = "") -> None:
-    """Raise ValueError if a number is not finite; its index starts with `at`."""
-    bad = np.argwhere(~np.isfinite(values))
-    if len(bad):
-        value = values[tuple(bad[0])]
-        index = ", ".join([at] * bool(at) + [str(i) for i in bad[0]])
-        raise ValueError(f"{name}[{index}] in {path} must be a finite number, got {value}")
+def check_finite(path: Path, name: str, values: np.ndarray, lengths: Any = None) -> None:
+    """Raise ValueError if a number is not finite, except in the padding of sequences."""
+    wrong = ~np.isfinite(values)
+    if lengths is not None:
+        wrong[np.arange(values.shape[1]) >= lengths[:, None]] = False
+    for place in np.argwhere(wrong).tolist():
+        value = values[tuple(place)]
+        raise ValueError(f"{name}{place} in {path} must be a finite number, got {value}")
 
 
 def read_lengths(path: Path, arrays: dict[str, np.ndarray], shape: Sequence[int]) -> Any:

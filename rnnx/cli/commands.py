@@ -1,13 +1,13 @@
-"""The tree of subcommands; the modules of each are imported when it is chosen."""
+"""The tree of subcommands."""
 
 from __future__ import annotations
 
-import argparse
-import importlib
-from collections.abc import Callable
+from functools import partial
 
 from rnnx._version import __version__
+from rnnx.cli import backends, cores, info, predict, train
 from rnnx.cli.parser import Parser
+from rnnx.cli.tasks import TASKS
 
 EPILOG = """\
 examples:
@@ -29,47 +29,22 @@ def parser() -> Parser:
         epilog=EPILOG,
     )
     root.add_argument("--version", action="version", version=f"rnnx {__version__}")
-    root.set_defaults(run=_backends)
+    root.set_defaults(run=backends.run)
     commands = root.add_subparsers(title="commands", metavar="COMMAND")
-    train = commands.add_parser(
+    training = commands.add_parser(
         "train", help="train a model on files and write a results folder",
         description="Train a model on files. Write the model, its history and plots to a folder.",
         epilog="`rnnx train KIND --help` describes the files and options of each kind.",
     )  # fmt: skip
-    kinds = train.add_subparsers(title="kinds of model", metavar="KIND", required=True)
-    for name, text in {
-        "classifier": "one label per sequence, or per step",
-        "regressor": "one or several values per sequence, or per step",
-        "forecaster": "the next steps of each series",
-        "characters": "the next character of a text",
+    kinds = training.add_subparsers(title="kinds of model", metavar="KIND", required=True)
+    for task in TASKS:
+        kinds.add_parser(task.name, help=task.help, fill=partial(train.fill, task))
+    for command, text in {
+        predict: "apply a trained model to new files, or let it write text",
+        info: "describe a model file or a results folder",
+        backends: "list the array libraries and devices that can be used here",
+        cores: "say which implementation would run a layer, and why the others would not",
     }.items():
-        kinds.add_parser(name, help=text, fill=_fill("train", name))
-    commands.add_parser(
-        "predict",
-        help="apply a trained model to new files, or let it write text",
-        fill=_fill("predict"),
-    )
-    commands.add_parser(
-        "info", help="describe a model file or a results folder", fill=_fill("info")
-    )
-    commands.add_parser(
-        "backends", help="list the array libraries and devices that can be used here",
-        description="List the array libraries that rnnx can use here; say what others need.",
-        fill=lambda leaf: leaf.set_defaults(run=_backends),
-    )  # fmt: skip
+        name = command.__name__.rpartition(".")[2]
+        commands.add_parser(name, help=text, fill=command.fill)
     return root
-
-
-def _fill(module: str, *arguments: str) -> Callable[[Parser], None]:
-    """Return what adds the arguments of a subcommand, by a module that is imported only then."""
-
-    def fill(leaf: Parser) -> None:
-        importlib.import_module(f"rnnx.cli.{module}").fill(leaf, *arguments)
-
-    return fill
-
-
-def _backends(options: argparse.Namespace) -> None:
-    from rnnx.cli import backends
-
-    backends.show()

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnnx.cli import series
-from rnnx.cli.series import Series
-from rnnx.cli.task import Answer, Task, add_columns
+from rnnx.cli import arrays, tables
+from rnnx.cli.tables import Table
+from rnnx.cli.task import Answer, Task, extent, predicted
 
+FORMS = """\
+files:
+  CSV: one row per time step. --target is the column of the series, or several columns to forecast
+    together; --time the column to sort by (default: the order of the rows); --id the column that
+    identifies the series, if there are several; --exog columns of values that are known ahead. Rows
+    at the end with an empty target are the future: with --exog, `predict` needs one per step ahead.
+  NPY: X of shape (T,), (n, T) or (n, T, F).
+  NPZ: such an X, and exog of shape (T, E) or (n, T, E), which for `predict` covers the steps ahead.
+The first line of a CSV file names its columns. A column without a name is called "column 1" and so
+on, by position. Other columns are ignored. Several CSV files with the same columns are read as one.
+"""
 EXAMPLES = """\
 examples:
   rnnx train forecaster airline.csv --time month --target passengers --out results \\
@@ -22,38 +34,60 @@ examples:
 """
 
 
+class Series(NamedTuple):
+    """Series for a forecaster, with their exogenous values."""
+
+    X: list[np.ndarray]  # (T_i, F) each
+    exog: list[np.ndarray] | None  # (T_i, E) each, or longer by the horizon
+    keys: list[str]  # one per series
+    name: str | None  # column of the keys in the output
+    targets: list[str]  # names of the F values
+    time: str | None = None  # column of the times
+    times: list[np.ndarray] | None = None  # per series, numbers or dates, with those ahead
+    cells: list[list[str]] | None = None  # the same as written in the file
+
+
 class Forecasting(Task):
     """`RNNForecaster`."""
 
-    name, model = "forecaster", "RNNForecaster"
-    forms, examples = series.FORMS, EXAMPLES
+    name, model, help = "forecaster", "RNNForecaster", "the next steps of each series"
+    columns = ("delimiter", "id", "time", "target", "exog")
+    forms, examples = FORMS, EXAMPLES
 
-    def add_options(self, group: Any) -> None:
-        """Add the options for CSV files."""
-        add_columns(group, ("target", "exog"))
-
-    def read(self, model: Any, chosen: Namespace) -> Series:
-        """Return the series."""
-        return series.read(chosen, ahead=None)
+    def read(self, chosen: Namespace, model: Any = None) -> Series:
+        """Return the series; to forecast, with the exogenous values of the steps ahead."""
+        if arrays.given(chosen):
+            return _of_arrays(chosen.files[0])
+        if not chosen.target:
+            raise ValueError("--target must name the column of the series, got none")
+        used = [*chosen.target, *(chosen.exog or []), *filter(None, [chosen.id, chosen.time])]
+        if len(set(used)) < len(used):
+            raise ValueError("--target, --exog, --id and --time must name different columns")
+        table = tables.read(chosen.files, chosen.delimiter)
+        return _of_table(table, chosen, 0 if model is None else model.horizon)
 
     def fit(self, model: Any, data: Series, chosen: Namespace) -> None:
         """Train the forecaster."""
         model.fit(data.X, exog=data.exog)
 
-    def columns(self, data: Series, chosen: Namespace) -> dict[str, Any]:
-        """Return the columns of the series."""
-        names = ("delimiter", "id", "time", "target", "exog")
-        return {name: getattr(chosen, name) for name in names}
+    def describe(self, data: Series) -> dict[str, Any]:
+        """Return the numbers of series, steps and values."""
+        lengths = [len(row) for row in data.X]
+        return {
+            "series": len(lengths),
+            "steps": [min(lengths), max(lengths)],
+            "values": len(data.targets),
+            "exog": 0 if data.exog is None else data.exog[0].shape[1],
+        }
 
     def figures(self, model: Any, data: Series) -> dict[str, Any]:
         """Return the results of the training, and the errors of forecasts of the last steps."""
-        forecasts, h = self._last(model, data), model.horizon
-        errors = np.stack([f - row[-h:] for f, row in zip(forecasts, data.rows(), strict=True)])
-        naive = np.stack([_naive(model, row) - row[-h:] for row in data.rows()])
-        mae, base = (np.mean(np.abs(e), axis=(0, 1)) for e in (errors, naive))
+        truth = np.stack([row[-model.horizon :] for row in data.X])
+        naive = np.stack([_naive(model, row) for row in data.X])
+        mae, base = (np.mean(np.abs(f - truth), axis=(0, 1)) for f in (_last(model, data), naive))
         last = {
             name: {"mae": float(mae[k]), "naive_mae": float(base[k])}
-            for k, name in enumerate(_targets(data))
+            for k, name in enumerate(data.targets)
         }
         return super().figures(model, data) | {"last": last}
 
@@ -63,13 +97,13 @@ class Forecasting(Task):
         def forecast(ax: Any) -> None:
             from rnnx import plots
 
-            row, h, name = data.rows()[0][:, 0], model.horizon, _targets(data)[0]
+            row, h = data.X[0][:, 0], model.horizon
             first = max(0, len(row) - h - max(model.window_, 3 * h))
             at = None if data.times is None else data.times[0][first : len(row)]
             plots.forecast(
-                row[first:-h], row[-h:], self._last(model, data)[0, :, 0],
+                row[first:-h], row[-h:], _last(model, data)[0, :, 0],
                 baseline=_naive(model, row), baseline_label=_naive_name(model.season),
-                time=at, xlabel=None if at is None else data.names[1], ylabel=name, ax=ax,
+                time=at, xlabel=data.time, ylabel=data.targets[0], ax=ax,
             )  # fmt: skip
             of = f" of {data.keys[0]}" if data.keys[0] else ""
             ax.set_title(f"The last {h} steps{of}, {_seen(model.validation_fraction)}")
@@ -79,9 +113,8 @@ class Forecasting(Task):
     def sentences(self, summary: dict[str, Any]) -> list[str]:
         """Return the data and the results as sentences."""
         data, chosen, figures = summary["data"], summary["options"], summary["figures"]
-        low, high = data["steps"]
         text = (
-            f"{data['series']} series of {low if low == high else f'{low} to {high}'} steps; "
+            f"{data['series']} series of {extent(data['steps'])}; "
             f"the loss is the {chosen['loss']} of scaled values"
         )
         kind = _naive_name(chosen["season"])
@@ -94,43 +127,83 @@ class Forecasting(Task):
 
     def predict(self, model: Any, chosen: Namespace) -> Answer:
         """Return the forecasts, one row per step ahead."""
-        data = series.read(chosen, ahead=model.horizon)
-        forecasts = model.predict(data.X, exog=data.exog)
-        forecasts = np.reshape(forecasts, (len(data.keys), model.horizon, -1))
-        targets = _targets(data)
-        columns = [f"prediction_{name}" for name in targets] if len(targets) > 1 else ["prediction"]
-        key, time = data.names
-        known = [len(row) for row in data.rows()]
-        at = None
+        data, h = self.read(chosen, model), model.horizon
+        forecasts = np.concatenate(model.predict(data.X, exog=data.exog))
+        lead: list[tuple[str, Any]] = [("step", [*range(1, h + 1)] * len(data.X))]
+        if data.name is not None:
+            lead.insert(0, (data.name, np.repeat(data.keys, h).tolist()))
         if data.cells is not None:
-            at = [cells[n : n + model.horizon] for cells, n in zip(data.cells, known, strict=True)]
-            at = at if min(map(len, at)) == model.horizon else None
-        lead = [*([] if key is None else [key]), "step", *([] if at is None else [time])]
-        return Answer([*lead, *columns], _rows(data, forecasts, at))
-
-    def _last(self, model: Any, data: Series) -> np.ndarray:
-        """Forecast the last steps of each series (n, horizon, F) from the steps before them."""
-        forecasts = model.predict(data.before(model.horizon), exog=data.exog)
-        return np.reshape(forecasts, (len(data.keys), model.horizon, -1))
+            ahead = [c[len(row) :][:h] for c, row in zip(data.cells, data.X, strict=True)]
+            if min(map(len, ahead)) == h:
+                lead.append((str(data.time), np.concatenate(ahead).tolist()))
+        return Answer.table([*lead, *predicted(data.targets, forecasts)])
 
 
-def _rows(data: Series, forecasts: np.ndarray, at: list[list[str]] | None) -> Iterator[list[Any]]:
-    """Yield one row per step ahead of each series."""
-    for i, key in enumerate(data.keys):
-        for step, values in enumerate(forecasts[i].tolist()):
-            lead = [key] * (data.names[0] is not None) + [step + 1]
-            yield [*lead, *([] if at is None else [at[i][step]]), *values]
+def _of_table(table: Table, chosen: Namespace, ahead: int) -> Series:
+    """Return the series of CSV files, with exogenous values for so many steps after them."""
+    groups = table.groups(chosen.id, chosen.time)
+    values = table.numbers(chosen.target, "--target", empty=True)
+    exog = table.numbers(chosen.exog, "--exog") if chosen.exog else None
+    X, E = [], []
+    for key, rows in groups.items():
+        known = _known(table, chosen.target, rows, values)
+        X.append(values[rows[:known]])
+        if exog is None:
+            continue
+        if len(rows) < known + ahead:
+            of = f"series {key!r}" if key else "the series"
+            raise ValueError(
+                f"{table.place(rows[-1], chosen.target[0])}: expected {ahead} rows ahead, with an "
+                f"empty target and --exog values, at the end of {of}, got {len(rows) - known}"
+            )
+        E.append(exog[rows[: known + ahead]])
+    data = Series(X, E or None, list(groups), chosen.id, chosen.target)
+    if not chosen.time:
+        return data
+    at, cells = table.times(chosen.time, "--time"), table.column(chosen.time, "--time")
+    return data._replace(
+        time=chosen.time,
+        times=[at[rows] for rows in groups.values()],
+        cells=[[cells[i] for i in rows] for rows in groups.values()],
+    )
+
+
+def _known(table: Table, names: list[str], rows: np.ndarray, values: np.ndarray) -> int:
+    """Return how many steps of a series have targets: all except some at its end."""
+    missing = np.isnan(values[rows])
+    there = np.flatnonzero(~np.all(missing, axis=1))
+    known = int(there[-1]) + 1 if len(there) else 1
+    for row, column in np.argwhere(missing[:known]):
+        more = ": fill it; only the last rows of a series, its future, may be empty"
+        raise table.wrong(rows[row], names[column], "a number", more)
+    return known
+
+
+def _of_arrays(path: Path) -> Series:
+    """Return the series of an NPY or NPZ file."""
+    found = arrays.read(path)
+    X, exog = arrays.numbers(path, "X", found, (1, 2, 3)), None
+    arrays.check_finite(path, "X", X)
+    if "exog" in found:
+        exog = arrays.numbers(path, "exog", found, (2,) if X.ndim == 1 else (3,))
+        arrays.check_finite(path, "exog", exog)
+        exog = [exog] if X.ndim == 1 else list(exog)
+    name = None if X.ndim == 1 else "series"
+    X = [X[:, None]] if X.ndim == 1 else list(X if X.ndim == 3 else X[:, :, None])
+    targets = [f"X[{k}]" for k in range(X[0].shape[1])]
+    return Series(X, exog, [str(i) for i in range(len(X))], name, targets)
+
+
+def _last(model: Any, data: Series) -> np.ndarray:
+    """Forecast the last steps of each series (n, horizon, F) from the steps before them."""
+    forecasts: np.ndarray = model.predict([row[: -model.horizon] for row in data.X], exog=data.exog)
+    return forecasts
 
 
 def _naive(model: Any, row: np.ndarray) -> np.ndarray:
     """Return the naive forecast of the last steps of a series."""
     past = row[: -model.horizon]
     return past[len(past) - model.season + np.arange(model.horizon) % model.season]
-
-
-def _targets(data: Series) -> list[str]:
-    """Return the names of the values per step."""
-    return data.targets or [f"X[{k}]" for k in range(data.rows()[0].shape[1])]
 
 
 def _naive_name(season: int) -> str:

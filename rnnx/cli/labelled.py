@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnnx.cli import samples
-from rnnx.cli.samples import Samples
-from rnnx.cli.task import Answer, Task, add_columns
+from rnnx.cli import arrays, tables
+from rnnx.cli.tables import Table
+from rnnx.cli.task import Answer, Task, extent, predicted
 
+FORMS = """\
+files:
+  CSV, long form (with --id): one row per time step. --id is the column that names the sequence,
+    --time the column to sort by (default: the order of the rows), --target the label or value: the
+    same in all rows of a sequence or, with --per-step, one per row. Sequences may differ in length.
+  CSV, wide form (without --id): one row per sequence. Its columns are the steps of one feature, and
+    --target.
+  NPY: X of shape (n, T, F) or (n, T), with --target-file y.npy.
+  NPZ: arrays X and y and, for padded sequences, lengths (n,).
+The first line of a CSV file names its columns. A column without a name is called "column 1" and so
+on, by position. The features are all named columns without another role, or those of --features.
+Several CSV files with the same columns are read as one.
+"""
 EXAMPLES = """\
 examples:
   rnnx train {name} wide.csv --target {target} --out results
@@ -22,38 +34,57 @@ examples:
 """
 
 
+class Samples(NamedTuple):
+    """Sequences for a classifier or a regressor, with their targets."""
+
+    X: Any  # (n, T, F), (n, T), or a list of (T_i, F)
+    y: Any  # as the estimators take it, or None
+    keys: list[str]  # one per sequence
+    names: tuple[str, str] = ("row", "step")  # columns of keys and times in the output
+    times: Sequence[Sequence[Any]] | None = None  # of each step of each sequence
+
+
 class Labelled(Task):
     """`RNNClassifier` or `RNNRegressor`."""
 
-    forms = samples.FORMS
+    forms = FORMS
+    columns = ("delimiter", "id", "time", "features", "target", "target_file")
 
-    def __init__(self, name: str) -> None:
-        self.name, self.classes = name, name == "classifier"
+    def __init__(self, name: str, text: str) -> None:
+        self.name, self.help, self.classes = name, text, name == "classifier"
         self.model = "RNNClassifier" if self.classes else "RNNRegressor"
+        self.predicting = ("proba",) * self.classes
         self.examples = EXAMPLES.format(name=name, target="label" if self.classes else "value")
 
-    def add_options(self, group: Any) -> None:
-        """Add the options for CSV and NPY files."""
-        add_columns(group, ("features", "target"))
-        group.add_argument(
-            "--target-file",
-            type=Path,
-            metavar="Y.npy",
-            help="targets for the sequences of an NPY file",
-        )
+    def read(self, chosen: Namespace, model: Any = None) -> Samples:
+        """Return the sequences and their targets, which new files need not have."""
+        learn = model is None
+        per_step = chosen.per_step if learn else model.per_step
+        if arrays.given(chosen):
+            return _of_arrays(chosen, self.classes, per_step, learn)
+        if chosen.target_file is not None:
+            raise ValueError("--target-file is for an NPY file: give --target for a CSV file")
+        if learn and not chosen.target:
+            raise ValueError("--target must name the column to predict, got none")
+        if self.classes and chosen.target and len(chosen.target) > 1:
+            raise ValueError(f"--target must name one column of labels, got {len(chosen.target)}")
+        if chosen.id is None and (chosen.time or per_step):
+            flag = "--time" if chosen.time else "--per-step"
+            raise ValueError(f"{flag} needs the long form, one row per step: also give --id")
+        return _of_table(chosen, self.classes, per_step, learn)
 
-    def read(self, model: Any, chosen: Namespace) -> Samples:
-        """Return the sequences and their targets."""
-        return samples.read(chosen, classes=self.classes, learn=True)
+    def fit(self, model: Any, data: Samples, chosen: Namespace) -> None:
+        """Train the classifier or regressor."""
+        model.fit(data.X, data.y)
 
-    def columns(self, data: Samples, chosen: Namespace) -> dict[str, Any]:
-        """Return the columns of the sequences, with the features in order."""
-        kept = {name: getattr(chosen, name) for name in ("delimiter", "id", "time")}
-        return kept | {"features": data.features, "target": data.targets}
-
-    def describe(self, model: Any, data: Samples) -> dict[str, Any]:
+    def describe(self, data: Samples) -> dict[str, Any]:
         """Return the size of the data and, for labels, the share of the most common class."""
-        found = super().describe(model, data)
+        lengths = [len(row) for row in data.X]
+        found = {
+            "sequences": len(lengths),
+            "steps": [min(lengths), max(lengths)],
+            "features": 1 if np.ndim(data.X[0]) == 1 else int(np.shape(data.X[0])[1]),
+        }
         if not self.classes:
             return found
         labels = np.concatenate([np.ravel(row) for row in data.y])
@@ -63,9 +94,8 @@ class Labelled(Task):
     def sentences(self, summary: dict[str, Any]) -> list[str]:
         """Return the data and the results as sentences."""
         data = summary["data"]
-        low, high = data["steps"]
         text = (
-            f"{data['sequences']} sequences of {low if low == high else f'{low} to {high}'} steps, "
+            f"{data['sequences']} sequences of {extent(data['steps'])}, "
             f"{data['features']} feature{'s' * (data['features'] > 1)}"
         )
         if self.classes:
@@ -76,20 +106,20 @@ class Labelled(Task):
 
     def predict(self, model: Any, chosen: Namespace) -> Answer:
         """Return the labels or values and, with `proba`, the probabilities."""
-        chosen.per_step = model.per_step
-        data = samples.read(chosen, classes=self.classes, learn=False)
+        data = self.read(chosen, model)
         found = model.predict(data.X)
         p = model.predict_proba(data.X) if chosen.proba else None
-        outputs = np.shape(found[0])[1 if model.per_step else 0 :]
-        columns = ["prediction"]
-        if outputs:
-            targets = data.targets or [str(k) for k in range(outputs[0])]
-            columns = [f"prediction_{name}" for name in targets]
+        lead: list[tuple[str, list[Any]]] = [(data.names[0], data.keys)]
+        if model.per_step:
+            times = data.times or [range(len(row)) for row in data.X]
+            keys = [key for key, row in zip(data.keys, times, strict=True) for _ in row]
+            lead = [(data.names[0], keys), (data.names[1], [t for row in times for t in row])]
+            found, p = (None if rows is None else np.concatenate(rows) for rows in (found, p))
+        columns = [*lead, *predicted(chosen.target or range(np.size(found[0])), found)]
         if p is not None:
-            columns += [f"probability_{label}" for label in model.classes_]
-        lead = list(data.names) if model.per_step else [data.names[0]]
-        rows = _steps(data, found, p) if model.per_step else _sequences(data, found, p)
-        return Answer([*lead, *columns], rows, note=self._score(model, data))
+            labels = [f"probability_{label}" for label in model.classes_]
+            columns += zip(labels, p.T.tolist(), strict=True)
+        return Answer.table(columns, note=self._score(model, data))
 
     def _score(self, model: Any, data: Samples) -> str:
         """Return the score in words, if the files have targets."""
@@ -104,16 +134,96 @@ class Labelled(Task):
         return f"{figure} {model.score(data.X, y):.4g} of {len(data.keys)} sequences"
 
 
-def _sequences(data: Samples, found: Any, p: Any) -> Iterator[list[Any]]:
-    """Yield one row per sequence."""
-    for i, key in enumerate(data.keys):
-        more = [] if p is None else p[i].tolist()
-        yield [key, *np.atleast_1d(found[i]).tolist(), *more]
+def _of_table(chosen: Namespace, classes: bool, per_step: bool, learn: bool) -> Samples:
+    """Return the sequences of CSV files: one per row, or one per id."""
+    table = tables.read(chosen.files, chosen.delimiter)
+    y: Any = _targets(table, chosen.target or [], classes, learn)
+    chosen.features = _features(table, chosen)
+    if chosen.id is None:
+        X = table.numbers(chosen.features, "--features")
+        return Samples(X, y, [str(i) for i in range(len(X))])
+    groups = table.groups(chosen.id, chosen.time)
+    X = table.numbers(chosen.features, "--features")
+    if y is not None and per_step:
+        y = [y[rows] for rows in groups.values()]
+    elif y is not None:
+        _check_constant(table, chosen.target, groups, y)
+        y = y[[rows[0] for rows in groups.values()]]
+    times = None
+    if chosen.time:
+        cells = table.column(chosen.time, "--time")
+        times = [[cells[i] for i in rows] for rows in groups.values()]
+    names = chosen.id, chosen.time or "step"
+    return Samples([X[rows] for rows in groups.values()], y, list(groups), names, times)
 
 
-def _steps(data: Samples, found: Any, p: Any) -> Iterator[list[Any]]:
-    """Yield one row per step of each sequence."""
-    for i, (key, steps) in enumerate(zip(data.keys, data.steps, strict=True)):
-        for t, step in enumerate(steps):
-            more = [] if p is None else p[i][t].tolist()
-            yield [key, step, *np.atleast_1d(found[i][t]).tolist(), *more]
+def _targets(table: Table, names: list[str], classes: bool, learn: bool) -> np.ndarray | None:
+    """Return labels (rows,) or values (rows,) or (rows, K); None if new data lacks some."""
+    if not learn and not all(
+        name in table.columns and all(table.column(name, "--target")) for name in names
+    ):
+        return None
+    if classes and names:
+        return table.labels(names[0], "--target")
+    values = table.numbers(names, "--target") if names else None
+    return values[:, 0] if len(names) == 1 and values is not None else values
+
+
+def _features(table: Table, chosen: Namespace) -> list[str]:
+    """Return the columns of the features."""
+    used = [chosen.id, chosen.time, *(chosen.target or [])]
+    if chosen.features is None:
+        found = [name for name in table.columns if name not in [*used, *table.unnamed]]
+        if not found:
+            raise ValueError(f"{chosen.files[0]} has no column left for features")
+        return found
+    for name in chosen.features:
+        if name in used:
+            raise ValueError(f"--features must not repeat the other columns, got {name!r}")
+        table.column(name, "--features")
+    return list(chosen.features)
+
+
+def _check_constant(
+    table: Table, names: list[str], groups: dict[str, np.ndarray], values: np.ndarray
+) -> None:
+    """Raise ValueError if a target differs within a sequence."""
+    for key, rows in groups.items():
+        differs = np.reshape(values[rows] != values[rows[0]], (len(rows), -1))
+        for row, column in np.argwhere(differs):
+            first = table.column(names[column], "--target")[rows[0]]
+            more = f" and {first!r}: give --per-step for one target per row"
+            same = f"the same in all rows of sequence {key!r}"
+            raise table.wrong(rows[row], names[column], same, more)
+
+
+def _of_arrays(chosen: Namespace, classes: bool, per_step: bool, learn: bool) -> Samples:
+    """Return the sequences of an NPY or NPZ file."""
+    path = chosen.files[0]
+    found = arrays.read(path)
+    if chosen.target_file is not None:
+        if "y" in found:
+            raise ValueError(f"{path} has targets, y, of its own: do not give --target-file")
+        found["y"] = next(iter(arrays.read(chosen.target_file).values()))
+    if learn and "y" not in found:
+        raise ValueError(f"{path} must have targets: give --target-file, or y in an NPZ file")
+    X = arrays.numbers(path, "X", found, (2, 3))
+    y: Any = found.get("y")
+    shape, kinds = X.shape[: 1 + per_step], "iubfU" if classes else "iubf"
+    if y is not None and (y.shape[: len(shape)] != shape or y.dtype.kind not in kinds):
+        what = "label" if classes else "number"
+        steps = f"{shape[1]} steps of the " if per_step else ""
+        raise ValueError(
+            f"y must hold a {what} for each of the {steps}{shape[0]} sequences of X in {path}, got "
+            f"{y.dtype} of shape {y.shape}"
+        )
+    lengths = arrays.read_lengths(path, found, X.shape)
+    arrays.check_finite(path, "X", X, lengths)
+    if y is not None and y.dtype.kind == "f":
+        arrays.check_finite(chosen.target_file or path, "y", y, lengths if per_step else None)
+    keys = [str(i) for i in range(len(X))]
+    if lengths is not None:
+        X = [np.reshape(row, (len(row), -1))[:n] for row, n in zip(X, lengths, strict=True)]
+        if y is not None and per_step:
+            y = [row[:n] for row, n in zip(y, lengths, strict=True)]
+    return Samples(X, y, keys)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import inspect
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 NAMES = {"num_layers": "layers", "random_state": "seed"}  # parameter -> option, where they differ
@@ -17,29 +17,36 @@ WORDS = {  # instead of what the docstring says to people who write Python
 }
 
 
-def add(group: Any, cls: Any, skipped: Iterable[str]) -> None:
-    """Add an option for each parameter of a class except the skipped: help from its docstring."""
+def flag(name: str) -> str:
+    """Return the option of this name, as it is typed."""
+    return f"--{name.replace('_', '-')}"
+
+
+def add_table(group: Any, table: Mapping[str, Mapping[str, Any]]) -> None:
+    """Add the options of a table."""
+    for name, how in table.items():
+        group.add_argument(flag(name), **how)
+
+
+def add(group: Any, cls: Any) -> None:
+    """Add an option for each parameter of a class except `verbose`: help from its docstring."""
     parameters = inspect.signature(cls).parameters
     for parameter_name, (kind, text) in described(cls).items():
-        if parameter_name in skipped:
+        if parameter_name == "verbose":
             continue
         parameter = parameters[parameter_name]
-        name = NAMES.get(parameter.name, parameter.name)
+        name, annotation = NAMES.get(parameter.name, parameter.name), str(parameter.annotation)
         text = WORDS.get(name, text[0].lower() + text[1:].rstrip("."))
-        text = text.replace("`", "").replace("%", "%%")
-        flag, annotation = f"--{name.replace('_', '-')}", str(parameter.annotation)
+        how: dict[str, Any] = {"dest": parameter.name, "default": parameter.default}
         if annotation == "bool":
-            group.add_argument(flag, dest=parameter.name, action="store_true", help=text)
-            continue
-        if parameter.default is not None:
-            text = f"{text} (default: {parameter.default})"
-        choices = re.findall(r'"(\w+)"', kind) + ["none"] * kind.endswith("None")
-        read = reader(parameter.name, annotation)
-        metavar = {"int": "N", "float": "X"}.get(read.__name__, "NAME")
-        group.add_argument(
-            flag, dest=parameter.name, type=read, default=parameter.default, help=text,
-            metavar="|".join(choices) if len(choices) > 1 else metavar,
-        )  # fmt: skip
+            how["action"] = "store_true"
+        else:
+            choices = re.findall(r'"(\w+)"', kind) + ["none"] * kind.endswith("None")
+            how["type"] = read = reader(parameter.name, annotation)
+            metavar = {"int": "N", "float": "X"}.get(read.__name__, "NAME")
+            how["metavar"] = "|".join(choices) if len(choices) > 1 else metavar
+            text += f" (default: {parameter.default})" * (parameter.default is not None)
+        group.add_argument(flag(name), help=text.replace("`", "").replace("%", "%%"), **how)
 
 
 def values(cls: Any, options: argparse.Namespace) -> dict[str, Any]:
@@ -58,10 +65,9 @@ def described(cls: Any) -> dict[str, tuple[str, str]]:
 
 def reader(name: str, annotation: str) -> Callable[[str], Any]:
     """Return the function that converts an option's text to the annotated type."""
-    if name in ("seed", "random_state"):
-        annotation = "int"
     types: dict[str, Callable[[str], Any]] = {"int": int, "float": float, "Any": _number_or_name}
-    read = types.get(annotation.removesuffix(" | None"), str)
+    kind = "int" if name in ("seed", "random_state") else annotation.removesuffix(" | None")
+    read = types.get(kind, str)
 
     def convert(text: str) -> Any:
         return None if annotation.endswith("None") and text.lower() == "none" else read(text)

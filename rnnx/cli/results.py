@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from rnnx.cli.task import COLUMNS
+
 MODEL, SUMMARY = "model.safetensors", "summary.json"
 CHECKPOINT = "checkpoint.safetensors"  # as `rnnx.train.fit` names it
 NAMES = (MODEL, "history.csv", SUMMARY, "learning_curves.png", "forecast.png")
@@ -102,15 +104,11 @@ def _checked(summary: Any) -> dict[str, Any]:
     parts = ("columns", "data", "figures", "versions")
     if not isinstance(summary, dict) or not all(type(summary.get(k, {})) is dict for k in parts):
         raise ValueError("another structure")
-    columns = dict(summary.get("columns", {}))
-    texts = [columns.pop(name, None) for name in ("delimiter", "id", "time")]
-    lists = [columns.pop(name, None) or [] for name in ("features", "target", "exog")]
-    lists.append(summary.get("files", []))
-    if columns or not all(isinstance(text, str | None) for text in texts):
-        raise ValueError("other columns")
-    for names in lists:
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise ValueError(f"no names: {names!r:.80}")
+    for name, value in {**summary.get("columns", {}), "files": summary.get("files", [])}.items():
+        entries = [value or ""] if name in ("delimiter", "id", "time") else value or []
+        known = name in (*COLUMNS, "files") and isinstance(entries, list)
+        if not known or not all(isinstance(entry, str) for entry in entries):
+            raise ValueError(f"{name}: {value!r:.80}")
     return summary
 
 

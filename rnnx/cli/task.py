@@ -4,19 +4,49 @@ from __future__ import annotations
 
 import importlib
 from argparse import Namespace
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from rnnx.cli import options
+import numpy as np
+
+from rnnx.cli.options import names
+from rnnx.io.models import KINDS
+
+COLUMNS: dict[str, dict[str, Any]] = {  # options that say how to read files
+    "delimiter": {"metavar": "C", "help": "of CSV files: one character, or tab (default: a comma)"},
+    "id": {"metavar": "NAME", "help": "column with the sequence each row belongs to"},
+    "time": {"metavar": "NAME", "help": "column to sort the rows of a sequence by"},
+    "features": {
+        "type": names, "metavar": "NAME,...",
+        "help": "columns with the features (default: all other columns)",
+    },
+    "target": {
+        "type": names, "metavar": "NAME,...",
+        "help": "column to predict, or several columns of numbers",
+    },
+    "exog": {
+        "type": names, "metavar": "NAME,...", "help": "columns with exogenous values, known ahead",
+    },
+    "target_file": {
+        "type": Path, "metavar": "Y.npy", "help": "targets for the sequences of an NPY file",
+    },
+}  # fmt: skip
 
 
 class Answer(NamedTuple):
     """What ``rnnx predict`` writes: a table or a text, and a note on stderr."""
 
-    columns: list[str]
-    rows: Iterable[list[Any]]
+    columns: Sequence[str]
+    rows: Iterable[Sequence[Any]]
     text: str | None = None
     note: str = ""
+
+    @classmethod
+    def table(cls, columns: Sequence[tuple[str, Sequence[Any]]], note: str = "") -> Answer:
+        """Return the table with these names and cells."""
+        cells = (cells for _, cells in columns)
+        return cls([name for name, _ in columns], zip(*cells, strict=True), note=note)
 
 
 class Task:
@@ -24,41 +54,40 @@ class Task:
 
     Attributes
     ----------
-    name, model, room : str
-        The name in the command, the model's class, and the package of that class.
+    name, model, help : str
+        The name in the command, the model's class, and what the model predicts.
+    columns, predicting : tuple of str
+        The options in `COLUMNS` that it has, and those of ``rnnx predict`` alone.
     forms, examples : str
         What the help says about the files, and its examples.
+    loss_label : str
+        What the losses are, for the axis of their plot.
     """
 
     name: str
     model: str
-    room = "rnnx.estimators"
+    help: str
+    columns: tuple[str, ...] = ()
+    predicting: tuple[str, ...] = ()
     forms: str
     examples: str
+    loss_label = "loss"
 
     def load_class(self) -> Any:
         """Return the class of the model."""
-        return getattr(importlib.import_module(self.room), self.model)
+        return getattr(importlib.import_module(KINDS[self.model]), self.model)
 
-    def add_options(self, group: Any) -> None:
-        """Add the options for reading the files."""
-        raise NotImplementedError
-
-    def read(self, model: Any, chosen: Namespace) -> Any:
-        """Return the training data in the files."""
+    def read(self, chosen: Namespace, model: Any = None) -> Any:
+        """Return the data in the files, to train with or, with a fitted model, to predict for."""
         raise NotImplementedError
 
     def fit(self, model: Any, data: Any, chosen: Namespace) -> None:
         """Train the model."""
-        model.fit(data.X, data.y)
-
-    def columns(self, data: Any, chosen: Namespace) -> dict[str, Any]:
-        """Return the options by which `predict` reads new files."""
         raise NotImplementedError
 
-    def describe(self, model: Any, data: Any) -> dict[str, Any]:
+    def describe(self, data: Any) -> dict[str, Any]:
         """Return the size of the training data."""
-        return dict(data.describe())
+        raise NotImplementedError
 
     def figures(self, model: Any, data: Any) -> dict[str, Any]:
         """Return the loss and metrics of the epoch whose parameters are kept."""
@@ -72,7 +101,7 @@ class Task:
         """Return the functions that draw each plot in an Axes, by file name."""
 
         def curves(ax: Any) -> None:
-            model.history_.plot(ax=ax)
+            model.history_.plot(ax=ax).set_ylabel(self.loss_label)
 
         return {"learning_curves.png": curves}
 
@@ -93,18 +122,13 @@ class Task:
         raise NotImplementedError
 
 
-def add_columns(group: Any, kinds: Iterable[str]) -> None:
-    """Add the options that name the columns of a CSV file, of these kinds."""
-    group.add_argument(
-        "--delimiter", metavar="C", help="of CSV files: one character, or tab (default: a comma)"
-    )
-    group.add_argument("--id", metavar="NAME", help="column with the sequence each row belongs to")
-    group.add_argument("--time", metavar="NAME", help="column to sort the rows of a sequence by")
-    texts = {
-        "features": "columns with the features (default: all other columns)",
-        "target": "column to predict, or several columns of numbers",
-        "exog": "columns with exogenous values, known ahead",
-    }
-    for name, text in texts.items():
-        if name in kinds:
-            group.add_argument(f"--{name}", type=options.names, metavar="NAME,...", help=text)
+def extent(steps: Sequence[int]) -> str:
+    """Return the smallest and the largest number of steps, in words."""
+    return " to ".join(map(str, sorted({*steps}))) + " steps"
+
+
+def predicted(names: Sequence[Any], values: np.ndarray) -> list[tuple[str, list[Any]]]:
+    """Return the columns of predictions (rows,) or (rows, names), each with its name."""
+    columns = np.reshape(values, (len(values), -1)).T.tolist()
+    titles = [f"prediction_{name}" for name in names] if len(columns) > 1 else ["prediction"]
+    return list(zip(titles, columns, strict=True))

@@ -11,9 +11,9 @@ from typing import Any
 
 from rnnx._version import __version__
 from rnnx.backend import get_backend, library_version
-from rnnx.cli import options, results, tasks
+from rnnx.cli import options, results
 from rnnx.cli.parser import Parser
-from rnnx.cli.task import Task
+from rnnx.cli.task import COLUMNS, Task
 
 WRITTEN = """\
 results:
@@ -22,21 +22,20 @@ results:
 """
 
 
-def fill(leaf: Parser, name: str) -> None:
+def fill(task: Task, leaf: Parser) -> None:
     """Add the arguments for a kind of model."""
-    task = tasks.get(name)
     cls = task.load_class()
     leaf.description = (cls.__doc__ or "").partition("\n")[0]
     leaf.epilog = f"{task.forms}\n{WRITTEN}\n{task.examples}"
     leaf.add_argument("files", nargs="+", type=Path, metavar="DATA", help="see below")
     leaf.add_argument("--out", required=True, type=Path, metavar="DIR", help="results folder")
     leaf.add_argument("--force", action="store_true", help="replace existing results in DIR")
-    if name == "characters":
+    if task.name == "characters":
         leaf.add_argument("--resume", action="store_true", help="continue an interrupted training")
     leaf.add_argument("--quiet", action="store_true", help="show no progress bar")
-    task.add_options(leaf.add_argument_group("columns of the files"))
-    group = leaf.add_argument_group("model and training")
-    options.add(group, cls, ("verbose",))
+    columns = leaf.add_argument_group("columns of the files")
+    options.add_table(columns, {name: COLUMNS[name] for name in task.columns})
+    options.add(leaf.add_argument_group("model and training"), cls)
     leaf.set_defaults(run=partial(run, task), resume=False)
 
 
@@ -45,37 +44,28 @@ def run(task: Task, chosen: Namespace) -> None:
     cls = task.load_class()
     given = options.values(cls, chosen)
     model = cls(**given, verbose=not chosen.quiet and sys.stderr.isatty())
-    get_backend(chosen.backend, device=chosen.device, dtype=chosen.dtype)  # fail before reading
+    backend = get_backend(chosen.backend, device=chosen.device, dtype=chosen.dtype)
     folder = results.Results(chosen.out, force=chosen.force, resume=chosen.resume)
-    data = task.read(model, chosen)
+    data = task.read(chosen)
     with folder.open():
         task.fit(model, data, chosen)
-        summary = _summary(task, model, data, chosen, given)
+        summary = {
+            "kind": task.name,
+            "model": task.model,
+            "files": [str(path) for path in chosen.files],
+            "columns": {k: getattr(chosen, k) for k in task.columns if k != "target_file"},
+            "data": task.describe(data),
+            "options": given,
+            "figures": task.figures(model, data),
+            "versions": {
+                "rnnx": __version__,
+                "python": platform.python_version(),
+                backend.name: library_version(backend.name),
+            },
+        }
         drawn = results.pictures(task.pictures(model, data))
         files: dict[str, Any] = {results.MODEL: model.save, "history.csv": model.history_.to_csv}
-        folder.write(files | drawn | {results.SUMMARY: partial(results.dump, summary)})
-    print(
-        "\n".join([f"{task.model}: {', '.join(map(str, chosen.files))}", *task.sentences(summary)])
-    )
-    print(f"{chosen.out}: {', '.join([*files, *drawn, results.SUMMARY])}")
-
-
-def _summary(
-    task: Task, model: Any, data: Any, chosen: Namespace, given: dict[str, Any]
-) -> dict[str, Any]:
-    """Return what was trained on what, how, and with which result."""
-    library = model.model_.backend.name
-    return {
-        "kind": task.name,
-        "model": task.model,
-        "files": [str(path) for path in chosen.files],
-        "columns": task.columns(data, chosen),
-        "data": task.describe(model, data),
-        "options": given,
-        "figures": task.figures(model, data),
-        "versions": {
-            "rnnx": __version__,
-            "python": platform.python_version(),
-            library: library_version(library),
-        },
-    }
+        files |= drawn | {results.SUMMARY: partial(results.dump, summary)}
+        folder.write(files)
+    print(f"{task.model}: {', '.join(map(str, chosen.files))}", *task.sentences(summary), sep="\n")
+    print(f"{chosen.out}: {', '.join(files)}")

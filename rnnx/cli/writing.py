@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +24,12 @@ examples:
 class Writing(Task):
     """`CharacterModel`."""
 
-    name, model, room = "characters", "CharacterModel", "rnnx.characters"
+    name, model, help = "characters", "CharacterModel", "the next character of a text"
+    predicting = ("prompt", "length", "temperature", "seed")
     forms, examples = FORMS, EXAMPLES
+    loss_label = "bits per character"
 
-    def add_options(self, group: Any) -> None:
-        """Add nothing: texts have no columns."""
-
-    def read(self, model: Any, chosen: Namespace) -> str:
+    def read(self, chosen: Namespace, model: Any = None) -> str:
         """Return the text of all files, joined."""
         return "".join(_read(path) for path in chosen.files)
 
@@ -42,21 +40,9 @@ class Writing(Task):
         except KeyboardInterrupt:
             raise KeyboardInterrupt("continue with the same command and --resume") from None
 
-    def columns(self, data: str, chosen: Namespace) -> dict[str, Any]:
-        """Return nothing: texts have no columns."""
-        return {}
-
-    def describe(self, model: Any, data: str) -> dict[str, Any]:
+    def describe(self, data: str) -> dict[str, Any]:
         """Return the size of the text and of its alphabet."""
-        return {"characters": len(data), "alphabet": len(model.characters_)}
-
-    def pictures(self, model: Any, data: str) -> dict[str, Callable[[Any], None]]:
-        """Return what draws the learning curves."""
-
-        def curves(ax: Any) -> None:
-            model.history_.plot(ax=ax).set_ylabel("bits per character")
-
-        return {"learning_curves.png": curves}
+        return {"characters": len(data), "alphabet": len({*data})}
 
     def sentences(self, summary: dict[str, Any]) -> list[str]:
         """Return the text and the results as sentences."""
@@ -67,7 +53,7 @@ class Writing(Task):
     def predict(self, model: Any, chosen: Namespace) -> Answer:
         """Return the text that the model writes, or the bits per character of each file."""
         if chosen.prompt is None and chosen.files:
-            if (chosen.length, chosen.temperature, chosen.seed) != (None, None, None):
+            if {chosen.length, chosen.temperature, chosen.seed} != {None}:
                 raise ValueError("--length, --temperature and --seed go with --prompt")
             texts = {path: _read(path) for path in chosen.files}
             rows = [[str(p), len(t), model.bits_per_character(t)] for p, t in texts.items()]

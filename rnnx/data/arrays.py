@@ -21,9 +21,14 @@ def read(backend: Backend, name: str, obj: Any) -> Array:
         whole = backend.xp.isdtype(obj.dtype, "integral")
         return backend.asarray(obj, dtype="int32" if whole else None)
     values = host(backend, name, obj)
-    if values.dtype.kind in "iu":
-        return _whole(name, values)
-    return values.astype(backend.dtype_name, copy=False)
+    if values.dtype.kind not in "iu":
+        return values.astype(backend.dtype_name, copy=False)
+    info = np.iinfo("int32")
+    if values.size and (values.min() < info.min or values.max() > info.max):
+        raise ValueError(
+            f"{name} must hold integers of 32 bits, got {values.min()} to {values.max()}"
+        )
+    return values.astype("int32", copy=False)
 
 
 def host(backend: Backend, name: str, obj: Any) -> np.ndarray:
@@ -38,22 +43,26 @@ def read_rows(backend: Backend, name: str, rows: Any) -> Values:
     """Return an array, or for a list a list of arrays, each as `read` returns it."""
     if not isinstance(rows, list | tuple):
         return read(backend, name, rows)
-    found = [read(backend, f"{name}[{i}]", row) for i, row in enumerate(rows)]
+    found = [backend.host(read(backend, f"{name}[{i}]", row)) for i, row in enumerate(rows)]
     for i, row in enumerate(found):
         if row.ndim == 0 or row.shape[0] == 0:
             raise ValueError(f"{name}[{i}] must hold at least one step, got shape {row.shape}")
         if row.ndim != found[0].ndim or row.shape[1:] != found[0].shape[1:]:
             raise ValueError(
-                f"{name}[{i}] must have shape (T, *{tuple(found[0].shape[1:])}) like {name}[0], "
-                f"got {tuple(row.shape)}"
+                f"{name}[{i}] must have shape (T, *{found[0].shape[1:]}) like {name}[0], "
+                f"got {row.shape}"
             )
-    hosts = [backend.host(row) for row in found]
-    kinds = {row.dtype.kind for row in hosts}  # [1, 2] beside [0.5]: both are floating
-    return hosts if len(kinds) == 1 else [row.astype(backend.dtype_name) for row in hosts]
+    kinds = {row.dtype.kind for row in found}  # [1, 2] beside [0.5]: both are floating
+    return found if len(kinds) == 1 else [row.astype(backend.dtype_name) for row in found]
 
 
-def check_finite(name: str, values: Values, lengths: np.ndarray | None, axis: int) -> None:
-    """Raise if a number on the host is NaN or infinite, padding excepted."""
+def checked(
+    name: str, values: Values, lengths: np.ndarray | None, axis: int, symbols: int | None = None
+) -> Values:
+    """Return values that are finite, and below `symbols` if that is given; padding becomes 0.
+
+    What is on a device is not looked at.
+    """
     i, row = _first_wrong(values, lambda x: ~np.isfinite(x), lengths, axis)
     if row is not None:
         kind = "NaN" if np.any(np.isnan(row)) else "an infinite number"
@@ -61,18 +70,16 @@ def check_finite(name: str, values: Values, lengths: np.ndarray | None, axis: in
             f"{name} must hold finite numbers, got {kind} in sequence {i}: remove it, fill it, or "
             "mark it as padding with lengths"
         )
-
-
-def symbols(name: str, values: Values, size: int, lengths: np.ndarray | None, axis: int) -> Values:
-    """Return integers in [0, size); on the host, any other is an error, or 0 in padding."""
+    if symbols is None:
+        return values
 
     def outside(x: np.ndarray) -> np.ndarray:
-        return (x < 0) | (x >= size)
+        return (x < 0) | (x >= symbols)
 
     i, row = _first_wrong(values, outside, lengths, axis)
     if row is not None:
         raise ValueError(
-            f"{name} must be between 0 and {size - 1}, the symbols of the embedding, got "
+            f"{name} must be between 0 and {symbols - 1}, the symbols of the embedding, got "
             f"{row[outside(row)][0]} in sequence {i}"
         )
     return np.where(outside(values), 0, values) if isinstance(values, np.ndarray) else values
@@ -94,24 +101,15 @@ def take(backend: Backend, values: Array, rows: np.ndarray, axis: int) -> Array:
     """Return the entries with these indices along an axis, on the device."""
     if isinstance(values, np.ndarray):
         return upload(backend, np.take(values, rows, axis=axis))
-    with backend.scope():
-        return backend.xp.take(values, backend.asarray(rows, dtype="int32"), axis=axis)
+    return backend.xp.take(values, backend.asarray(rows, dtype="int32"), axis=axis)
 
 
 def upload(backend: Backend, values: Array) -> Array:
     """Return an array from `read` on the device."""
-    integral = isinstance(values, np.ndarray) and values.dtype.kind in "iu"
     if not isinstance(values, np.ndarray):
         return values
-    return backend.asarray(np.ascontiguousarray(values), dtype="int32" if integral else None)
-
-
-def _whole(name: str, host: np.ndarray) -> np.ndarray:
-    """Return integers as int32; raise if one does not fit."""
-    info = np.iinfo("int32")
-    if host.size and (host.min() < info.min or host.max() > info.max):
-        raise ValueError(f"{name} must hold integers of 32 bits, got {host.min()} to {host.max()}")
-    return host.astype("int32", copy=False)
+    dtype = "int32" if values.dtype.kind in "iu" else None
+    return backend.asarray(np.ascontiguousarray(values), dtype=dtype)
 
 
 def _first_wrong(
@@ -121,11 +119,9 @@ def _first_wrong(
     axis: int,
 ) -> tuple[int, np.ndarray | None]:
     """Return the index of the first sequence on the host with a wrong entry, and the sequence."""
-    if not isinstance(values, list | np.ndarray):
-        return 0, None
-    if isinstance(values, np.ndarray):
-        if not np.any(wrong(values)):
-            return 0, None
+    if isinstance(values, np.ndarray) and np.any(wrong(values)):
         rows = np.moveaxis(values, axis, 0)  # (N, T, ...)
         values = rows if lengths is None else [x[:n] for x, n in zip(rows, lengths, strict=True)]
+    elif not isinstance(values, list):
+        return 0, None
     return next(((i, row) for i, row in enumerate(values) if np.any(wrong(row))), (0, None))

@@ -35,7 +35,7 @@ class Layout(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """A mini-batch, or a chunk of a stream, on the backend's device."""
+    """A mini-batch, or a chunk of a stream, on the backend's device; a step takes `inputs`."""
 
     x: Array
     target: Array | None
@@ -44,3 +44,8 @@ class Batch(NamedTuple):
     steps: int  # of the longest sequence; x may be padded further for compiled libraries
     size: int  # the number of sequences
     counted: float  # the total weight of the steps or sequences that the loss is a mean of
+
+    @property
+    def inputs(self) -> tuple[Any, ...]:
+        """The arrays."""
+        return self[:4]

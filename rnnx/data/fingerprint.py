@@ -18,24 +18,27 @@ PIECES = 64
 def fingerprint(backend: Backend, values: Any) -> str | None:
     """Return the dtype, the shape and a hash of an array, or of a list of arrays.
 
-    The hash covers all shapes and the whole content, or evenly spaced pieces of it if there are
-    more than `BUDGET` entries: large files are not read whole.
+    The hash covers all shapes and the content, or evenly spaced pieces of more than `BUDGET`
+    entries.
     """
     if values is None:
         return None
     digest = hashlib.sha256()
     rows = values if isinstance(values, list) else [values]
     for row in rows:
-        digest.update(f"{tuple(row.shape)} {str(row.dtype).rpartition('.')[2]} ".encode())
+        digest.update(f"{tuple(row.shape)} {_kind(row)} ".encode())
     if sum(math.prod(row.shape) for row in rows) > BUDGET:
         rows = [rows[i] for i in _spaced(len(rows), 1024)]
     for row in rows:
         for piece in _pieces(row, BUDGET // len(rows)):
             host = backend.to_numpy(piece) if backend.is_own(piece) else np.asarray(piece)
             digest.update(np.asarray(host, order="C").tobytes())
-    kind = str(rows[0].dtype).rpartition(".")[2]
     what = f"a list of {len(values)}" if isinstance(values, list) else tuple(values.shape)
-    return f"{kind} {what}, hash {digest.hexdigest()[:16]}"
+    return f"{_kind(rows[0])} {what}, hash {digest.hexdigest()[:16]}"
+
+
+def _kind(values: Any) -> str:
+    return str(values.dtype).rpartition(".")[2]  # torch writes torch.float32
 
 
 def _pieces(values: Any, budget: int) -> Iterator[Any]:

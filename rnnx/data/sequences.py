@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -66,9 +65,7 @@ class SequenceSource:
         self.size = self._size()
         self.lengths = self._read_lengths(data.lengths)
         self.ragged = data.lengths is not None or bool(np.any(self.lengths != self.lengths[0]))
-        arrays.check_finite("x", self.x, self.lengths, layout.axis)
-        if layout.symbols is not None:
-            self.x = arrays.symbols("x", self.x, layout.symbols, self.lengths, layout.axis)
+        self.x = arrays.checked("x", self.x, self.lengths, layout.axis, layout.symbols)
         self.weights = None if data.weights is None else self._read_weights(data.weights)
         self.y = None if data.y is None else self._read_targets(data.y)
 
@@ -94,16 +91,14 @@ class SequenceSource:
             return [batches[i] for i in rng.permutation(len(batches))]
         return batches
 
-    def sizes(self, batch_size: int) -> list[int]:
-        """Return the number of sequences in each mini-batch of an epoch."""
-        return [len(rows) for rows in _cut(np.arange(self.size), batch_size)]
-
     def batch(self, rows: np.ndarray) -> Batch:
         """Return the sequences with these indices as a mini-batch."""
         bk, axis = self.layout.backend, self.layout.axis
         lengths = self.lengths[rows]
-        longest = int(lengths.max())
-        T = self._padded(longest)
+        T = longest = int(lengths.max())
+        if self.ragged:
+            T = bk.padded(longest)
+            T = T if isinstance(self.x, list) else min(T, self.steps())
         target = None
         if self.y is not None and self.layout.reduces_time:
             target = arrays.take(bk, self.y, rows, 0)
@@ -122,35 +117,19 @@ class SequenceSource:
             float(np.sum(counts)),
         )
 
-    def batches(self, batch_size: int) -> Iterator[tuple[np.ndarray, Batch]]:
-        """Yield all sequences once, in mini-batches, with their indices."""
-        for rows in self.order(batch_size, None):
-            yield rows, self.batch(rows)
-
     def _size(self) -> int:
         """Return the number of sequences."""
-        if not isinstance(self.x, list) and self.x.ndim < 2:
-            raise ValueError(
-                f"x must have at least the axes {self._axes()}, got shape {tuple(self.x.shape)}"
-            )
-        size = len(self.x) if isinstance(self.x, list) else self.x.shape[self.layout.axis]
-        if size == 0 or (not isinstance(self.x, list) and 0 in self.x.shape):
+        shape = (len(self.x),) if isinstance(self.x, list) else tuple(self.x.shape)
+        if not isinstance(self.x, list) and len(shape) < 2:
+            axes = "(N, T)" if self.layout.batch_first else "(T, N)"
+            raise ValueError(f"x must have at least the axes {axes}, got shape {shape}")
+        if 0 in shape:
             raise ValueError("x must hold at least one sequence of at least one step, got none")
-        return int(size)
-
-    def _axes(self) -> str:
-        return "(N, T)" if self.layout.batch_first else "(T, N)"
+        return shape[0] if isinstance(self.x, list) else shape[self.layout.axis]
 
     def steps(self) -> int:
         """Return the number of steps of an array, padding included."""
         return int(self.x.shape[1 - self.layout.axis])
-
-    def _padded(self, longest: int) -> int:
-        """Return the number of steps to which a batch is padded."""
-        if not self.ragged:
-            return longest
-        T = self.layout.backend.padded(longest)
-        return T if isinstance(self.x, list) else min(T, self.steps())
 
     def _read_lengths(self, given: Any) -> np.ndarray:
         if isinstance(self.x, list):
@@ -180,7 +159,7 @@ class SequenceSource:
 
     def _read_targets(self, y: Any) -> Array:
         """Return the targets: one per sequence or one per step."""
-        bk, axis = self.layout.backend, self.layout.axis
+        bk = self.layout.backend
         if self.layout.reduces_time:
             values = arrays.read(bk, "y", y)
             if values.ndim == 0 or values.shape[0] != self.size:
@@ -188,8 +167,7 @@ class SequenceSource:
                     f"y must hold {self.size} targets, one for each sequence of x, got shape "
                     f"{tuple(values.shape)}"
                 )
-            arrays.check_finite("y", values, None, 0)
-            return values
+            return arrays.checked("y", values, None, 0)
         values = arrays.read_rows(bk, "y", y)
         listed = isinstance(self.x, list)
         if isinstance(values, list) != listed:
@@ -204,8 +182,7 @@ class SequenceSource:
                 f"y must have a target for each step of x, {_brief(expected)}, got {_brief(got)}; "
                 "with one per sequence, the model needs a Pool"
             )
-        arrays.check_finite("y", values, self.lengths, axis)
-        return values
+        return arrays.checked("y", values, self.lengths, self.layout.axis)
 
 
 def _cut(rows: np.ndarray, size: int) -> list[np.ndarray]:

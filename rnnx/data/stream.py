@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -95,39 +94,32 @@ class StreamSource:
 
     def describe(self) -> dict[str, Any]:
         """Return sizes and fingerprints, by which a checkpoint knows this stream again."""
-        bk, sizes = self.layout.backend, {"streams": self.size, "steps": int(self.x.shape[0])}
-        found = {name: fingerprint(bk, part) for name, part in (("x", self.x), ("y", self.y))}
-        return sizes | {"length": self.length} | found
+        bk = self.layout.backend
+        return {
+            "streams": self.size,
+            "steps": int(self.x.shape[0]),
+            "length": self.length,
+            "x": fingerprint(bk, self.x),
+            "y": fingerprint(bk, self.y),
+        }
 
     def order(self, batch_size: int, rng: np.random.Generator | None) -> list[slice]:
         """Return the chunks, always in time order."""
         T = int(self.x.shape[0])
         return [slice(start, min(start + self.length, T)) for start in range(0, T, self.length)]
 
-    def sizes(self, batch_size: int) -> list[int]:
-        """Return the number of streams in each chunk."""
-        return [self.size] * len(self.order(batch_size, None))
-
     def batch(self, part: slice) -> Batch:
         """Return a chunk."""
-        x, target = self._piece("x", self.x, part), None
-        if self.y is not None:
-            target = self._piece("y", self.y, part)
+        x = self._piece("x", self.x, part)
+        target = None if self.y is None else self._piece("y", self.y, part)
         T = int(x.shape[0])
         return Batch(x, target, None, None, T, self.size, float(T * self.size))
-
-    def batches(self, batch_size: int) -> Iterator[tuple[slice, Batch]]:
-        """Yield all chunks in time order."""
-        for part in self.order(batch_size, None):
-            yield part, self.batch(part)
 
     def _piece(self, name: str, values: Any, part: slice) -> Any:
         bk = self.layout.backend
         piece = arrays.read(bk, name, values[part, ...])
-        arrays.check_finite(name, piece, None, 1)
-        if name == "x" and self.layout.symbols is not None:
-            piece = arrays.symbols(name, piece, self.layout.symbols, None, 1)
-        return arrays.upload(bk, piece)
+        symbols = self.layout.symbols if name == "x" else None
+        return arrays.upload(bk, arrays.checked(name, piece, None, 1, symbols))
 
 
 def _array(x: Any) -> Any:

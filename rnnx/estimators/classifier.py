@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -18,7 +17,7 @@ from rnnx.estimators import inputs
 from rnnx.estimators.base import unchanged_on_error
 from rnnx.estimators.sequences import SequenceEstimator
 from rnnx.io.header import DTYPES
-from rnnx.networks.assembly import softmax
+from rnnx.networks.fitted import softmax
 from rnnx.networks.options import Checks
 
 
@@ -76,6 +75,8 @@ class RNNClassifier(ClassifierMixin, SequenceEstimator):
     """
 
     _json: ClassVar[Checks] = SequenceEstimator._json | {"_labels": _read_labels}
+    _targets = "labels"
+    _metrics: ClassVar[dict[str, Any]] = {"accuracy": metrics.accuracy}
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Train for one epoch, continuing from the last call.
@@ -104,7 +105,7 @@ class RNNClassifier(ClassifierMixin, SequenceEstimator):
                 raise ValueError(
                     f"classes must be those of the first call, {self.classes_}, got {classes}"
                 )
-            return self._partial_fit(X, y, sample_weight, first)
+            return self._fit(X, y, sample_weight, 1, 0.0, first=first)
 
     def predict(self, X: Any) -> Any:
         """Return the most likely label of each sequence, (n,), or of each step, in the form of X.
@@ -114,35 +115,22 @@ class RNNClassifier(ClassifierMixin, SequenceEstimator):
         sklearn.exceptions.NotFittedError, ValueError
             Before `fit`, or if X has other features than in `fit`.
         """
-        logits = self._outputs_of(X)
-        if isinstance(logits, list):
-            return [self.classes_[np.argmax(z, axis=-1)] for z in logits]
-        return self.classes_[np.argmax(logits, axis=-1)]
+        return inputs.each(lambda z: self.classes_[np.argmax(z, axis=-1)], self._outputs_of(X))
 
     def predict_proba(self, X: Any) -> Any:
         """Return the class probabilities: (n, K), or per step (n, T, K) or a list."""
-        logits = self._outputs_of(X)
-        return [softmax(z) for z in logits] if isinstance(logits, list) else softmax(logits)
+        return inputs.each(softmax, self._outputs_of(X))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the accuracy: the fraction of correct labels, of sequences or of steps."""
         truth, found, weights = self._compared(self.predict(X), y, sample_weight)
         return float(accuracy_score(np.ravel(truth), found, sample_weight=weights))
 
-    def _read_targets(self, rows: Any, y: Any, *, reset: bool) -> Any:
+    def _as_column(self, y: Any) -> np.ndarray:
+        return column_or_1d(y, warn=True)
+
+    def _encoded(self, targets: Any, flat: np.ndarray, *, reset: bool) -> Any:
         """Return the labels as indices of the classes."""
-        if y is None:
-            raise ValueError("requires y to be passed, but the target y is None")
-        y = inputs.on_host(self, y)
-        if self._options["per_step"]:
-            labels: Any = inputs.read_steps("y", y, rows)
-            flat = np.concatenate([np.ravel(row) for row in labels])
-        else:
-            labels = flat = column_or_1d(y, warn=True)
-            if len(flat) != len(rows):
-                raise ValueError(
-                    f"y must hold {len(rows)} labels, one per sequence, got {len(flat)}"
-                )
         assert_all_finite(flat, input_name="y")
         check_classification_targets(flat)
         given = hasattr(self, "classes_") and not hasattr(self, "model_")  # to partial_fit
@@ -154,9 +142,10 @@ class RNNClassifier(ClassifierMixin, SequenceEstimator):
                 f"y must hold the classes {self.classes_}, got {unseen[0]!r}: give all classes to "
                 "the first partial_fit, or fit anew"
             )
-        if isinstance(labels, list):
-            return [np.searchsorted(self.classes_, row) for row in labels]
-        return np.searchsorted(self.classes_, labels)
+        return inputs.each(lambda labels: np.searchsorted(self.classes_, labels), targets)
+
+    def _loss(self) -> Any:
+        return losses.softmax_cross_entropy
 
     def _outputs(self) -> int:
         return len(self.classes_)
@@ -172,12 +161,6 @@ class RNNClassifier(ClassifierMixin, SequenceEstimator):
     @_labels.setter
     def _labels(self, labels: list[Any]) -> None:
         self.classes_ = np.asarray(labels[1], dtype=labels[0])
-
-    def _loss(self) -> Callable[..., Any]:
-        return losses.softmax_cross_entropy
-
-    def _metrics(self) -> dict[str, Any]:
-        return {"accuracy": metrics.accuracy}
 
 
 def _classes(labels: np.ndarray) -> np.ndarray:

@@ -168,7 +168,7 @@ class RNNForecaster(RecurrentEstimator):
         """
         self._check_is_fitted()
         forecast = self._forecast(self._read(X, exog, reset=False, ahead=True))
-        if isinstance(X, list | tuple) and inputs.is_list(X):
+        if inputs.is_list(X):
             return forecast
         axes = np.ndim(X)
         return forecast[0, :, 0] if axes == 1 else forecast[:, :, 0] if axes == 2 else forecast
@@ -215,37 +215,33 @@ class RNNForecaster(RecurrentEstimator):
             data = self._read(X, exog, reset=first)
             kept = [slice(0, len(row) - int(fraction * len(row))) for row in data.rows]
             if first:
-                self._choose_window(data.rows, min(part.stop for part in kept))
+                self._choose_window(min(part.stop for part in kept))
                 self._mean, self._scale = inputs.moments(data.cut(kept).rows)
                 self._exog_size = data.exog[0].shape[1]
                 self._exog_mean, self._exog_scale = inputs.moments(data.cut(kept).exog)
                 self._begin()
-            shape = self._shape()
-            self._check_lengths(data.rows, shape.steps)
-            held_out = self._held_out(data, kept, shape, fraction) if fraction else None
-            loss = future_only(LOSSES[self.loss], shape.horizon)
-            return self._learn(self._windows(data.cut(kept)), held_out, epochs, loss, {})
+            windows = self._windows(data.cut(kept))
+            held_out = self._held_out(data, kept, fraction) if fraction else None
+            loss = future_only(LOSSES[self.loss], self._shape().horizon)
+            return self._learn(windows, held_out, epochs, loss, {})
 
-    def _choose_window(self, rows: Rows, shortest: int) -> None:
+    def _choose_window(self, shortest: int) -> None:
         horizon, season, window = self.horizon, self.season, self.window
         if window is None:
             window = max(season, min(shortest - horizon, max(32, 2 * horizon, 4 * season)), 1)
         if window < season:
             raise ValueError(f"window must be at least the season, {season}, got {window}")
         self.window_ = int(window)
-        self._check_lengths(rows, self.window_ + horizon)
 
-    def _held_out(
-        self, data: Series, kept: list[slice], shape: Shape, fraction: float
-    ) -> Sequences:
+    def _held_out(self, data: Series, kept: list[slice], fraction: float) -> Sequences:
         """Return the windows whose future lies in the part of each series that is held out."""
+        shape = self._shape()
         held = [len(row) - part.stop for row, part in zip(data.rows, kept, strict=True)]
         if min(held) < shape.horizon:
             raise ValueError(
                 f"validation_fraction={fraction} holds out {min(held)} steps of a series, fewer "
                 f"than the horizon, {shape.horizon}: give a larger one"
             )
-        self._check_lengths(data.cut(kept).rows, shape.steps)
         return self._windows(data.cut([slice(-(n + shape.window), None) for n in held]))
 
     def _shape(self) -> Shape:
@@ -279,6 +275,7 @@ class RNNForecaster(RecurrentEstimator):
     def _windows(self, data: Series) -> Sequences:
         """Return all windows of all series."""
         shape = self._shape()
+        self._check_lengths(data.rows, shape.steps)
         whole, exog = (
             np.concatenate([sliding(row, shape.steps) for row in rows])
             for rows in (data.rows, data.exog)

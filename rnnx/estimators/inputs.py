@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from array_api_compat import is_array_api_obj
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import _check_sample_weight, check_array, validate_data
 
 from rnnx.backend import get_backend
@@ -24,28 +26,24 @@ def read_sequences(estimator: Any, X: Any, *, reset: bool, any_length: bool = Fa
     if isinstance(X, list | tuple) and len(X) == 0:
         raise ValueError("X must hold at least one sequence, got an empty list")
     if is_list(X):
-        rows = [_sequence(i, row) for i, row in enumerate(X)]
-        _check_features(estimator, rows[0].shape[1], reset, "X[0]", rows[0].shape)
+        rows: Any = [_sequence(f"X[{i}]", row) for i, row in enumerate(X)]
         for i, row in enumerate(rows):
             if row.shape[1] != rows[0].shape[1]:
                 raise ValueError(
                     f"X[{i}] must have {rows[0].shape[1]} features like X[0], got {row.shape[1]}"
                 )
-        return rows
-    if getattr(X, "ndim", 2) == 3:
-        values = check_array(X, allow_nd=True, dtype="float64", input_name="X")
-        if 0 in values.shape:
-            raise ValueError(f"X must hold at least one step of one feature, got {values.shape}")
-        _check_features(estimator, values.shape[2], reset, "X", values.shape)
-        return values
-    if not reset and (any_length or estimator._steps_in is None):
-        table = check_array(X, dtype="float64", input_name="X")
-        _check_features(estimator, 1, False, "X", table.shape)
-        return table[:, :, None]
-    table = validate_data(estimator, X, reset=reset, dtype="float64")
-    if reset:
+    elif getattr(X, "ndim", 2) == 3:
+        rows = check_array(X, allow_nd=True, dtype="float64", input_name="X")
+        if 0 in rows.shape:
+            raise ValueError(f"X must hold at least one step of one feature, got {rows.shape}")
+    elif not reset and (any_length or estimator._steps_in is None):
+        rows = check_array(X, dtype="float64", input_name="X")[:, :, None]
+    else:
+        table = validate_data(estimator, X, reset=reset, dtype="float64")
         estimator._steps_in = table.shape[1]
-    return table[:, :, None]
+        return table[:, :, None]
+    _check_features(estimator, rows[0].shape[1], reset)
+    return rows
 
 
 def on_host(estimator: Any, X: Any) -> Any:
@@ -72,9 +70,9 @@ def features_of(estimator: Any) -> int:
     return 1 if estimator._steps_in is not None else int(estimator.n_features_in_)
 
 
-def lengths_of(rows: Rows) -> list[int]:
-    """Return the number of steps of each sequence."""
-    return [len(row) for row in rows]
+def each(function: Callable[[Any], Any], rows: Rows) -> Rows:
+    """Return a function of all steps, of an array as a whole or of each array in a list."""
+    return [function(row) for row in rows] if isinstance(rows, list) else function(rows)
 
 
 def time_major(rows: Rows) -> Rows:
@@ -82,28 +80,14 @@ def time_major(rows: Rows) -> Rows:
     return rows if isinstance(rows, list) else np.swapaxes(rows, 0, 1)
 
 
-def chosen(rows: Any, indices: np.ndarray) -> Any:
-    """Return the rows with these indices, as a list or an array like the whole."""
-    return [rows[i] for i in indices] if isinstance(rows, list) else rows[indices]
-
-
 def moments(rows: Rows, weights: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Return the weighted mean and standard deviation (1 if constant) of each feature."""
     flat = np.concatenate(rows)  # (Σ T_i, F)
-    of_steps = None if weights is None else np.repeat(weights, lengths_of(rows))
     if not flat.shape[1]:
         return np.zeros(0), np.ones(0)
-    mean = np.average(flat, axis=0, weights=of_steps)
-    scale = np.sqrt(np.average((flat - mean) ** 2, axis=0, weights=of_steps))
-    smallest = 1e-12 * np.maximum(np.abs(mean), 1e-300)  # rounding alone
-    return mean, np.where(scale > smallest, scale, 1.0)
-
-
-def standardized(rows: Rows, mean: np.ndarray, scale: np.ndarray) -> Rows:
-    """Return (x - mean) / scale for every step."""
-    if isinstance(rows, list):
-        return [(row - mean) / scale for row in rows]
-    return (rows - mean) / scale
+    of_steps = None if weights is None else np.repeat(weights, [len(row) for row in rows])
+    scaler = StandardScaler().fit(flat, sample_weight=of_steps)
+    return scaler.mean_, scaler.scale_
 
 
 def read_steps(name: str, y: Any, X: Rows) -> Rows:
@@ -133,25 +117,19 @@ def read_exog(
         return [np.zeros((len(row) + more, 0)) for row in series]
     if len(exog) != len(series):
         raise ValueError(f"exog must be of {len(series)} series like X, got {len(exog)}")
-    found: list[np.ndarray] = []
-    for i, (row, values) in enumerate(zip(series, exog, strict=True)):
-        array = np.asarray(values, dtype="float64")
-        array = array[:, None] if array.ndim == 1 else array
-        if array.ndim != 2 or len(array) != len(row) + more or not array.shape[1]:
+    found = [_sequence(f"exog[{i}]", values) for i, values in enumerate(exog)]
+    expected, like = (found[0].shape[1], "like exog[0]") if width is None else (width, "as in fit")
+    for i, (row, values) in enumerate(zip(series, found, strict=True)):
+        if len(values) != len(row) + more:
             raise ValueError(
                 f"exog[{i}] must have shape ({len(row) + more}, E): a row for each step of "
-                f"X[{i}]{f' and of the {more} steps ahead' if more else ''}, got {array.shape}"
+                f"X[{i}]{f' and of the {more} steps ahead' if more else ''}, got {values.shape}"
             )
-        if not np.all(np.isfinite(array)):
-            raise ValueError(f"exog[{i}] contains NaN or infinity: remove or fill them")
-        expected = found[0].shape[1] if width is None and found else width
-        if array.shape[1] != (array.shape[1] if expected is None else expected):
+        if values.shape[1] != expected:
             raise ValueError(
-                f"exog must have {expected} values per step, "
-                f"{'like exog[0]' if width is None else 'as in fit'}, got {array.shape[1]} in "
+                f"exog must have {expected} values per step, {like}, got {values.shape[1]} in "
                 f"exog[{i}]"
             )
-        found.append(array)
     return found
 
 
@@ -174,34 +152,29 @@ def _on_device(x: Any) -> bool:
     return is_array_api_obj(x) and not isinstance(x, np.ndarray | np.generic)
 
 
-def _sequence(i: int, row: Any) -> np.ndarray:
+def _sequence(name: str, row: Any) -> np.ndarray:
     """Return one sequence as (T, F)."""
     array = np.asarray(row)
     if array.dtype.kind not in "fiub":
-        raise ValueError(f"X[{i}] must hold real numbers, got dtype {array.dtype}")
+        raise ValueError(f"{name} must hold real numbers, got dtype {array.dtype}")
     array = array[:, None] if array.ndim == 1 else array
     if array.ndim != 2 or 0 in array.shape:
         raise ValueError(
-            f"X[{i}] must have shape (T, F) with at least one step of one feature, got "
+            f"{name} must have shape (T, F) with at least one step of one feature, got "
             f"{np.shape(row)}"
         )
     if not np.all(np.isfinite(array)):
-        raise ValueError(f"X[{i}] contains NaN or infinity: remove or fill them")
+        raise ValueError(f"{name} contains NaN or infinity: remove or fill them")
     return array.astype("float64")
 
 
-def _check_features(
-    estimator: Any, features: int, reset: bool, name: str, shape: tuple[int, ...]
-) -> None:
+def _check_features(estimator: Any, features: int, reset: bool) -> None:
     if reset:
         estimator.n_features_in_ = features
         estimator._steps_in = None
-        if hasattr(estimator, "feature_names_in_"):
-            del estimator.feature_names_in_
-        return
-    expected = features_of(estimator)
-    if features != expected:
+        vars(estimator).pop("feature_names_in_", None)
+    elif features != features_of(estimator):
         raise ValueError(
-            f"{name} has {features} features, but {type(estimator).__name__} is expecting "
-            f"{expected} features as input, as in fit; got shape {tuple(shape)}"
+            f"X has {features} features, but {type(estimator).__name__} is expecting "
+            f"{features_of(estimator)} features as input, as in fit"
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -63,6 +62,7 @@ class RNNRegressor(RegressorMixin, SequenceEstimator):
 
     _checks: ClassVar[Checks] = SequenceEstimator._checks | {"loss": one_of(LOSSES)}
     _json: ClassVar[Checks] = SequenceEstimator._json | {"_values": optional(validate.size)}
+    _targets = "values"
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -74,7 +74,7 @@ class RNNRegressor(RegressorMixin, SequenceEstimator):
 
         Arguments and errors are those of `fit`. The first call learns the scaling.
         """
-        return self._partial_fit(X, y, sample_weight, not hasattr(self, "model_"))
+        return self._fit(X, y, sample_weight, 1, 0.0, first=not hasattr(self, "model_"))
 
     def predict(self, X: Any) -> Any:
         """Return the values of each sequence, (n,) or (n, K), or of each step, in the form of X.
@@ -84,32 +84,22 @@ class RNNRegressor(RegressorMixin, SequenceEstimator):
         sklearn.exceptions.NotFittedError, ValueError
             Before `fit`, or if X has other features than in `fit`.
         """
-        outputs = self._outputs_of(X)
-        if isinstance(outputs, list):
-            return [self._unscaled(y) for y in outputs]
-        return self._unscaled(outputs)
+        return inputs.each(self._unscaled, self._outputs_of(X))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return R², over all steps with `per_step`: 1 is perfect, 0 as good as the mean."""
         truth, found, weights = self._compared(self.predict(X), y, sample_weight)
         return float(r2_score(truth, found, sample_weight=weights))
 
-    def _read_targets(self, rows: Any, y: Any, *, reset: bool) -> Any:
+    def _as_column(self, y: Any) -> np.ndarray:
+        """Return one value, or K values, per sequence."""
+        values = check_array(y, ensure_2d=False, dtype="float64", input_name="y")
+        wide = values.ndim == 2 and values.shape[1] > 1
+        return values if wide else column_or_1d(values, warn=True)
+
+    def _encoded(self, targets: Any, flat: np.ndarray, *, reset: bool) -> Any:
         """Return the targets, (..., K) per sequence or per step."""
-        if y is None:
-            raise ValueError("requires y to be passed, but the target y is None")
-        y = inputs.on_host(self, y)
-        if self._options["per_step"]:
-            values: Any = inputs.read_steps("y", y, rows)
-            flat = check_array(
-                np.concatenate(list(values)), ensure_2d=False, dtype="float64", input_name="y"
-            )
-        else:
-            values = flat = _numbers(y)
-            if len(flat) != len(rows):
-                raise ValueError(
-                    f"y must hold {len(rows)} values, one per sequence, got {len(flat)}"
-                )
+        flat = check_array(flat, ensure_2d=False, dtype="float64", input_name="y")
         number = flat.shape[1] if flat.ndim == 2 else None  # None: a number, not a vector
         if reset:
             self._values = number
@@ -117,16 +107,17 @@ class RNNRegressor(RegressorMixin, SequenceEstimator):
             raise ValueError(
                 f"y must have {self._values or 1} values per target, as in fit, got {number or 1}"
             )
-        if isinstance(values, list):
-            return [_columns(row, 1) for row in values]
-        return _columns(values, 2 if self._options["per_step"] else 1)
+        lead = 2 if self._options["per_step"] and not isinstance(targets, list) else 1
+        return inputs.each(
+            lambda y: np.reshape(y.astype("float64"), (*y.shape[:lead], -1)), targets
+        )
 
     def _scale_targets(self, data: Data) -> None:
         y = data.targets if self._options["per_step"] else data.targets[:, None]
         self._target_mean, self._target_scale = inputs.moments(y, data.weights)
 
     def _scaled_targets(self, targets: Any) -> Any:
-        return inputs.standardized(targets, self._target_mean, self._target_scale)
+        return (targets - self._target_mean) / self._target_scale
 
     def _unscaled(self, outputs: np.ndarray) -> np.ndarray:
         """Return outputs (..., K) in the unit and the shape of the targets."""
@@ -140,16 +131,5 @@ class RNNRegressor(RegressorMixin, SequenceEstimator):
         own = dict.fromkeys(("_target_mean", "_target_scale"), self._outputs())
         return super()._arrays() | own
 
-    def _loss(self) -> Callable[..., Any]:
+    def _loss(self) -> Any:
         return LOSSES[self.loss]
-
-
-def _numbers(y: Any) -> np.ndarray:
-    """Return one value, or K values, per sequence."""
-    values = check_array(y, ensure_2d=False, dtype="float64", input_name="y")
-    return values if values.ndim == 2 and values.shape[1] > 1 else column_or_1d(values, warn=True)
-
-
-def _columns(y: np.ndarray, lead: int) -> np.ndarray:
-    """Return targets (..., K), with `lead` axes before the last."""
-    return np.reshape(np.asarray(y, dtype="float64"), (*y.shape[:lead], -1))

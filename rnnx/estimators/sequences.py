@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
+from sklearn.utils import _safe_indexing
 
 from rnnx.data import Sequences
 from rnnx.estimators import inputs
@@ -25,8 +25,7 @@ class Data(NamedTuple):
 
     def part(self, of: np.ndarray) -> Data:
         """Return the sequences with these numbers."""
-        rows, targets = inputs.chosen(self.rows, of), inputs.chosen(self.targets, of)
-        return Data(rows, targets, None if self.weights is None else self.weights[of])
+        return Data(*(None if part is None else _safe_indexing(part, of) for part in self))
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -44,8 +43,19 @@ class SequenceEstimator(RecurrentEstimator):
         "per_step": flag,
     }
 
-    def _read_targets(self, rows: Any, y: Any, *, reset: bool) -> Any:
-        """Return the targets as numbers, in the form of the rows if per step."""
+    _targets: ClassVar[str]  # what the targets are, in an error
+    _metrics: ClassVar[dict[str, Any]] = {}
+
+    def _as_column(self, y: Any) -> np.ndarray:
+        """Return one target per sequence, (n,) or (n, K), checked."""
+        raise NotImplementedError
+
+    def _encoded(self, targets: Any, flat: np.ndarray, *, reset: bool) -> Any:
+        """Return the targets as numbers, after a look at all of them in one array."""
+        raise NotImplementedError
+
+    def _loss(self) -> Any:
+        """Return the loss: a function of outputs and targets."""
         raise NotImplementedError
 
     def _outputs(self) -> int:
@@ -58,12 +68,6 @@ class SequenceEstimator(RecurrentEstimator):
     def _scaled_targets(self, targets: Any) -> Any:
         """Return the targets as the network learns them."""
         return targets
-
-    def _loss(self) -> Callable[..., Any]:
-        raise NotImplementedError
-
-    def _metrics(self) -> dict[str, Any]:
-        return {}
 
     def _sizes(self) -> tuple[int, int]:
         return inputs.features_of(self), self._outputs()
@@ -96,43 +100,56 @@ class SequenceEstimator(RecurrentEstimator):
         rnnx.train.Diverged
             If the loss or a gradient is no longer finite.
         """
-        with unchanged_on_error(self):
-            data = self._read(X, y, sample_weight, reset=True)
-            return self._fit(data, self.epochs, self.validation_fraction, first=True)
+        data = X, y, sample_weight
+        return self._fit(*data, self.epochs, self.validation_fraction, first=True)
 
-    def _partial_fit(self, X: Any, y: Any, sample_weight: Any, first: bool) -> Self:
-        """Train for one more epoch; the first call starts from new weights."""
-        with unchanged_on_error(self):
-            return self._fit(self._read(X, y, sample_weight, reset=first), 1, 0.0, first=first)
-
-    def _read(self, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> Data:
-        """Return the checked data, without the sequences of weight zero."""
-        options = self._read_options()
-        if reset:
-            self._options = options
-        rows = inputs.read_sequences(self, X, reset=reset)
-        targets = self._read_targets(rows, y, reset=reset)
-        weights = inputs.read_weights(self, sample_weight, rows)
-        data = Data(rows, targets, weights)
-        return data if weights is None else data.part(np.flatnonzero(weights))
-
-    def _fit(self, data: Data, epochs: int, fraction: float, *, first: bool) -> Self:
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, epochs: int, fraction: float, *, first: bool
+    ) -> Self:
         """Learn the sequences except for a fraction that is held out."""
-        if first:
-            self._begin()
-        kept, held = (data.part(of) for of in self._split(len(data.rows), fraction))
-        if first:
-            self.mean_, self.scale_ = inputs.moments(kept.rows, kept.weights)
-            self._scale_targets(kept)
-        held_out = self._sequences(held) if len(held.rows) else None
-        return self._learn(self._sequences(kept), held_out, epochs, self._loss(), self._metrics())
+        with unchanged_on_error(self):
+            options = self._read_options()
+            if first:
+                self._options = options
+            rows = inputs.read_sequences(self, X, reset=first)
+            targets = self._read_targets(rows, y, reset=first)
+            weights = inputs.read_weights(self, sample_weight, rows)
+            data = Data(rows, targets, weights)
+            if weights is not None:
+                data = data.part(np.flatnonzero(weights))
+            if first:
+                self._begin()
+            kept, held = (data.part(of) for of in self._split(len(data.rows), fraction))
+            if first:
+                self.mean_, self.scale_ = inputs.moments(kept.rows, kept.weights)
+                self._scale_targets(kept)
+            held_out = self._sequences(held) if len(held.rows) else None
+            return self._learn(self._sequences(kept), held_out, epochs, self._loss(), self._metrics)
+
+    def _read_targets(self, rows: Any, y: Any, *, reset: bool) -> Any:
+        """Return the targets as numbers, in the form of the rows if per step."""
+        if y is None:
+            raise ValueError("requires y to be passed, but the target y is None")
+        y = inputs.on_host(self, y)
+        if self._options["per_step"]:
+            y = inputs.read_steps("y", y, rows)
+            return self._encoded(y, np.concatenate(list(y)), reset=reset)
+        y = self._as_column(y)
+        if len(y) != len(rows):
+            raise ValueError(
+                f"y must hold {len(rows)} {self._targets}, one per sequence, got {len(y)}"
+            )
+        return self._encoded(y, y, reset=reset)
 
     def _sequences(self, data: Data) -> Sequences:
         """Return scaled sequences and targets, time-major."""
-        x = inputs.time_major(inputs.standardized(data.rows, self.mean_, self.scale_))
-        y = self._scaled_targets(data.targets)
+        y = inputs.each(self._scaled_targets, data.targets)
         y = inputs.time_major(y) if self._options["per_step"] else y
-        return Sequences(x, y, weights=data.weights)
+        return Sequences(self._scaled(data.rows), y, weights=data.weights)
+
+    def _scaled(self, rows: Any) -> Any:
+        """Return the features as the network reads them, time-major."""
+        return inputs.time_major(inputs.each(lambda x: (x - self.mean_) / self.scale_, rows))
 
     def _split(self, n: int, fraction: float) -> tuple[np.ndarray, np.ndarray]:
         """Return the numbers of the sequences to learn and of those held out, at random."""
@@ -149,8 +166,7 @@ class SequenceEstimator(RecurrentEstimator):
         """Return the network's outputs, in the form of X if per step."""
         self._check_is_fitted()
         rows = inputs.read_sequences(self, X, reset=False)
-        x = inputs.standardized(rows, self.mean_, self.scale_)
-        y = predict(self.model_, inputs.time_major(x))
+        y = predict(self.model_, self._scaled(rows))
         return inputs.time_major(y) if self._options["per_step"] else y
 
     def _compared(self, predicted: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
@@ -159,6 +175,6 @@ class SequenceEstimator(RecurrentEstimator):
         if not self._options["per_step"]:
             return y, predicted, sample_weight
         if sample_weight is not None:
-            sample_weight = np.repeat(sample_weight, inputs.lengths_of(predicted))
+            sample_weight = np.repeat(sample_weight, [len(row) for row in predicted])
         truth = inputs.read_steps("y", y, predicted)
         return np.concatenate(list(truth)), np.concatenate(list(predicted)), sample_weight

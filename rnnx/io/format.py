@@ -1,8 +1,7 @@
 """The file format: safetensors, with a description of the content as JSON in its metadata.
 
-A file holds 8 bytes with the header's length, the header as JSON, and the arrays' bytes. Every
-array and every number of the header is checked before memory is taken for it, and a checksum covers
-all of the content. No name in a file is ever looked up in a module, and nothing is unpickled.
+Every array and every number of the header is checked before memory is taken for it, and a checksum
+covers all of the content. No name in a file is looked up in a module, and nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -24,21 +23,11 @@ from rnnx.io.replacing import replacing
 
 File = str | PathLike[str]
 Arrays = dict[str, np.ndarray]
-
-
 Expect = Callable[[Description], Mapping[str, Spec]]
 
 
 def write(path: File, description: Description, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write a description and arrays to `path`, whole or not at all.
-
-    Raises
-    ------
-    OSError
-        If the folder is missing, not writable or full. An existing file stays as it was.
-    ValueError, TypeError
-        If an array has a dtype that the format lacks, or JSON cannot hold the description.
-    """
+    """Write a description and arrays, whole or not at all; `read` is the inverse."""
     from safetensors.numpy import save
 
     own = {name: _plain(name, array) for name, array in arrays.items()}
@@ -51,47 +40,26 @@ def write(path: File, description: Description, arrays: Mapping[str, np.ndarray]
 
 
 def describe(path: File) -> Description:
-    """Return what a file says of its content, without reading the arrays.
-
-    Raises
-    ------
-    OSError, ValueError
-        As for `read`.
-    """
-    with _opened(path) as file, _named(path):
+    """Return what a file says of its content, without reading the arrays."""
+    with _opened(path) as file:
         return read_header(file)[0]
 
 
 def read(
     path: File, kind: str | None = None, expect: Expect | None = None
 ) -> tuple[Description, Arrays]:
-    """Read a file that `write` wrote.
+    """Read a file that `write` wrote; any other raises a ValueError of one line that names it.
 
-    Parameters
-    ----------
-    path : path
-        The file.
-    kind : str, optional
-        The only kind of content that is accepted.
-    expect : callable, optional
-        ``expect(description)`` returns the `Spec` of every array, by name. A file with other names,
-        dtypes or shapes is refused before memory is taken for its arrays.
-
-    Raises
-    ------
-    OSError
-        If the file is missing or cannot be read.
-    ValueError
-        If it is damaged, of another kind or version, or not a file of rnnx. One line, which names
-        the file.
+    Only this kind of content is accepted, if one is given. ``expect(description)`` returns the
+    `Spec` of every array by name: others are refused before memory is taken for them.
     """
-    with _opened(path) as file, _named(path):
-        description, checksum, places = read_header(file)
+    with _opened(path) as file:
+        description, checksum = read_header(file)
         if kind is not None and description.kind != kind:
             raise ValueError(f"it holds a {description.kind!r}, expected a {kind!r}")
         if expect is not None:
             _compare(description.specs, expect(description))
-        arrays = {name: _array(file, description.specs[name], at) for name, at in places.items()}
+        arrays = {name: _array(file, spec) for name, spec in description.specs.items()}
         if _checksum(_fields(description), arrays) != checksum:
             raise ValueError("its checksum does not match its content")
     return description, arrays
@@ -117,29 +85,23 @@ def damaged(path: File, reason: object) -> ValueError:
 
 
 @contextmanager
-def _named(path: File) -> Iterator[None]:
-    """Turn what goes wrong with a file's content into one line that names the file."""
-    try:
-        yield
-    except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
-        raise damaged(path, error) from None
-    except MemoryError:
-        raise OSError(errno.ENOMEM, "not enough memory for its arrays", os.fspath(path)) from None
-
-
-@contextmanager
 def _opened(path: File) -> Iterator[IO[bytes]]:
-    """Open a regular file; a pipe or a device is refused before anything is read from it."""
+    """Open a regular file; what is wrong with its content becomes one line that names the file."""
 
     def opener(name: str, flags: int) -> int:
         return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))  # a pipe would wait for a writer
 
-    if "\0" in os.fsdecode(path):
-        raise damaged(path, "a file name has no null character")
-    with open(path, "rb", buffering=0, opener=opener) as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise damaged(path, "it is a device or a pipe, expected a file")
-        yield file
+    try:
+        if "\0" in os.fsdecode(path):
+            raise ValueError("a file name has no null character")
+        with open(path, "rb", opener=opener) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise ValueError("it is a device or a pipe, expected a file")
+            yield file
+    except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
+        raise damaged(path, error) from None
+    except MemoryError:
+        raise OSError(errno.ENOMEM, "not enough memory for its arrays", os.fspath(path)) from None
 
 
 def _fields(description: Description) -> dict[str, Any]:
@@ -152,26 +114,17 @@ def _compare(found: Mapping[str, Spec], expected: Mapping[str, Spec]) -> None:
     for name in {**expected, **found}:
         if found.get(name) != expected.get(name):
             raise ValueError(
-                f"array {name!r:.80}: expected {_words(expected.get(name))}, "
-                f"got {_words(found.get(name))}"
+                f"array {name!r:.80}: expected {expected.get(name, 'none')}, "
+                f"got {found.get(name, 'none')}"
             )
 
 
-def _words(spec: Spec | None) -> str:
-    return "none" if spec is None else f"{spec.dtype} of shape {spec.shape}"
-
-
-def _array(file: IO[bytes], spec: Spec, start: int) -> np.ndarray:
-    """Return the array that starts here."""
+def _array(file: IO[bytes], spec: Spec) -> np.ndarray:
+    """Return the next array of the file."""
     array = np.empty(spec.shape, np.dtype(spec.dtype).newbyteorder("<"))
     raw = array.reshape(-1).view("uint8")
-    file.seek(start)
-    done = 0
-    while done < raw.size:
-        count = file.readinto(raw[done:])  # type: ignore[attr-defined]
-        if not count:
-            raise ValueError("it became shorter while it was read")
-        done += count
+    if file.readinto(raw) != raw.size:  # type: ignore[attr-defined]
+        raise ValueError("it became shorter while it was read")
     if spec.dtype == "bool" and raw.size and raw.max() > 1:
         raise ValueError("a truth value must be 0 or 1")
     return array.astype(spec.dtype, copy=False)

@@ -29,6 +29,9 @@ class Spec(NamedTuple):
     dtype: str  # NumPy's name
     shape: tuple[int, ...]
 
+    def __str__(self) -> str:
+        return f"{self.dtype} of shape {self.shape}"
+
 
 class Description(NamedTuple):
     """What a file says of its content."""
@@ -40,8 +43,8 @@ class Description(NamedTuple):
     specs: Mapping[str, Spec] = {}  # the arrays in the file; `write` fills this in
 
 
-def read_header(file: IO[bytes]) -> tuple[Description, str, dict[str, int]]:
-    """Return the description, the checksum, and where each array starts."""
+def read_header(file: IO[bytes]) -> tuple[Description, str]:
+    """Return the description and the checksum; the file stands where the arrays start."""
     size = os.fstat(file.fileno()).st_size
     start = file.read(8)
     if start[:4] == b"PK\x03\x04":
@@ -58,10 +61,8 @@ def read_header(file: IO[bytes]) -> tuple[Description, str, dict[str, int]]:
     if not isinstance(metadata, dict) or list(metadata) != ["rnnx"]:
         raise ValueError("it is not a file of rnnx: its metadata lack the one key 'rnnx'")
     content = _content(metadata["rnnx"])
-    specs, places = _tensors(header, 8 + length, size)
-    checksum = content.pop("checksum")
-    del content["version"]
-    return Description(**content, specs=specs), checksum, places
+    checksum, _ = content.pop("checksum"), content.pop("version")
+    return Description(**content, specs=_specs(header, size - 8 - length)), checksum
 
 
 def check_size(raw: bytes) -> None:
@@ -112,32 +113,28 @@ def _parsed(text: str) -> dict[str, Any]:
     return value
 
 
-def _tensors(
-    header: Mapping[str, Any], start: int, size: int
-) -> tuple[dict[str, Spec], dict[str, int]]:
-    """Return what each array is and where it starts; they must fill the file without a gap."""
-    specs, ranges = {}, []
+def _specs(header: Mapping[str, Any], size: int) -> dict[str, Spec]:
+    """Return what each array is; they must fill the rest of the file, in this order."""
+    specs, end = {}, 0
     for name, entry in header.items():
         if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
             raise ValueError(f"array {name!r:.80} must have a dtype, a shape and data_offsets")
         dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
         if not isinstance(dtype, str) or dtype not in DTYPES:
             raise ValueError(f"array {name!r:.80} has the unknown dtype {dtype!r:.80}")
-        if not _naturals(shape) or len(shape) > 8 or not _naturals(offsets) or len(offsets) != 2:
-            raise ValueError(f"array {name!r:.80} has a wrong shape or wrong data_offsets")
+        if not isinstance(shape, list) or len(shape) > 8 or not all(map(natural, shape)):
+            raise ValueError(f"array {name!r:.80} has a wrong shape, {shape!r:.80}")
         specs[name] = Spec(DTYPES[dtype], tuple(shape))
-        if offsets[1] - offsets[0] != math.prod(shape) * np.dtype(DTYPES[dtype]).itemsize:
-            raise ValueError(f"array {name!r:.80} has data_offsets that do not match its shape")
-        ranges.append((*offsets, name))
-    end = 0
-    for first, last, name in sorted(ranges):
-        if first != end:
-            raise ValueError(f"array {name!r:.80} does not start where the one before it ends")
-        end = last
-    if start + end != size:
-        raise ValueError(f"it is truncated or too long: expected {start + end} bytes, got {size}")
-    return specs, {name: start + first for first, _, name in ranges}
+        start, end = end, end + math.prod(shape) * np.dtype(DTYPES[dtype]).itemsize
+        if offsets != [start, end]:
+            raise ValueError(
+                f"array {name!r:.80} must have data_offsets {[start, end]}, got {offsets!r:.80}"
+            )
+    if end != size:
+        raise ValueError(f"it is truncated or too long: expected {end} bytes of arrays, got {size}")
+    return specs
 
 
-def _naturals(values: Any) -> bool:
-    return isinstance(values, list) and all(type(v) is int and 0 <= v < 2**40 for v in values)
+def natural(value: Any, most: int = 2**40) -> bool:
+    """Return whether a value from JSON is an integer from 0 to `most`."""
+    return type(value) is int and 0 <= value <= most

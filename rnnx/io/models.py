@@ -1,21 +1,14 @@
 """Every model in one kind of file: `save` and `load`.
 
-A layer needs nothing for it but ``config()``, ``params`` and `rnnx.build`. Any other model has
-these, and a line in `KINDS`::
-
-    model._describe() -> Description, arrays         # kind: its class; arrays: dict of NumPy arrays
-    Class._expect(description) -> {name: Spec}       # the arrays that this description calls for
-    Class._restore(description, arrays, backend) -> model
-
-`_expect` sees the description only, before memory is taken for any array, and raises ValueError for
-a description that is not valid. `_restore` gets arrays that are as expected.
+A layer needs ``config()`` and ``params``. Any other model has a line in `KINDS` and three hooks:
+``_describe() -> Description, arrays``, ``_expect(description) -> {name: Spec}``, which is called
+before memory is taken for any array, and ``_restore(description, arrays, backend) -> model``.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from os import PathLike
 from typing import Any, Self
 
@@ -100,18 +93,17 @@ def load(
         If it is damaged, or holds anything but a model. Files from others are safe to load: they
         hold no code, and no more memory is taken than the model needs.
     """
-    target = partial(target_backend, backend, device=device, dtype=dtype)
     kind = describe(path).kind
     if kind == RUN:
         raise damaged(path, "it is a checkpoint: resume it with fit(checkpoint_dir=, resume=True)")
     if kind != LAYER and kind not in KINDS:
         raise damaged(path, f"it holds a {kind!r:.80}, which this version does not know")
     model = _Layer if kind == LAYER else getattr(importlib.import_module(KINDS[kind]), kind)
-    return _load(path, model, kind, target)
+    return _load(path, model, kind, backend, device, dtype)
 
 
 class Saved:
-    """A model with `save` and `load` of its own class; its class is in `KINDS`."""
+    """A model with `save` and `load` of its own class."""
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the fitted model to a file, as `rnnx.save` does."""
@@ -127,40 +119,18 @@ class Saved:
         dtype: str | None = None,
     ) -> Self:
         """Return the model of this class in a file, as `rnnx.load` does."""
-        target = partial(target_backend, backend, device=device, dtype=dtype)
-        model: Self = _load(path, cls, cls.__name__, target)
+        model: Self = _load(path, cls, cls.__name__, backend, device, dtype)
         return model
 
 
-def layer_specs(
-    config: Mapping[str, Any], dtype: str, available: Iterable[str], prefix: str = ""
-) -> dict[str, Spec]:
-    """Return what the arrays of a layer's parameters must be in a file.
-
-    Parameters
-    ----------
-    config : dict
-        The layer's configuration, as `config()` returned it.
-    dtype : str
-        The parameters' dtype.
-    available : iterable of str
-        The names of the file's arrays. A configuration with more stacked layers than arrays is
-        refused before its shapes are listed.
-    prefix : str
-        What stands before each parameter's name in the file, such as ``"model."``.
-    """
-    found = shapes(config, at_most=max(1, len(list(available))))
-    return {prefix + name: Spec(dtype, shape) for name, shape in found.items()}
+def layer_specs(description: Description, prefix: str = "") -> dict[str, Spec]:
+    """Return what the arrays of the layer of this configuration must be; names get the prefix."""
+    found = shapes(description.config, at_most=max(1, len(description.specs)))
+    return {prefix + name: Spec(description.dtype, shape) for name, shape in found.items()}
 
 
 def restore_layer(config: Mapping[str, Any], arrays: Arrays, backend: Backend) -> Any:
-    """Return the layer of a configuration with these parameters, on a backend.
-
-    Raises
-    ------
-    ValueError
-        If a parameter is not finite in the backend's dtype.
-    """
+    """Return the layer of this configuration with these parameters, if they are finite there."""
     with np.errstate(over="ignore"):  # what float32 cannot hold is found to be infinite
         own = {name: w.astype(backend.dtype_name, copy=False) for name, w in arrays.items()}
     finite(own)
@@ -169,10 +139,10 @@ def restore_layer(config: Mapping[str, Any], arrays: Arrays, backend: Backend) -
     return layer
 
 
-def _load(path: Any, hooks: Any, kind: str, target: Callable[..., Backend]) -> Any:
-    """Return a model of this kind from a file, on the target backend."""
+def _load(path: Any, hooks: Any, kind: str, backend: Any, device: Any, dtype: Any) -> Any:
+    """Return a model of this kind from a file, by the hooks of its class."""
     description, arrays = read(path, kind, hooks._expect)
-    place = target(own_dtype=description.dtype)
+    place = target_backend(backend, device=device, dtype=dtype, own_dtype=description.dtype)
     try:
         return hooks._restore(description, arrays, place)
     except (ValueError, RecursionError) as error:
@@ -182,9 +152,7 @@ def _load(path: Any, hooks: Any, kind: str, target: Callable[..., Backend]) -> A
 class _Layer:
     """The hooks of a layer."""
 
-    @staticmethod
-    def _expect(description: Description) -> dict[str, Spec]:
-        return layer_specs(description.config, description.dtype, description.specs)
+    _expect = staticmethod(layer_specs)
 
     @staticmethod
     def _restore(description: Description, arrays: Arrays, backend: Backend) -> Any:

@@ -7,6 +7,7 @@ import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -18,26 +19,17 @@ PART = ".part"  # the ending of a file that is being written
 def replacing(path: str | PathLike[str], mode: str, **options: Any) -> Iterator[Any]:
     """Open a file for writing that moves to `path` once it is complete.
 
-    Parameters
-    ----------
-    path : path
-        The final name. An existing file is replaced and keeps its permissions.
-    mode : {"w", "wb"}
-        As for `open`, which also takes the options.
-
-    Raises
-    ------
-    OSError
-        If the folder is missing, not writable or full. An existing file stays as it was.
-    ValueError
-        If `path` is a folder, a device or a pipe.
+    An existing file keeps its permissions, and after an error also its content. The mode is "w" or
+    "wb"; the options are those of `open`.
     """
     target = Path(os.path.realpath(path))
     name = target.name.encode(errors="ignore")[:200].decode(errors="ignore")  # of at most 255 bytes
     part = target.with_name(f"{name}.{secrets.token_hex(8)}{PART}")
     try:
         kept = _permissions(target)
-        with open(part, mode.replace("w", "x"), opener=_opener(kept), **options) as file:
+        # a new file never has more permissions than it ends with
+        opener = partial(os.open, mode=0o666 if kept is None else kept)
+        with open(part, mode.replace("w", "x"), opener=opener, **options) as file:
             if kept is not None:
                 os.fchmod(file.fileno(), kept)
             yield file
@@ -61,8 +53,3 @@ def _permissions(target: Path) -> int | None:
         raise ValueError(f"expected the name of a file to write, got {str(target)!r}, which is "
                          "a folder or a device: give another name")  # fmt: skip
     return stat.S_IMODE(found)
-
-
-def _opener(mode: int | None) -> Any:
-    """Return an opener that never gives a new file more permissions than it ends with."""
-    return lambda path, flags: os.open(path, flags, 0o666 if mode is None else mode)

@@ -166,6 +166,11 @@ def _read_list(
         raise ValueError(f"{name} must hold at least one sequence, got an empty list")
     arrays = []
     for b, row in enumerate(rows):
+        if isinstance(row, list | tuple):
+            raise TypeError(
+                f"{name} must be an array or a list of arrays, got nested lists, which could be "
+                "(T, B, F) or B sequences: use numpy.asarray for each array"
+            )
         array = backend.floating(f"{name}[{b}]", row)
         if array.ndim != 2 or size not in (None, array.shape[-1]):
             raise ValueError(

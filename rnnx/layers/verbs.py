@@ -261,10 +261,9 @@ class Stacked(Layer):
         return found
 
     def draw_masks(self, shape: Sequence[int], seed: Seed = None) -> Params:
-        """Return dropout masks for an input of this shape, for `forward` to use.
+        """Return dropout masks for an input of this shape, drawn on the host, for `forward`.
 
-        Drawn on the host, so that the same seed gives the same masks on every backend. Entries are
-        zero with the layer's probability p, and 1/(1 - p) otherwise.
+        Entries are zero with the layer's probability p, and 1/(1 - p) otherwise.
 
         Parameters
         ----------

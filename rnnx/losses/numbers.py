@@ -6,47 +6,20 @@ from collections.abc import Callable
 from functools import partial
 from types import ModuleType
 
-from rnnx._doc import shared
 from rnnx.backend import Array, scope_of
-from rnnx.losses.shared import checked, shares, spread, total
+from rnnx.losses.shared import averaged, checked, documented
 from rnnx.validate import positive
 
 Pointwise = Callable[[ModuleType, Array, Array], tuple[Array, Array]]  # -> loss, its slope
 
-_documented = shared(
-    parameters="""
-    Parameters
-    ----------
-    outputs, targets : array, shape (...)
-        Floating, of equal shape.
-    mask : array, shape (...), optional
-        Boolean: which numbers count. If none counts, the loss and the gradient are zero.
-    weights : array, shape (...), optional
-        The weight of each number, floating and at least 0; default is 1.
-    """,
-    returns="""
-    Returns
-    -------
-    loss : array, shape ()
-        The weighted mean over the numbers that count.
-    doutputs : array, shape (...)
-        The gradient with respect to the outputs; zero where the mask is False.
 
-    Raises
-    ------
-    ValueError, TypeError
-        If a shape or a dtype does not match.
-    """,
-)
-
-
-@_documented
+@documented
 def mean_squared_error(
     outputs: Array, targets: Array, mask: Array | None = None, weights: Array | None = None
 ) -> tuple[Array, Array]:
     """Return the mean squared error and its gradient.
 
-    Forward, for each number that counts, with weight w::
+    Forward, for each position that counts, with weight w::
 
         L = Σ w (y - target)² / Σ w
 
@@ -68,13 +41,13 @@ def mean_squared_error(
     return _pointwise(outputs, targets, mask, weights, _squared)
 
 
-@_documented
+@documented
 def mean_absolute_error(
     outputs: Array, targets: Array, mask: Array | None = None, weights: Array | None = None
 ) -> tuple[Array, Array]:
     """Return the mean absolute error and its gradient.
 
-    Forward, for each number that counts, with weight w::
+    Forward, for each position that counts, with weight w::
 
         L = Σ w |y - target| / Σ w
 
@@ -96,7 +69,7 @@ def mean_absolute_error(
     return _pointwise(outputs, targets, mask, weights, _absolute)
 
 
-@_documented
+@documented
 def huber(
     outputs: Array,
     targets: Array,
@@ -107,7 +80,7 @@ def huber(
 ) -> tuple[Array, Array]:
     """Return Huber's loss and its gradient: quadratic for small errors, linear for large ones.
 
-    Forward, for each number that counts, with weight w and e = y - target::
+    Forward, for each position that counts, with weight w and e = y - target::
 
         L = Σ w l(e) / Σ w          l(e) = e²/2 where |e| <= δ, else δ (|e| - δ/2)
 
@@ -137,13 +110,13 @@ def huber(
     return _pointwise(outputs, targets, mask, weights, partial(_huber, delta))
 
 
-@_documented
+@documented
 def binary_cross_entropy(
     outputs: Array, targets: Array, mask: Array | None = None, weights: Array | None = None
 ) -> tuple[Array, Array]:
     """Return the mean negative log-likelihood of 0/1 targets under a sigmoid, and its gradient.
 
-    Forward, for each number that counts, with weight w, outputs z (logits) and targets in [0, 1]::
+    Forward, for each position that counts, with weight w, logits z and targets in [0, 1]::
 
         L = Σ w l(z) / Σ w          l(z) = max(z, 0) - z target + log(1 + exp(-|z|))
 
@@ -198,9 +171,7 @@ def _pointwise(
     outputs: Array, targets: Array, mask: Array | None, weights: Array | None, function: Pointwise
 ) -> tuple[Array, Array]:
     """Return the weighted mean of a function of each number, and its gradient."""
-    shape = tuple(getattr(outputs, "shape", ()))
-    xp = checked(("outputs", outputs), targets, mask, weights, shape, "real floating")
+    xp = checked("outputs", outputs, targets, mask, weights, "real floating")
     with scope_of(outputs):
         loss, slope = function(xp, outputs, targets)
-        share = shares(xp, loss, mask, weights)
-        return total(xp, share, loss, mask), spread(xp, share, slope, mask)
+        return averaged(xp, loss, slope, mask, weights)

@@ -6,7 +6,51 @@ from types import ModuleType
 
 from array_api_compat import array_namespace, is_array_api_obj
 
+from rnnx._doc import shared
 from rnnx.backend import Array
+
+documented = shared(
+    parameters="""
+    Parameters
+    ----------
+    outputs, targets : array, shape (...)
+        Floating, of equal shape.
+    {counts}
+    """,
+    returns="""
+    Returns
+    -------
+    loss : array, shape ()
+        The weighted mean over the positions that count.
+    doutputs : array, shape (...)
+        The gradient with respect to the outputs; zero where the mask is False.
+
+    {raises}
+    """,
+    counts="""
+    mask : array, shape (...), optional
+        Boolean: which positions count. If none counts, all results are zero.
+    weights : array, shape (...), optional
+        The weight of each position, floating and at least 0; default is 1.
+    """,
+    raises="""
+    Raises
+    ------
+    ValueError, TypeError
+        If a shape or a dtype does not match.
+    """,
+)
+
+
+def averaged(
+    xp: ModuleType, loss: Array, gradient: Array, mask: Array | None, weights: Array | None
+) -> tuple[Array, Array]:
+    """Return Σ w l / Σ w and its gradient w dl / Σ w; NaN that does not count has no effect."""
+    share = shares(xp, loss, mask, weights)
+    if mask is not None:
+        loss = xp.where(mask, loss, xp.zeros_like(loss))
+        gradient = xp.where(mask, gradient, xp.zeros_like(gradient))
+    return xp.sum(share * loss), share * gradient
 
 
 def shares(xp: ModuleType, like: Array, mask: Array | None, weights: Array | None) -> Array:
@@ -17,43 +61,25 @@ def shares(xp: ModuleType, like: Array, mask: Array | None, weights: Array | Non
     return w / xp.where(weight > 0, weight, xp.ones_like(weight))
 
 
-def total(xp: ModuleType, share: Array, loss: Array, mask: Array | None) -> Array:
-    """Return the weighted mean: the sum of share * loss over what counts."""
-    return xp.sum(spread(xp, share, loss, mask))
-
-
-def spread(xp: ModuleType, share: Array, x: Array, mask: Array | None) -> Array:
-    """Return share * x, but zero where the mask is False, even if x is NaN there."""
-    if mask is not None:
-        mask = mask[..., None] if mask.ndim < x.ndim else mask
-        x = xp.where(mask, x, xp.zeros_like(x))
-    return share * x
-
-
 def checked(
-    outputs: tuple[str, Array],
-    targets: Array,
-    mask: Array | None,
-    weights: Array | None,
-    shape: tuple[int, ...],
-    kind: str,
+    name: str, x: Array, targets: Array, mask: Array | None, weights: Array | None, kind: str
 ) -> ModuleType:
     """Return the namespace of a loss's arguments; raise if they do not match each other."""
-    name, x = outputs
     if not is_array_api_obj(x):
         raise TypeError(f"{name} must be an array, got {type(x).__name__}: use xp.stack on a list")
     xp = array_namespace(x)
     _check(xp, name, x, x.shape, "real floating")
+    shape = x.shape[:-1] if kind == "integral" else x.shape  # without the classes
     _check(xp, "targets", targets, shape, kind)
-    _check(xp, "mask", mask, shape, "bool")
-    _check(xp, "weights", weights, shape, "real floating")
+    if mask is not None:
+        _check(xp, "mask", mask, shape, "bool")
+    if weights is not None:
+        _check(xp, "weights", weights, shape, "real floating")
     return xp
 
 
-def _check(xp: ModuleType, name: str, x: Array | None, shape: tuple[int, ...], kind: str) -> None:
+def _check(xp: ModuleType, name: str, x: Array, shape: tuple[int, ...], kind: str) -> None:
     """Raise if `x` does not have this shape and kind of dtype."""
-    if x is None:
-        return
     if not is_array_api_obj(x) or array_namespace(x) is not xp:
         raise TypeError(
             f"{name} must be an array of {xp.__name__.rpartition('.')[2]}, got one of "

@@ -7,9 +7,10 @@ from types import ModuleType
 from array_api_compat import device as device_of
 
 from rnnx.backend import Array, scope_of
-from rnnx.losses.shared import checked, shares, spread, total
+from rnnx.losses.shared import averaged, checked, documented
 
 
+@documented
 def softmax_cross_entropy(
     logits: Array, targets: Array, mask: Array | None = None, weights: Array | None = None
 ) -> tuple[Array, Array]:
@@ -30,11 +31,8 @@ def softmax_cross_entropy(
         Unnormalised log-probabilities of K classes, floating.
     targets : array, shape (...)
         Integers in [0, K). Any other value at a position that counts makes the loss NaN.
-    mask : array, shape (...), optional
-        Boolean: which positions count. If none counts, the loss and the gradient are zero.
-    weights : array, shape (...), optional
-        The weight of each position, floating and at least 0; default is 1. To weight classes, pass
-        ``class_weights[targets]``.
+    {counts}
+        To weight classes, pass ``class_weights[targets]``.
 
     Returns
     -------
@@ -43,10 +41,7 @@ def softmax_cross_entropy(
     dlogits : array, shape (..., K)
         The gradient with respect to the logits; zero where the mask is False.
 
-    Raises
-    ------
-    ValueError, TypeError
-        If a shape or a dtype does not match.
+    {raises}
 
     Examples
     --------
@@ -55,25 +50,22 @@ def softmax_cross_entropy(
     >>> round(float(loss), 4), dlogits.tolist()
     (0.6931, [[-0.5, 0.5]])
     """
-    shape = tuple(getattr(logits, "shape", ()))[:-1]
-    xp = checked(("logits", logits), targets, mask, weights, shape, "integral")
+    xp = checked("logits", logits, targets, mask, weights, "integral")
     with scope_of(logits):
-        loss, dlogits = _cross_entropy(xp, logits, targets)
-        share = shares(xp, loss, mask, weights)
-        return total(xp, share, loss, mask), spread(xp, share[..., None], dlogits, mask)
+        loss, dlogits = _cross_entropy(xp, logits, targets[..., None])
+        mask, weights = (None if a is None else a[..., None] for a in (mask, weights))
+        return averaged(xp, loss, dlogits, mask, weights)
 
 
-def _cross_entropy(xp: ModuleType, logits: Array, targets: Array) -> tuple[Array, Array]:
-    """Return the loss at every position, and its gradient with respect to the logits."""
-    narrow = xp.iinfo(targets.dtype).bits < 32  # too narrow, perhaps, to hold all classes
-    k = xp.astype(targets, xp.int32) if narrow else targets
-    classes = xp.arange(logits.shape[-1], dtype=k.dtype, device=device_of(logits))
-    hit = k[..., None] == classes  # (..., K)
-    inside = xp.any(hit, axis=-1)  # (...)
+def _cross_entropy(xp: ModuleType, logits: Array, k: Array) -> tuple[Array, Array]:
+    """Return the loss at every position, (..., 1), and its gradient, (..., K)."""
+    narrow = xp.iinfo(k.dtype).bits < 32  # too narrow, perhaps, to hold all classes
+    k = xp.astype(k, xp.int32) if narrow else k
+    hit = k == xp.arange(logits.shape[-1], dtype=k.dtype, device=device_of(logits))  # (..., K)
+    inside = xp.any(hit, axis=-1, keepdims=True)  # (..., 1)
     shifted = logits - xp.max(logits, axis=-1, keepdims=True)
     log_p = shifted - xp.log(xp.sum(xp.exp(shifted), axis=-1, keepdims=True))
-    loss = -xp.sum(xp.where(hit, log_p, xp.zeros_like(log_p)), axis=-1)
+    loss = -xp.sum(xp.where(hit, log_p, xp.zeros_like(log_p)), axis=-1, keepdims=True)
     dlogits = xp.exp(log_p) - xp.astype(hit, logits.dtype)
     loss = xp.where(inside, loss, xp.full_like(loss, xp.nan))
-    dlogits = xp.where(inside[..., None], dlogits, xp.full_like(dlogits, xp.nan))
-    return loss, dlogits
+    return loss, xp.where(inside, dlogits, xp.full_like(dlogits, xp.nan))

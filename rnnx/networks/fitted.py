@@ -9,12 +9,16 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from rnnx import io, validate
-from rnnx.backend import Backend
+from rnnx.backend import Backend, get_backend
 from rnnx.cells import build_cell, describe
 from rnnx.io import Description, Spec
 from rnnx.layers.base import UNDRAWN, Seed
+from rnnx.layers.dropout import Dropout
+from rnnx.layers.embedding import Embedding
+from rnnx.layers.linear import Linear
+from rnnx.layers.pool import Pool
+from rnnx.layers.recurrent import Recurrent
 from rnnx.layers.sequential import Sequential
-from rnnx.networks.assembly import network
 from rnnx.networks.options import Checks, Options, optional
 
 NOT_SAVED = ("backend", "device", "dtype", "verbose")  # chosen anew when a file is loaded
@@ -42,8 +46,31 @@ class RecurrentModel(Options, io.Saved):
         raise NotImplementedError
 
     def _network(self, seed: Seed) -> Sequential:
-        """Return a new network."""
-        return network(self, *self._sizes(), seed, embed=self._embeds)
+        """Return a new network: recurrent layers, a `Pool` unless it answers per step, `Linear`.
+
+        If the model embeds, the inputs are integers below the number of outputs.
+        """
+        features, outputs = self._sizes()
+        both = bool(getattr(self, "bidirectional", False))
+        where: dict[str, Any] = {
+            "backend": get_backend(self.backend, device=self.device, dtype=self.dtype)
+        }
+        layers: list[Any] = []
+        if self._embeds:
+            layers.append(Embedding(outputs, features, seed=seed, **where))
+        layers.append(
+            Recurrent(
+                self.cell, features, self.hidden_size, self.num_layers, bidirectional=both,
+                dropout=self.dropout if self.num_layers > 1 else 0.0,
+                recurrent_init="orthogonal", weight_init="glorot", seed=seed, **where,
+            )
+        )  # fmt: skip
+        if not getattr(self, "per_step", True):
+            layers.append(Pool(getattr(self, "pool", "last"), bidirectional=both, **where))
+        if self.dropout:
+            layers.append(Dropout(self.dropout, **where))
+        width = self.hidden_size * (2 if both else 1)
+        return Sequential(*layers, Linear(width, outputs, seed=seed, **where))
 
     def _arrays(self) -> dict[str, int]:
         """Return the lengths of the fitted arrays by name, from the other attributes."""
@@ -114,6 +141,13 @@ class RecurrentModel(Options, io.Saved):
         for (name, check), value in zip(cls._json.items(), found, strict=True):
             setattr(model, name, check(name, value))
         return model
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Return exp z / Σ exp z over the last axis, in float64."""
+    z = logits.astype("float64")
+    e = np.exp(z - np.max(z, axis=-1, keepdims=True))
+    return e / np.sum(e, axis=-1, keepdims=True)
 
 
 def _keys(values: dict[str, Any], names: list[str]) -> list[Any]:

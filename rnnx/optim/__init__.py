@@ -1,12 +1,8 @@
 """Optimizers as pure functions: parameters, gradients and state are dicts of arrays.
 
-Call ``state = optimizer.init(params)`` once, then at every step
-``params, state = optimizer.update(params, grads, state)``. Nothing is changed in place or read
-back to the host, so a whole training step can be compiled.
-
-To change the learning rate, pass it to `update` as the fourth argument: usually the optimizer's own
-rate times the factor of a schedule. Pass it to a compiled step as an argument, too; the step is
-then compiled only once.
+Nothing is changed in place or read back to the host, so a whole training step can be compiled.
+Pass a changing learning rate to the compiled step as an argument: it is then compiled only once.
+A hyperparameter that is out of range raises ValueError.
 
 Examples
 --------
@@ -23,11 +19,9 @@ Examples
 0.25 [1.125]
 """
 
-from rnnx.optim.adam import Adam, AdamW
 from rnnx.optim.clip import clip_by_global_norm, global_norm
-from rnnx.optim.rmsprop import RMSprop
+from rnnx.optim.optimizers import SGD, Adam, AdamW, RMSprop
 from rnnx.optim.schedules import Constant, Cosine, Step, WarmUp
-from rnnx.optim.sgd import SGD
 
 __all__ = [
     "SGD",

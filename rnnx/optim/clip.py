@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rnnx.backend import Array
-from rnnx.optim.shared import Params, namespace, scope
+from rnnx.optim.shared import Params, computing
 from rnnx.validate import positive
 
 
@@ -23,11 +23,6 @@ def global_norm(grads: Params) -> Array:
     array, shape ()
         The norm: NaN if an entry is NaN, otherwise infinite if an entry is.
 
-    Raises
-    ------
-    ValueError
-        If `grads` is empty.
-
     Examples
     --------
     >>> import numpy as np
@@ -35,8 +30,7 @@ def global_norm(grads: Params) -> Array:
     >>> f"{norm:.3g}"
     '5e+25'
     """
-    xp = namespace(grads)
-    with scope(grads):
+    with computing(grads) as xp:
         largest = xp.max(xp.stack([xp.max(xp.abs(g)) for g in grads.values()]))
         exponent = {32: 80, 64: 640}[xp.finfo(largest.dtype).bits]
         limit = 2.0 ** (exponent * 5 // 8)  # squares of numbers within 1/limit and limit are safe
@@ -72,11 +66,6 @@ def clip_by_global_norm(
     norm : array, shape ()
         The norm before scaling.
 
-    Raises
-    ------
-    ValueError
-        If `max_norm` is not above 0, or `grads` is empty.
-
     References
     ----------
     R. Pascanu, T. Mikolov and Y. Bengio, "On the difficulty of training recurrent neural networks",
@@ -90,8 +79,7 @@ def clip_by_global_norm(
     (5.0, [0.6, 0.8])
     """
     limit = positive("max_norm", max_norm)
-    xp = namespace(grads)
-    with scope(grads):
+    with computing(grads) as xp:
         norm = global_norm(grads) if norm is None else norm
         bound = xp.full_like(norm, limit)
         scale = bound / xp.maximum(norm, bound)  # 1 exactly where the norm is within the bound

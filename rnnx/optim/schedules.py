@@ -1,11 +1,8 @@
 """Learning-rate schedules: from the step number to a factor of the optimizer's learning rate.
 
-A schedule takes the number of steps done so far, 0 at the first step, and returns a Python float::
-
-    params, state = adam.update(params, grads, state, adam.learning_rate * schedule(t))
-
+A schedule takes the number of steps done so far, 0 at the first step, and returns a Python float.
 Your own function of the step number is a schedule, too. Evaluating the ``repr`` of a schedule of
-this module makes an equal one.
+this module makes an equal one. An argument or step number out of range raises ValueError.
 """
 
 from __future__ import annotations
@@ -14,14 +11,27 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import cos, pi
 
-from rnnx.optim.shared import set_fields
-from rnnx.validate import count, nonnegative, positive, size
+from rnnx.optim.shared import Checked
+from rnnx.validate import count
 
 Schedule = Callable[[int], float]
 
 
+class Counted(Checked):
+    """A schedule that checks the step number."""
+
+    __slots__ = ()
+
+    def __call__(self, step: int) -> float:
+        """Return the factor for a step, counted from 0."""
+        return self._factor(count("step", step))
+
+    def _factor(self, t: int) -> float:
+        raise NotImplementedError
+
+
 @dataclass(frozen=True, slots=True)
-class Constant:
+class Constant(Counted):
     """The optimizer's own learning rate at every step.
 
     Examples
@@ -30,14 +40,12 @@ class Constant:
     1.0
     """
 
-    def __call__(self, step: int) -> float:
-        """Return the factor for a step: 1."""
-        count("step", step)
+    def _factor(self, t: int) -> float:
         return 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Cosine:
+class Cosine(Counted):
     """Half a cosine from 1 down to the final factor, and constant after that.
 
     At step t, with T steps and the final factor f::
@@ -51,11 +59,6 @@ class Cosine:
         T, at least 1. Step T is the first with the final factor.
     final : float
         f, at least 0.
-
-    Raises
-    ------
-    ValueError
-        If an argument, or the step number in a call, is out of range.
 
     References
     ----------
@@ -72,19 +75,13 @@ class Cosine:
     steps: int
     final: float = 0.0
 
-    def __post_init__(self) -> None:
-        set_fields(self, steps=size("steps", self.steps))
-        set_fields(self, final=nonnegative("final", self.final))
-
-    def __call__(self, step: int) -> float:
-        """Return the factor for a step, counted from 0."""
-        t = min(count("step", step), self.steps)
-        c = (1 + cos(pi * t / self.steps)) / 2
+    def _factor(self, t: int) -> float:
+        c = (1 + cos(pi * min(t, self.steps) / self.steps)) / 2
         return c + (1 - c) * self.final
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class Step(Counted):
     """Step decay: multiply by the factor once every few steps.
 
     At step t, with the factor γ applied every n steps::
@@ -98,11 +95,6 @@ class Step:
     factor : float
         γ, above 0.
 
-    Raises
-    ------
-    ValueError
-        If an argument, or the step number in a call, is out of range.
-
     Examples
     --------
     >>> schedule = Step(2, factor=0.5)
@@ -113,17 +105,12 @@ class Step:
     every: int
     factor: float = 0.1
 
-    def __post_init__(self) -> None:
-        set_fields(self, every=size("every", self.every))
-        set_fields(self, factor=positive("factor", self.factor))
-
-    def __call__(self, step: int) -> float:
-        """Return the factor for a step, counted from 0."""
-        return self.factor ** (count("step", step) // self.every)
+    def _factor(self, t: int) -> float:
+        return self.factor ** (t // self.every)
 
 
 @dataclass(frozen=True, slots=True)
-class WarmUp:
+class WarmUp(Counted):
     """Linear warm-up to 1, followed by another schedule.
 
     At step t, with n steps of warm-up::
@@ -137,13 +124,6 @@ class WarmUp:
         n, at least 1. Step n - 1 is the first with factor 1.
     then : callable
         The schedule after the warm-up; default is the constant 1.
-
-    Raises
-    ------
-    ValueError
-        If `steps` is below 1, or the step number in a call is below 0.
-    TypeError
-        If `then` is not callable, or is a class instead of a schedule.
 
     References
     ----------
@@ -161,14 +141,12 @@ class WarmUp:
     then: Schedule = Constant()
 
     def __post_init__(self) -> None:
-        set_fields(self, steps=size("steps", self.steps))
+        Counted.__post_init__(self)
         if isinstance(self.then, type) or not callable(self.then):
             raise TypeError(
                 "then must be a schedule, a function of the step number such as Cosine(1000), "
                 f"got {self.then!r}"
             )
 
-    def __call__(self, step: int) -> float:
-        """Return the factor for a step, counted from 0."""
-        t = count("step", step)
+    def _factor(self, t: int) -> float:
         return (t + 1) / self.steps if t < self.steps else self.then(t - self.steps)

@@ -1,7 +1,9 @@
-"""What the optimizers share: one step with its checks, and arrays made where the parameters are."""
+"""What the optimizers share: checked hyperparameters, and one step with its checks."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from numbers import Real
 from typing import Any
@@ -9,13 +11,14 @@ from typing import Any
 from array_api_compat import array_namespace, is_array_api_obj
 
 from rnnx.backend import Array, scope_of
-from rnnx.validate import fraction, nonnegative, positive
+from rnnx.validate import fraction, nonnegative, positive, size
 
 Params = dict[str, Array]
 State = dict[str, Any]
+Entries = dict[str, Callable[[Params], Any]]  # the state's entries, and how each is made
 Rate = float | Array | None
 
-RANGES = {
+RANGES: dict[str, Callable[[str, Any], float]] = {
     "learning_rate": positive,
     "momentum": fraction,
     "beta1": fraction,
@@ -23,20 +26,30 @@ RANGES = {
     "alpha": fraction,
     "epsilon": positive,
     "weight_decay": nonnegative,
+    "steps": size,
+    "final": nonnegative,
+    "every": size,
+    "factor": positive,
 }
 
 
-class Optimizer:
+class Checked:
+    """A frozen dataclass whose fields are in their ranges, and plain Python numbers."""
+
+    __slots__ = ()
+
+    def __post_init__(self) -> None:
+        for field in fields(self):  # type: ignore[arg-type]  # each subclass is a dataclass
+            if field.name in RANGES:
+                value = RANGES[field.name](field.name, getattr(self, field.name))
+                object.__setattr__(self, field.name, value)
+
+
+class Optimizer(Checked):
     """What every optimizer is: hyperparameters, and pure functions of dicts of arrays."""
 
     __slots__ = ()
     learning_rate: float
-
-    def __post_init__(self) -> None:
-        for field in fields(self):  # type: ignore[arg-type]  # each optimizer is a dataclass
-            if field.name in RANGES:
-                value = RANGES[field.name](field.name, getattr(self, field.name))
-                set_fields(self, **{field.name: value})
 
     def init(self, params: Params) -> State:
         """Return the state before the first step.
@@ -51,7 +64,7 @@ class Optimizer:
         dict
             Zeros in the shapes of the parameters; what they stand for is the optimizer's own.
         """
-        return {entry: zeros_like(params) for entry in self._entries()}
+        return {entry: make(params) for entry, make in self._entries().items()}
 
     def update(
         self, params: Params, grads: Params, state: State, learning_rate: Rate = None
@@ -83,86 +96,69 @@ class Optimizer:
         TypeError
             If the rate is an array of another library.
         """
-        _check(self, params, grads, state, self._entries())
-        with scope(params):
-            rate = _rate(self, params, learning_rate)
-            return self._step(namespace(params), params, grads, state, rate)
+        self._check(params, grads, state)
+        with computing(params) as xp:
+            rate = self.learning_rate if learning_rate is None else learning_rate
+            return self._step(xp, params, grads, state, _rate(xp, params, rate))
 
-    def _entries(self) -> tuple[str, ...]:
-        """Return the names of the state's entries."""
+    def _check(self, params: Params, grads: Params, state: State) -> None:
+        """Raise if the gradients do not match the parameters, or the state is another's."""
+        if params.keys() != grads.keys():
+            raise ValueError(
+                f"grads must have the parameters' names {list(params)}, got {list(grads)}"
+            )
+        for name, w in params.items():
+            shape, got = tuple(w.shape), tuple(grads[name].shape)
+            if shape != got:
+                raise ValueError(f"grads[{name!r}] must have shape {shape}, got {got}")
+        entries = self._entries()
+        if state.keys() != entries.keys():
+            raise ValueError(
+                f"state must be of {type(self).__name__}, with {sorted(entries)}, got "
+                f"{sorted(state)}: make it with init(params)"
+            )
+
+    def _entries(self) -> Entries:
         raise NotImplementedError
 
     def _step(
         self, xp: Any, params: Params, grads: Params, state: State, rate: Any
     ) -> tuple[Params, State]:
-        """Return the parameters and the state after one step; all arguments are checked."""
         raise NotImplementedError
 
 
-def namespace(params: Params) -> Any:
-    """Return the Array API namespace of the parameters."""
-    if not params:
+@contextmanager
+def computing(arrays: Params) -> Iterator[Any]:
+    """Give the namespace of the arrays; what is made meanwhile stays on their device."""
+    if not arrays:
         raise ValueError("expected parameters or gradients by name, got an empty dict")
-    return array_namespace(*params.values())
-
-
-def scope(params: Params) -> Any:
-    """Return the context that keeps results on the parameters' device."""
-    return scope_of(next(iter(params.values()), None))
+    with scope_of(next(iter(arrays.values()))):
+        yield array_namespace(*arrays.values())
 
 
 def zeros_like(params: Params) -> Params:
     """Return zeros in the shapes of the parameters."""
-    xp = namespace(params)
-    with scope(params):
+    with computing(params) as xp:
         return {k: xp.zeros_like(w) for k, w in params.items()}
 
 
 def zero_like(params: Params) -> Array:
     """Return 0 as an array of shape (), with the dtype and device of the parameters."""
-    xp = namespace(params)
-    with scope(params):
+    with computing(params) as xp:
         return xp.zeros_like(xp.sum(next(iter(params.values()))))
 
 
-def set_fields(frozen: Any, **values: float) -> None:
-    """Set fields of a frozen dataclass in its __post_init__."""
-    for name, value in values.items():
-        object.__setattr__(frozen, name, value)
-
-
-def _check(
-    optimizer: Any, params: Params, grads: Params, state: State, entries: tuple[str, ...]
-) -> None:
-    """Raise if the gradients do not match the parameters, or the state is another optimizer's."""
-    if params.keys() != grads.keys():
-        raise ValueError(f"grads must have the parameters' names {list(params)}, got {list(grads)}")
-    for name, w in params.items():
-        if w.shape != grads[name].shape:
-            raise ValueError(
-                f"grads[{name!r}] must have shape {tuple(w.shape)}, got {tuple(grads[name].shape)}"
-            )
-    if state.keys() != set(entries):
-        raise ValueError(
-            f"state must be of {type(optimizer).__name__}, with {sorted(entries)}, got "
-            f"{sorted(state)}: make it with init(params)"
-        )
-
-
-def _rate(optimizer: Any, params: Params, learning_rate: Any) -> Any:
+def _rate(xp: Any, params: Params, rate: Any) -> Any:
     """Return the learning rate of one step, in a form that does not widen the parameters."""
-    if learning_rate is None:
-        return optimizer.learning_rate
-    if isinstance(learning_rate, Real) or not is_array_api_obj(learning_rate):
-        return nonnegative("learning_rate", learning_rate)
-    xp = namespace(params)
-    if array_namespace(learning_rate) is not xp:
+    if isinstance(rate, Real) or not is_array_api_obj(rate):
+        return nonnegative("learning_rate", rate)
+    if array_namespace(rate) is not xp:
         raise TypeError(
             "learning_rate must be a number or an array of the parameters' library, got "
-            f"{type(learning_rate).__module__}.{type(learning_rate).__name__}: give a Python float"
+            f"{type(rate).__module__}.{type(rate).__name__}: give a Python float"
         )
-    if learning_rate.shape != ():
+    if rate.shape != ():
         raise ValueError(
-            f"learning_rate must be a number or have shape (), got {tuple(learning_rate.shape)}"
+            f"learning_rate must be a number or have shape (), got {tuple(rate.shape)}"
         )
-    return xp.astype(learning_rate, next(iter(params.values())).dtype, copy=False)
+    return xp.astype(rate, next(iter(params.values())).dtype, copy=False)

@@ -1,11 +1,8 @@
 """Plots of training, hidden states, gradients, weights and forecasts. Needs Matplotlib.
 
-Every function draws in the Axes `ax` and returns it. By default, it makes a figure with
-`matplotlib.pyplot`: a notebook shows it, ``plt.show()`` opens a window, and
-``ax.figure.savefig(path)`` writes it. If Matplotlib only draws to files, as on a machine without a
-display, pyplot keeps just the last figure of each function, so that figures do not pile up.
-
-Pass NumPy arrays or lists. To plot an array on a device, call `to_numpy` of its backend first.
+Every function draws in the Axes `ax`, by default of a new figure, and returns it. Pass NumPy arrays
+or lists; for an array on a device, call `to_numpy` of its backend first. Without a display, pyplot
+keeps only the last figure of each function; save it with ``ax.figure.savefig(path)``.
 """
 
 from rnnx.plots.network import eigenvalues, gradient_norms, hidden_states

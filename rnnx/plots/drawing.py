@@ -71,20 +71,16 @@ def axes(ax: Axes | None, name: str) -> Axes:
         from matplotlib.axes import Axes
     except ImportError as error:
         raise ImportError("rnnx.plots needs Matplotlib: pip install 'rnnx[plots]'") from error
-    if ax is None:
-        return _new_axes(f"rnnx.plots.{name}")
-    if not isinstance(ax, Axes):
+    if isinstance(ax, Axes):
+        return ax
+    if ax is not None:
         raise TypeError(f"ax must be one Matplotlib Axes, got {type(ax).__name__}")
-    return ax
-
-
-def _new_axes(label: str) -> Axes:
-    """Return the Axes of a new pyplot figure, which replaces the last if figures are not shown."""
     from matplotlib import pyplot
 
-    if pyplot.get_backend().lower() not in FILES_ONLY:
-        return pyplot.subplots(layout="compressed")[1]
-    pyplot.close(label)
+    label = None
+    if pyplot.get_backend().lower() in FILES_ONLY:  # nobody sees or closes the last figure
+        label = f"rnnx.plots.{name}"
+        pyplot.close(label)
     return pyplot.subplots(num=label, layout="compressed")[1]
 
 
@@ -94,15 +90,6 @@ def finish(ax: Axes, title: str, xlabel: str, ylabel: str) -> None:
     ax.grid(alpha=0.3)
     if ax.get_legend_handles_labels()[0]:
         ax.legend(fontsize="small")
-
-
-def dates(axis: Axis) -> None:
-    """Write dates briefly; what they have in common appears only once."""
-    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
-
-    locator = AutoDateLocator()
-    axis.set_major_locator(locator)
-    axis.set_major_formatter(ConciseDateFormatter(locator))
 
 
 def whole(axis: Axis) -> None:

@@ -161,6 +161,4 @@ def _of(matrix: Any) -> np.ndarray:
     W = numbers("layer", matrix)
     if W.ndim != 2 or W.shape[0] != W.shape[1] or W.size == 0:
         raise ValueError(f"a matrix must be square, of shape (H, H), got {W.shape}")
-    if not np.isfinite(W).all():
-        raise ValueError("a matrix must be finite, got NaN or infinity")
-    return np.linalg.eigvals(W)
+    return diagnostics.spectrum("a matrix", W)

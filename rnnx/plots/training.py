@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rnnx import validate
-from rnnx.plots.drawing import axes, dates, documented, finish, times, vector, whole
+from rnnx.plots.drawing import axes, documented, finish, times, vector, whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,7 +51,7 @@ def learning_curves(
 
     ax = axes(ax, "learning_curves")
     for name in chosen:
-        ax.plot(epoch, read[name], marker="o", markersize=3, label=_words(name))
+        ax.plot(epoch, read[name], marker="o", markersize=3, label=name.replace("_", " "))
     if losses and np.isfinite(read[losses[-1]]).any():
         best = epoch[np.nanargmin(read[losses[-1]])]
         ax.axvline(best, color="0.5", linestyle="--", zorder=1, label=f"best epoch: {best:g}")
@@ -59,7 +59,7 @@ def learning_curves(
     drawn = drawn[np.isfinite(drawn)]
     if drawn.size and 0 < 10 * drawn.min() < drawn.max():
         ax.set_yscale("log")
-    kinds = dict.fromkeys(_words(name.removeprefix("validation_")) for name in chosen)
+    kinds = dict.fromkeys(name.removeprefix("validation_").replace("_", " ") for name in chosen)
     finish(ax, "Learning curves", "epoch", ", ".join(kinds))
     whole(ax.xaxis)
     return ax
@@ -129,19 +129,14 @@ def forecast(
     ax.plot(t[:T], past, color="0.5", label="past")
     if truth is not None:  # the same series as the past: joined to it
         ax.plot(t[T - 1 :], np.concatenate([past[-1:], truth]), color="k", label="truth")
-    for values, style, label in (
-        (baseline, "o--C0", baseline_label),
-        (predicted, "o-C1", "forecast"),
-    ):
-        if values is not None:
-            ax.plot(t[T:], values, style, markersize=3, label=label)
+    if baseline is not None:
+        ax.plot(t[T:], baseline, "o--C0", markersize=3, label=baseline_label)
+    ax.plot(t[T:], predicted, "o-C1", markersize=3, label="forecast")
     finish(ax, "Forecast", xlabel or ("time step" if time is None else "time"), ylabel)
     if time is None:
         whole(ax.xaxis)
     elif t.dtype.kind == "M":
-        dates(ax.xaxis)
+        from matplotlib.dates import ConciseDateFormatter
+
+        ax.xaxis.set_major_formatter(ConciseDateFormatter(ax.xaxis.get_major_locator()))
     return ax
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")

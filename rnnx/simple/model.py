@@ -242,28 +242,14 @@ class SimpleRNN:
         return self._final_state
 
     def set_params(self, params: Mapping[str, Any]) -> None:
-        """Replace some or all parameters, by name; on an error, none.
-
-        Raises
-        ------
-        ValueError, TypeError
-            For an unknown name, a wrong shape, or numbers that are not real.
-        """
+        """Replace some or all parameters, by name; on an error, none. See `Layer.set_params`."""
         self._take(replaced(self.backend, self._params, params))
         self._pass = None
 
     def to(
         self, backend: str | Backend, *, device: Any = None, dtype: str | None = None
     ) -> SimpleRNN:
-        """Return a copy on another backend, with the same weights, and without a forward pass.
-
-        Parameters
-        ----------
-        backend, device
-            As for `rnnx.get_backend`.
-        dtype : {"float32", "float64"}, optional
-            Default is this network's own, or that of the `Backend` given.
-        """
+        """Return a copy on another backend, without a forward pass; arguments as of `Layer.to`."""
         own = self.backend.dtype_name
         target = target_backend(backend, device=device, dtype=dtype, own_dtype=own)
         copy = type(self)(

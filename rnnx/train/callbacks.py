@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -50,13 +51,11 @@ class CSVLogger(Callback):
     def __init__(self, path: str | PathLike[str]) -> None:
         self.path = Path(path)
 
-    def begin(self, run: Run) -> None:
-        """Write the history so far, which also shows that the file can be written."""
-        run.history.to_csv(self.path)
-
     def epoch(self, run: Run) -> None:
         """Write all rows again."""
         run.history.to_csv(self.path)
+
+    begin = epoch  # shows that the file can be written before the work starts
 
 
 class TensorBoard(Callback):
@@ -75,19 +74,17 @@ class TensorBoard(Callback):
 
     def __init__(self, folder: str | PathLike[str]) -> None:
         try:
-            import tensorboardX  # noqa: F401
+            from tensorboardX import SummaryWriter
         except ImportError:
             raise ImportError(
                 "TensorBoard needs the package tensorboardX: pip install tensorboardX"
             ) from None
-        self.folder = Path(folder)
+        self._open = partial(SummaryWriter, str(folder))
         self._writer: Any = None
 
     def begin(self, run: Run) -> None:
         """Open the log; a resumed run replaces what was logged after its checkpoint."""
-        from tensorboardX import SummaryWriter
-
-        self._writer = SummaryWriter(str(self.folder), purge_step=run.epoch + 1)
+        self._writer = self._open(purge_step=run.epoch + 1)
 
     def epoch(self, run: Run) -> None:
         """Write this epoch."""
@@ -102,32 +99,18 @@ class TensorBoard(Callback):
             self._writer.close()
 
 
-class Function(Callback):
-    """A function as a callback."""
-
-    def __init__(self, function: Any) -> None:
-        self.function = function
-
-    def epoch(self, run: Run) -> None:
-        """Call it."""
-        self.function(run)
-
-
 def read(callbacks: Any) -> list[Callback]:
-    """Return the callbacks, with functions wrapped.
-
-    Raises
-    ------
-    TypeError
-        If one is neither a `Callback` nor a function.
-    """
+    """Return the callbacks, with functions wrapped; raise TypeError if one is neither."""
     if not isinstance(callbacks, Iterable):
         raise TypeError(f"callbacks must be a list, got {callbacks!r}: put it in a list")
     found = []
     for callback in callbacks:
-        if not isinstance(callback, Callback) and (
-            isinstance(callback, type) or not callable(callback)
-        ):
-            raise TypeError(f"callbacks must be Callback objects or functions, got {callback!r}")
-        found.append(callback if isinstance(callback, Callback) else Function(callback))
+        whole = callback if isinstance(callback, Callback) else Callback()
+        if whole is not callback:
+            if isinstance(callback, type) or not callable(callback):
+                raise TypeError(
+                    f"callbacks must be Callback objects or functions, got {callback!r}"
+                )
+            whole.epoch = callback  # type: ignore[method-assign]
+        found.append(whole)
     return found

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
-from math import isfinite
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -20,10 +19,11 @@ import numpy as np
 from rnnx import io
 from rnnx.backend import Array, Backend
 from rnnx.io import Description, Spec
-from rnnx.train import generators, lock
+from rnnx.io.header import natural
+from rnnx.train import generators
 from rnnx.train.history import PER_STEP, History
 from rnnx.train.run import Run
-from rnnx.train.step import columns
+from rnnx.train.step import RESERVED, mapped
 
 NAME = "checkpoint.safetensors"
 KIND = "training run"
@@ -32,21 +32,9 @@ _KEYS = {*_COUNTS, "setup", "seconds", "best", "rng", "epoch_rng", "blas_threads
 
 
 class Checkpoints:
-    """The checkpoint of one run in a folder of its own.
+    """The checkpoint of one run in a folder of its own, which is made if it is missing.
 
-    Parameters
-    ----------
-    folder : path
-        Made if it is missing; its parent must exist.
-    config : dict
-        The model's configuration.
-    setup : dict
-        What else a resumed run must have in common with its checkpoint, as JSON can hold it.
-
-    Raises
-    ------
-    OSError
-        If the folder cannot be made.
+    A resumed run must have the same configuration of the model, and the same setup.
     """
 
     def __init__(
@@ -62,35 +50,30 @@ class Checkpoints:
                 f"exists, got {str(folder)!r}: {error.strerror}"
             ) from None
 
-    def locked(self) -> AbstractContextManager[None]:
-        """Return the context in which the folder is this run's alone."""
-        return lock.locked(self.path.parent)
-
-    def exists(self) -> bool:
-        """Return whether there is a checkpoint."""
-        return self.path.exists()
-
-    def begun(self) -> bool:
-        """Return whether there is a checkpoint with a step to lose."""
-        return self.exists() and io.describe(self.path).extra.get("step") != 0
-
-    def tidy(self) -> None:
-        """Remove what processes left that were killed while they wrote."""
+    def begin(self, run: Run, resume: bool) -> None:
+        """Bring a new run to where the checkpoint stands, or write its first one."""
         for part in self.path.parent.glob(f"{NAME}.*{io.PART}"):
-            part.unlink(missing_ok=True)
+            part.unlink(missing_ok=True)  # of a process that was killed while it wrote
+        if resume and self.path.exists():
+            self.restore(run)
+        elif self.path.exists() and io.describe(self.path).extra.get("step") != 0:
+            raise ValueError(
+                f"there is a checkpoint already, {self.path}: give resume=True to resume it, or "
+                "another checkpoint_dir"
+            )
+        else:
+            self.save(run)  # finds a folder that cannot be written before the work starts
 
     def save(self, run: Run) -> None:
         """Write the run as it stands, once its records have been read."""
-        bk, carry = run.model.backend, run.carry
-        arrays = _packed(bk, "model", carry.params) | _packed(bk, "best", run.best_params)
-        arrays |= _packed(bk, "optimizer", carry.opt_state) | _packed(bk, "state", carry.state)
-        arrays |= {f"history.{k}": values for k, values in run.history.to_arrays().items()}
-        arrays["rows"] = np.asarray(run.rows, dtype="float64") if run.rows else np.zeros((0, 0))
-        extra = {
+        bk = run.model.backend
+        arrays = _packed(bk, _kept(run, run.best_params is not None))
+        tables, counts = run.history.tables(), {name: getattr(run, name) for name in _COUNTS}
+        tables["rows"] = np.asarray(run.rows, "float64")
+        for name, spec in self._tables(**counts).items():
+            arrays[name] = np.reshape(tables[name], spec.shape)  # also of what is still empty
+        extra = counts | {
             "setup": self.setup,
-            "epoch": run.epoch,
-            "step": run.step,
-            "position": run.position,
             "seconds": run.clock(),
             "best": run.best_params is not None,
             "rng": generators.encoded(run.rng.bit_generator.state),
@@ -109,40 +92,25 @@ class Checkpoints:
             ) from None
 
     def restore(self, run: Run) -> None:
-        """Bring a new run to where the checkpoint stands; on an error, change nothing.
-
-        Raises
-        ------
-        OSError, ValueError
-            If it is damaged, or of another model, optimizer or data.
-        """
-
-        def expect(description: Description) -> dict[str, Spec]:
-            self._compare(description)
-            return self._expected(run, description.extra)
-
-        description, arrays = io.read(self.path, KIND, expect)
-        extra, bk, carry = description.extra, run.model.backend, run.carry
+        """Bring a new run to where the checkpoint stands; on an error, change nothing."""
+        description, arrays = io.read(self.path, KIND, partial(self._expected, run))
+        extra = description.extra
         try:
             io.finite({k: w for k, w in arrays.items() if k.startswith(("model.", "best."))})
             states = [generators.decoded(extra[name]) for name in ("rng", "epoch_rng")]
         except ValueError as error:
             raise io.damaged(self.path, error) from None
-        run.carry = carry._replace(
-            params=_unpacked(bk, "model", carry.params, arrays),
-            opt_state=_unpacked(bk, "optimizer", carry.opt_state, arrays),
-            state=_unpacked(bk, "state", carry.state, arrays),
+        found = _unpacked(run.model.backend, _kept(run, extra["best"]), arrays)
+        run.best_params = found["best"]
+        run.carry = run.carry._replace(
+            params=found["model"], opt_state=found["optimizer"], state=found["state"]
         )
-        if extra["best"]:
-            run.best_params = _unpacked(bk, "best", carry.params, arrays)
-        run.history = History.from_arrays(
-            {k: arrays[f"history.{k}"] for k in self._history(extra["epoch"], extra["step"])}
-        )
+        run.history = History.of(self._columns(), arrays["epochs"], arrays["steps"])
         run.rows = arrays["rows"].tolist()
         run.epoch, run.step, run.position = (extra[name] for name in _COUNTS)
         run.seconds, run.epoch_rng = extra["seconds"], states[1]
         run.rng = generators.restored(run.rng, states[0])
-        _warn_of_threads(extra["blas_threads"], blas_threads(bk))
+        _warn_of_threads(extra["blas_threads"], blas_threads(run.model.backend))
 
     def _compare(self, description: Description) -> None:
         """Raise if the checkpoint is of another run, or lacks something."""
@@ -160,31 +128,35 @@ class Checkpoints:
                 "data and options, or give another checkpoint_dir"
             )
         counts = [extra[name] for name in _COUNTS]
-        if not all(type(n) is int and 0 <= n <= extra["step"] < 2**40 for n in counts):
+        if not all(map(natural, counts)) or max(counts) > extra["step"]:
             raise ValueError(f"{', '.join(_COUNTS)} must be counts, got {counts!r:.80}")
-        if type(extra["seconds"]) is not float or not isfinite(extra["seconds"]):
+        if type(extra["seconds"]) is not float:
             raise ValueError(f"seconds must be a number, got {extra['seconds']!r:.80}")
         if type(extra["best"]) is not bool or type(extra["blas_threads"]) not in (int, type(None)):
             raise ValueError("best or blas_threads has the wrong type")
 
-    def _expected(self, run: Run, extra: Mapping[str, Any]) -> dict[str, Spec]:
+    def _expected(self, run: Run, description: Description) -> dict[str, Spec]:
         """Return what the arrays of a checkpoint of this run must be."""
-        bk, carry = run.model.backend, run.carry
-        like = _packed(bk, "model", carry.params) | _packed(bk, "state", carry.state)
-        like |= _packed(bk, "optimizer", carry.opt_state)
-        like |= _packed(bk, "best", carry.params) if extra["best"] else {}
+        self._compare(description)
+        extra = description.extra
+        like = _packed(run.model.backend, _kept(run, extra["best"]))
         found = {name: Spec(array.dtype.name, array.shape) for name, array in like.items()}
-        own = self._history(extra["epoch"], extra["step"])
-        width = 4 + len(self.setup["metrics"])  # loss, norm, alive, metrics, count
-        rows = (extra["position"], width) if extra["position"] else (0, 0)
-        return found | {f"history.{k}": s for k, s in own.items()} | {"rows": Spec("float64", rows)}
+        return found | self._tables(**{name: extra[name] for name in _COUNTS})
 
-    def _history(self, epochs: int, steps: int) -> dict[str, Spec]:
-        """Return what the arrays of the history must be, in their order."""
-        names = columns(self.setup["metrics"], self.setup["validation"] is not None)
-        kinds = {name: "int64" if name in ("epoch", "step") else "float64" for name in names}
-        found = {f"epoch.{k}": Spec(kinds[k], (epochs,)) for k in names if epochs}
-        return found | {f"step.{k}": Spec("float64", (steps,)) for k in PER_STEP}
+    def _columns(self) -> list[str]:
+        """Return the names of the history's columns, in their order."""
+        names = ["loss", *self.setup["metrics"]]
+        held_out = [f"validation_{name}" for name in names if self.setup["validation"] is not None]
+        return [*RESERVED[:-1], *names[1:], *held_out, "seconds"]
+
+    def _tables(self, epoch: int, step: int, position: int) -> dict[str, Spec]:
+        """Return what the arrays of the history, and of the epoch that has begun, must be."""
+        width = 3 + len(self.setup["metrics"])  # loss, norm, metrics, count
+        return {
+            "epochs": Spec("float64", (epoch, len(self._columns()))),
+            "steps": Spec("float64", (step, len(PER_STEP))),
+            "rows": Spec("float64", (position, width)),
+        }
 
 
 def blas_threads(backend: Backend) -> int | None:
@@ -222,27 +194,34 @@ def _differences(path: str, now: Any, then: Any) -> list[str]:
     return [] if now == then else [f"{path}: {now!s:.80} now, {then!s:.80} in the checkpoint"]
 
 
-def _packed(backend: Backend, path: str, tree: Any) -> dict[str, np.ndarray]:
-    """Return the arrays of a nested state by their dotted paths."""
-    if tree is None:
-        return {}
-    if isinstance(tree, tuple | list):
-        tree = {str(i): part for i, part in enumerate(tree)}
-    if isinstance(tree, dict):
-        parts = [_packed(backend, f"{path}.{name}", part) for name, part in tree.items()]
-        return {name: array for part in parts for name, array in part.items()}
-    return {path: np.asarray(tree if isinstance(tree, int | float) else backend.to_numpy(tree))}
+def _kept(run: Run, best: bool) -> dict[str, Any]:
+    """Return the nested arrays of a run; for the best parameters of a new run, any like them."""
+    carry = run.carry
+    return {
+        "model": carry.params,
+        "best": (run.best_params or carry.params) if best else None,
+        "optimizer": carry.opt_state,
+        "state": carry.state,
+    }
 
 
-def _unpacked(backend: Backend, path: str, like: Any, arrays: Mapping[str, Array]) -> Any:
-    """Return a nested state of the structure of `like` from arrays by their dotted paths."""
-    if like is None:
-        return None
-    if isinstance(like, tuple | list):
-        parts = [_unpacked(backend, f"{path}.{i}", part, arrays) for i, part in enumerate(like)]
-        return type(like)(*parts) if hasattr(like, "_fields") else type(like)(parts)
-    if isinstance(like, dict):
-        return {k: _unpacked(backend, f"{path}.{k}", part, arrays) for k, part in like.items()}
-    if isinstance(like, int | float):
-        return type(like)(arrays[path].item())
-    return backend.asarray(arrays[path], dtype=arrays[path].dtype.name)
+def _packed(backend: Backend, tree: Any) -> dict[str, np.ndarray]:
+    """Return the arrays and numbers of a nested state by their dotted paths."""
+    found = {}
+
+    def pack(path: str, x: Any) -> None:
+        found[path] = np.asarray(x if isinstance(x, int | float) else backend.to_numpy(x))
+
+    mapped(pack, tree)
+    return found
+
+
+def _unpacked(backend: Backend, like: Any, arrays: Mapping[str, Array]) -> Any:
+    """Return a nested state of the structure of `like` from what `_packed` returned."""
+
+    def unpack(path: str, x: Any) -> Any:
+        if isinstance(x, int | float):
+            return type(x)(arrays[path].item())
+        return backend.asarray(arrays[path], dtype=arrays[path].dtype.name)
+
+    return mapped(unpack, like)

@@ -9,7 +9,7 @@ import numpy as np
 
 from rnnx import validate
 from rnnx.data import Layout, Sequences, Stream
-from rnnx.train.step import Metric, Objective, evaluation_step, inputs_of, padding, zero_state
+from rnnx.train.step import Metric, Objective, evaluation_step, padding, zero_state
 
 
 def evaluate(
@@ -51,11 +51,9 @@ def evaluate(
     """
     objective = Objective.of(loss, metrics)
     source = bind(model, data, targets=True)
-    step = evaluation_step(model, objective)
     with model.backend.scope():
-        return measure(
-            step, model, model.params, source, objective, validate.size("batch_size", batch_size)
-        )
+        measure = evaluator(model, objective, validate.size("batch_size", batch_size))
+        return measure(model.params, source)
 
 
 def predict(model: Any, x: Any, *, lengths: Any = None, batch_size: int = 256) -> Any:
@@ -94,14 +92,13 @@ def predict(model: Any, x: Any, *, lengths: Any = None, batch_size: int = 256) -
     """
     source = bind(model, Sequences(x, lengths=lengths), targets=False)
     layout, found = source.layout, [np.empty(0)] * source.size
+    axis = 0 if layout.reduces_time else layout.axis
     with model.backend.scope():
-        for rows, batch in source.batches(validate.size("batch_size", batch_size)):
+        for rows in source.order(validate.size("batch_size", batch_size), None):
+            batch = source.batch(rows)
             y = model.backend.to_numpy(model(batch.x, **padding(model, batch.lengths))[0])
-            per_row = y if layout.reduces_time or layout.batch_first else np.swapaxes(y, 0, 1)
-            for row, i in enumerate(rows):
-                found[i] = (
-                    per_row[row] if layout.reduces_time else per_row[row][: source.lengths[i]]
-                )
+            for i, row in zip(rows, np.moveaxis(y, axis, 0), strict=True):
+                found[i] = row if layout.reduces_time else row[: source.lengths[i]]
     if layout.reduces_time:
         return np.stack(found)
     if isinstance(x, list | tuple):
@@ -130,24 +127,25 @@ def bind(model: Any, data: Any, *, targets: bool) -> Any:
     return data.bind(Layout.of(model))
 
 
-def measure(
-    step: Callable[..., Any],
-    model: Any,
-    params: Any,
-    source: Any,
-    objective: Objective,
-    batch_size: int,
-) -> dict[str, float]:
-    """Return the mean loss and metrics over a source, by a compiled evaluation step."""
-    bk, state, found, counts = model.backend, None, [], []
-    for _, batch in source.batches(batch_size):
-        if source.stateful and state is None:
-            state = zero_state(model, batch)
-        state, record = step(params, state, inputs_of(batch))
-        found.append(record)
-        counts.append(batch.counted)
-    table = bk.to_numpy(bk.xp.stack(found)).astype("float64")
-    return means(["loss", *objective.metrics], table, counts)
+def evaluator(
+    model: Any, objective: Objective, batch_size: int
+) -> Callable[[Any, Any], dict[str, float]]:
+    """Return ``measure(params, source)``: the mean loss and metrics, by a compiled step."""
+    bk, step = model.backend, evaluation_step(model, objective)
+
+    def measure(params: Any, source: Any) -> dict[str, float]:
+        state, found, counts = None, [], []
+        for part in source.order(batch_size, None):
+            batch = source.batch(part)
+            if source.stateful and state is None:
+                state = zero_state(model, batch)
+            state, record = step(params, state, batch.inputs)
+            found.append(record)
+            counts.append(batch.counted)
+        table = bk.to_numpy(bk.xp.stack(found)).astype("float64")
+        return means(["loss", *objective.metrics], table, counts)
+
+    return measure
 
 
 def means(names: list[str], table: Any, counts: Any) -> dict[str, float]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from rnnx import io
 
 PER_STEP = ("loss", "grad_norm", "learning_rate")
+_INTEGERS = ("epoch", "step")
 
 
 class History(Mapping[str, np.ndarray]):
@@ -52,8 +53,7 @@ class History(Mapping[str, np.ndarray]):
             raise KeyError(
                 f"the history has {', '.join(self._epochs) or 'no epoch yet'}: no {name!r}"
             )
-        dtype = "int64" if name in ("epoch", "step") else "float64"
-        return np.asarray(self._epochs[name], dtype=dtype)
+        return np.asarray(self._epochs[name], "int64" if name in _INTEGERS else "float64")
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._epochs)
@@ -83,10 +83,10 @@ class History(Mapping[str, np.ndarray]):
         for name, value in values.items():
             self._epochs.setdefault(name, []).append(value)
 
-    def append_steps(self, **values: list[float]) -> None:
-        """Add steps."""
-        for name, found in values.items():
-            self._steps[name].extend(found)
+    def append_steps(self, *values: Sequence[float]) -> None:
+        """Add steps: the loss, gradient norm and learning rate of each."""
+        for name, found in zip(PER_STEP, values, strict=True):
+            self._steps[name].extend(map(float, found))
 
     def to_csv(self, path: str | PathLike[str]) -> None:
         """Write a CSV file with a header and one row per epoch, whole or not at all.
@@ -107,16 +107,17 @@ class History(Mapping[str, np.ndarray]):
 
         return plots.learning_curves(self, ax=ax)
 
-    def to_arrays(self) -> dict[str, np.ndarray]:
-        """Return all arrays, for a checkpoint."""
-        epochs = {f"epoch.{name}": self[name] for name in self}
-        return epochs | {f"step.{name}": values for name, values in self.steps.items()}
+    def tables(self) -> dict[str, np.ndarray]:
+        """Return tables of the epochs and the steps, for a checkpoint."""
+        found = {"epochs": self._epochs, "steps": self._steps}
+        return {name: np.asarray([*rows.values()], "float64").T for name, rows in found.items()}
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> History:
-        """Return the history whose arrays `to_arrays` returned."""
+    def of(cls, columns: Sequence[str], epochs: np.ndarray, steps: np.ndarray) -> Self:
+        """Return the history of these tables."""
         history = cls()
-        for path, values in arrays.items():
-            kind, _, name = path.partition(".")
-            (history._epochs if kind == "epoch" else history._steps)[name] = values.tolist()
+        for row in epochs.tolist():
+            named = zip(columns, row, strict=True)
+            history.append({k: int(v) if k in _INTEGERS else v for k, v in named})
+        history.append_steps(*steps.T)
         return history

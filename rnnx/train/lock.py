@@ -6,7 +6,7 @@ import os
 import platform
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 try:
@@ -19,13 +19,7 @@ NAME = "lock"
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder. The system releases it when the process ends, however it ends.
-
-    Raises
-    ------
-    ValueError
-        If another run holds it; the message says which process, on which computer.
-    """
+    """Hold the lock of a folder. The system releases it when the process ends, however it ends."""
     if fcntl is None:
         yield
         return
@@ -57,15 +51,9 @@ def _taken(path: Path) -> int:
                 "other run uses it",
                 stacklevel=2,
             )
-        if _same(number, path):
-            os.ftruncate(number, 0)
-            os.write(number, f"process {os.getpid()} on {platform.node()}\n".encode())
-            return number
-        os.close(number)  # its holder removed it between the two lines above
-
-
-def _same(number: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(number), os.stat(path))
-    except FileNotFoundError:
-        return False
+        with suppress(FileNotFoundError):  # its holder may have removed it after it was opened
+            if os.path.samestat(os.fstat(number), os.stat(path)):
+                os.ftruncate(number, 0)
+                os.write(number, f"process {os.getpid()} on {platform.node()}\n".encode())
+                return number
+        os.close(number)

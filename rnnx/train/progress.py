@@ -2,39 +2,23 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Any, Self
+from contextlib import suppress
+from typing import Any
 
 
 class Bar:
-    """Sequences done, sequences per second, loss and metrics; nothing if tqdm is missing.
-
-    Parameters
-    ----------
-    shown : bool
-        Whether to show the bar.
-    total, done : int
-        Number of sequences in total, and done before the start.
-    """
+    """Sequences done, sequences per second, loss and metrics; nothing if tqdm is missing."""
 
     def __init__(self, shown: bool, total: int, done: int) -> None:
         self._bar: Any = None
         if shown:
-            try:
+            with suppress(ImportError):
                 from tqdm.auto import tqdm
-            except ImportError:
-                return
-            self._bar = tqdm(total=total, initial=done, unit="seq", dynamic_ncols=True)
 
-    def __enter__(self) -> Self:
-        return self
+                self._bar = tqdm(total=total, initial=done, unit="seq", dynamic_ncols=True)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Leave the bar as it stands."""
         if self._bar is not None:
             self._bar.close()
 

@@ -26,12 +26,9 @@ class Diverged(FloatingPointError):
         The training history until then.
     """
 
-    def __init__(self, message: str, step: int, parameter: str, history: History) -> None:
-        super().__init__(message)
-        self.step, self.parameter, self.history = step, parameter, history
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (str(self), self.step, self.parameter, self.history)
+    step: int
+    parameter: str
+    history: History
 
 
 class Run:
@@ -53,7 +50,7 @@ class Run:
         self.epoch = self.step = 0
         self.position = 0  # batches done in the current epoch
         self.epoch_rng: Any = rng.bit_generator.state  # before the epoch's order was drawn
-        self.rows: list[list[float]] = []  # the records of its steps, each with its count
+        self.rows: list[list[float]] = []  # the loss, norm, metrics and count of its steps
         self.unread: list[tuple[Array, float, float]] = []  # record, count, rate
         self.best_params: dict[str, Array] | None = None
         self.seconds = 0.0  # of the current epoch
@@ -79,16 +76,11 @@ class Run:
         first = self.step - len(self.unread)
         self.unread = []
         table = bk.to_numpy(bk.xp.stack(records)).astype("float64")
-        dead = np.flatnonzero(table[:, 2] == 0)
-        good = int(dead[0]) if len(dead) else len(table)
-        rows = [[*row, count] for row, count in zip(table.tolist(), counts, strict=True)][:good]
-        self.rows += rows
-        self.history.append_steps(
-            loss=[row[0] for row in rows],
-            grad_norm=[row[1] for row in rows],
-            learning_rate=list(rates[:good]),
-        )
-        if len(dead):
+        good = int(np.sum(table[:, -1]))  # after a step that diverged, none is alive
+        table[:, -1] = counts
+        self.rows += table[:good].tolist()
+        self.history.append_steps(table[:good, 0], table[:good, 1], rates[:good])
+        if good < len(table):
             raise self._diverged(first + good + 1, float(table[good, 0]))
 
     def clock(self) -> float:
@@ -107,14 +99,13 @@ class Run:
             what += f", and the gradient of {parameter!r} ({self._layer(parameter)}) is not finite"
         elif np.isfinite(loss):
             what += ", and the norm of the gradient is not finite"
-        return Diverged(
+        error = Diverged(
             f"training diverged at step {step}, in epoch {self.epoch + 1}: {what}. The model keeps "
             "the parameters from before that step. Lower the learning rate, set clip_norm, or "
-            "check the data",
-            step,
-            parameter,
-            self.history,
+            "check the data"
         )
+        error.step, error.parameter, error.history = step, parameter, self.history
+        return error
 
     def _layer(self, parameter: str) -> str:
         """Return which layer a parameter belongs to, in words."""

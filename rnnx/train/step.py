@@ -7,16 +7,16 @@ the last good parameters are still there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Self
 
 from array_api_compat import device as device_of
 
-from rnnx.backend import Array, Backend
+from rnnx.backend import Array
 from rnnx.data import Batch, Layout
 from rnnx.optim.clip import clip_by_global_norm, global_norm
 
-RESERVED = ("epoch", "step", "learning_rate", "loss", "grad_norm", "alive", "seconds")
+RESERVED = ("epoch", "step", "learning_rate", "loss", "grad_norm", "seconds")
 
 Params = dict[str, Array]
 Metric = Callable[..., Array]
@@ -51,14 +51,6 @@ class Objective(NamedTuple):
         return cls(loss, named)
 
 
-def columns(metrics: Iterable[str], validated: bool) -> list[str]:
-    """Return the names of a history's columns, in their order."""
-    measured = ["loss", *metrics]
-    held_out = [f"validation_{name}" for name in measured] if validated else []
-    names = ["epoch", "step", "learning_rate", "loss", "grad_norm", *measured[1:]]
-    return [*names, *held_out, "seconds"]
-
-
 def start(model: Any, optimizer: Any, batch: Batch, stateful: bool) -> Carry:
     """Return the carry before the first step."""
     bk, params = model.backend, model.params
@@ -74,7 +66,7 @@ def start(model: Any, optimizer: Any, batch: Batch, stateful: bool) -> Carry:
 def zero_state(model: Any, batch: Batch) -> Any:
     """Return the zero state of a model for a batch of this size."""
     _, state = model(batch.x[:1, ...])
-    return _zeros(model.backend, state)
+    return mapped(lambda path, x: model.backend.zeros(x.shape), state)
 
 
 def train_step(
@@ -82,18 +74,18 @@ def train_step(
 ) -> Callable[..., tuple[Carry, Array]]:
     """Return ``step(carry, batch, masks, rate) -> carry, record``.
 
-    A record holds the loss, the gradient norm before clipping, 1 if no step has diverged, and the
-    metrics.
+    A record holds the loss, the gradient norm before clipping, the metrics, and 1 if no step has
+    diverged.
     """
     bk, layout, names = model.backend, Layout.of(model), list(model.params)
     xp = bk.xp
 
     def step(carry: Carry, inputs: Any, masks: Params, rate: float) -> tuple[Carry, Array]:
-        x, target, lengths, weights = inputs
+        x, _, lengths, _ = inputs
         params = carry.params
-        options = _options(model, lengths, masks)
+        options = padding(model, lengths) | ({"masks": masks} if "masks" in model.options else {})
         y, state, cache = model.forward(x, carry.state, params=params, **options)
-        (value, dy), measured = _scores(layout, objective, y, target, lengths, weights)
+        (value, dy), measured = _scores(layout, objective, y, inputs)
         _, _, grads = model.backward(dy, cache)
         # jax.jit sorts the dicts that it is given: the model's order is asked of the model
         largest = xp.stack([xp.max(xp.abs(grads[name])) for name in names])  # (P,)
@@ -104,7 +96,7 @@ def train_step(
             grads, _ = clip_by_global_norm(grads, clip_norm, norm)
         new, opt_state = optimizer.update(params, grads, carry.opt_state, rate)
         params = bk.choose(alive, new, params)
-        record = xp.stack([value, norm, xp.astype(alive, value.dtype), *measured])
+        record = xp.stack([value, norm, *measured, xp.astype(alive, value.dtype)])
         state = None if carry.state is None else state
         return Carry(params, opt_state, state, alive, culprits), record
 
@@ -116,17 +108,12 @@ def evaluation_step(model: Any, objective: Objective) -> Callable[..., tuple[Any
     bk, layout = model.backend, Layout.of(model)
 
     def step(params: Params, state: Any, inputs: Any) -> tuple[Any, Array]:
-        x, target, lengths, weights = inputs
+        x, _, lengths, _ = inputs
         y, final = model(x, state, params=params, **padding(model, lengths))
-        (value, _), measured = _scores(layout, objective, y, target, lengths, weights)
+        (value, _), measured = _scores(layout, objective, y, inputs)
         return None if state is None else final, bk.xp.stack([value, *measured])
 
     return bk.compile(step)
-
-
-def inputs_of(batch: Batch) -> tuple[Any, ...]:
-    """Return the arrays of a batch, as a step takes them."""
-    return batch.x, batch.target, batch.lengths, batch.weights
 
 
 def draw_masks(model: Any, batch: Batch, rng: Any) -> Params:
@@ -136,17 +123,12 @@ def draw_masks(model: Any, batch: Batch, rng: Any) -> Params:
     shape[axis] = batch.steps
     masks: Params = model.draw_masks(shape, rng)
     more = batch.x.shape[axis] - batch.steps
-    own = {name: 0 if ".dropout_l" in f".{name}" else axis for name in masks}  # time comes first
-    return {name: _lengthened(bk, mask, own[name], more) for name, mask in masks.items()}
-
-
-def _lengthened(backend: Backend, mask: Array, axis: int, more: int) -> Array:
-    """Return a mask over time with `more` steps of zeros; any other mask unchanged."""
-    if not more or mask.ndim < 3:
-        return mask
-    shape = list(mask.shape)
-    shape[axis] = more
-    return backend.xp.concat([mask, backend.zeros(shape)], axis=axis)
+    for name, mask in masks.items():
+        if more and mask.ndim >= 3:  # it has an axis of time
+            own = 0 if ".dropout_l" in f".{name}" else axis  # between layers, time comes first
+            rest = bk.zeros([more if i == own else n for i, n in enumerate(mask.shape)])
+            masks[name] = bk.xp.concat([mask, rest], axis=own)
+    return masks
 
 
 def padding(model: Any, lengths: Array | None) -> dict[str, Any]:
@@ -154,55 +136,43 @@ def padding(model: Any, lengths: Array | None) -> dict[str, Any]:
     return {} if lengths is None or "lengths" not in model.options else {"lengths": lengths}
 
 
-def _options(model: Any, lengths: Array | None, masks: Params) -> dict[str, Any]:
-    options: dict[str, Any] = {"masks": masks} if "masks" in model.options else {}
-    return options | padding(model, lengths)
-
-
 def _scores(
-    layout: Layout,
-    objective: Objective,
-    y: Array,
-    target: Array,
-    lengths: Array | None,
-    weights: Array | None,
+    layout: Layout, objective: Objective, y: Array, inputs: Any
 ) -> tuple[tuple[Array, Array], list[Array]]:
     """Return the loss and its gradient, and the metrics."""
-    counts: tuple[Any, ...] = ()
-    if weights is not None or (lengths is not None and not layout.reduces_time):
-        counts = _mask(layout, target, lengths), _spread(layout, target, weights)
+    _, target, lengths, weights = inputs
+    counts = _counts(layout, target, lengths, weights)
     measured = [metric(y, target, *counts) for metric in objective.metrics.values()]
     return objective.loss(y, target, *counts), measured
 
 
-def _mask(layout: Layout, target: Array, lengths: Array | None) -> Array | None:
-    """Return which targets are not padding, in the shape of the target."""
-    if lengths is None or layout.reduces_time:
+def _counts(
+    layout: Layout, target: Array, lengths: Array | None, weights: Array | None
+) -> tuple[Any, ...]:
+    """Return which targets are not padding, and their weights; nothing if all count alike."""
+    xp, axis, mask = layout.backend.xp, layout.axis, None
+    if lengths is not None and not layout.reduces_time:
+        t = xp.arange(target.shape[1 - axis], dtype=lengths.dtype, device=device_of(lengths))
+        mask = xp.expand_dims(t, axis=axis) < xp.expand_dims(lengths, axis=1 - axis)
+    if weights is not None and not layout.reduces_time:
+        weights = xp.expand_dims(weights, axis=1 - axis)
+    if mask is None and weights is None:
+        return ()
+
+    def spread(x: Array) -> Array:
+        wide = xp.reshape(x, (*x.shape, *[1] * (target.ndim - x.ndim)))
+        return xp.broadcast_to(wide, target.shape)
+
+    return tuple(None if x is None else spread(x) for x in (mask, weights))
+
+
+def mapped(function: Callable[[str, Any], Any], tree: Any, path: str = "") -> Any:
+    """Return a nested state with ``function(dotted path, leaf)`` in place of each leaf."""
+    if tree is None:
         return None
-    xp, axis = layout.backend.xp, 1 - layout.axis
-    t = xp.arange(target.shape[axis], dtype=lengths.dtype, device=device_of(lengths))
-    valid = t[None, :] < lengths[:, None] if layout.batch_first else t[:, None] < lengths[None, :]
-    return xp.broadcast_to(_widened(xp, valid, target.ndim), target.shape)
-
-
-def _spread(layout: Layout, target: Array, weights: Array | None) -> Array | None:
-    """Return the weight of each target, in the shape of the target."""
-    if weights is None:
-        return None
-    lead = weights if layout.reduces_time or layout.batch_first else weights[None, :]
-    return layout.backend.xp.broadcast_to(
-        _widened(layout.backend.xp, lead, target.ndim), target.shape
-    )
-
-
-def _widened(xp: Any, x: Array, ndim: int) -> Array:
-    return xp.reshape(x, (*x.shape, *[1] * (ndim - x.ndim)))
-
-
-def _zeros(backend: Backend, state: Any) -> Any:
-    """Return zeros in the structure of a state: None, an array, or a tuple of these."""
-    if state is None:
-        return None
-    if isinstance(state, tuple):
-        return tuple(_zeros(backend, part) for part in state)
-    return backend.zeros(state.shape)
+    if isinstance(tree, dict):
+        return {k: mapped(function, part, f"{path}.{k}") for k, part in tree.items()}
+    if isinstance(tree, tuple | list):
+        parts = [mapped(function, part, f"{path}.{i}") for i, part in enumerate(tree)]
+        return type(tree)(*parts) if hasattr(tree, "_fields") else type(tree)(parts)
+    return function(path[1:], tree)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,22 +11,14 @@ import numpy as np
 
 from rnnx import validate
 from rnnx.data import Batch
-from rnnx.train import callbacks as calls
+from rnnx.train.callbacks import Callback
 from rnnx.train.checkpoint import Checkpoints
-from rnnx.train.evaluate import means, measure
+from rnnx.train.evaluate import evaluator, means
 from rnnx.train.history import History
+from rnnx.train.lock import locked
 from rnnx.train.progress import Bar
 from rnnx.train.run import Run
-from rnnx.train.step import (
-    Objective,
-    Params,
-    draw_masks,
-    evaluation_step,
-    inputs_of,
-    start,
-    train_step,
-    zero_state,
-)
+from rnnx.train.step import Objective, Params, draw_masks, start, train_step, zero_state
 
 READ_EVERY = 50  # steps between two reads of the records: each read waits for the device
 
@@ -48,22 +40,21 @@ class Settings:
     checkpoint_every: int | None
 
 
+@dataclass(eq=False)
 class Trainer:
     """The loop over epochs and steps."""
 
-    def __init__(
-        self,
-        model: Any,
-        source: Any,
-        held_out: Any,
-        settings: Settings,
-        store: Checkpoints | None,
-        callbacks: list[calls.Callback],
-    ) -> None:
-        self.model, self.source, self.held_out = model, source, held_out
-        self.settings, self.store, self.callbacks = settings, store, callbacks
-        self.step = train_step(model, settings.objective, settings.optimizer, settings.clip_norm)
-        self.evaluation = evaluation_step(model, settings.objective)
+    model: Any
+    source: Any
+    held_out: Any
+    settings: Settings
+    store: Checkpoints | None
+    callbacks: list[Callback]
+
+    def __post_init__(self) -> None:
+        objective, settings = self.settings.objective, self.settings
+        self.step = train_step(self.model, objective, settings.optimizer, settings.clip_norm)
+        self.measure = evaluator(self.model, objective, settings.batch_size)
 
     def run(self, rng: np.random.Generator, progress: bool, resume: bool) -> History:
         """Train until the last epoch, or until a callback or patience ends the run."""
@@ -72,10 +63,10 @@ class Trainer:
             stack.enter_context(model.backend.scope())
             stack.enter_context(np.errstate(over="ignore", invalid="ignore"))  # Diverged says more
             if self.store is not None:
-                stack.enter_context(self.store.locked())
+                stack.enter_context(locked(self.store.path.parent))
             run = self._begin(rng, resume)
             stack.callback(self._leave, run)
-            bar = stack.enter_context(Bar(progress, *self._extent(run)))
+            bar = stack.enter_context(closing(Bar(progress, *self._extent(run))))
             for callback in self.callbacks:
                 stack.callback(callback.end, run)
                 callback.begin(run)
@@ -90,26 +81,17 @@ class Trainer:
         rows = source.order(settings.batch_size, None)[0]
         carry = start(self.model, settings.optimizer, source.batch(rows), source.stateful)
         run = Run(self.model, carry, rng)
-        if self.store is None:
-            return run
-        self.store.tidy()
-        if resume and self.store.exists():
-            self.store.restore(run)
+        if self.store is not None:
+            self.store.begin(run, resume)
             self._judge(run)
-        elif self.store.begun():
-            raise ValueError(
-                f"there is a checkpoint already, {self.store.path}: give resume=True to resume it, "
-                "or another checkpoint_dir"
-            )
-        else:
-            self.store.save(run)  # finds a folder that cannot be written before the work starts
         return run
 
     def _extent(self, run: Run) -> tuple[int, int]:
-        """Return the total number of sequences to process, and how many are done."""
-        sizes = self.source.sizes(self.settings.batch_size)
-        before = run.epoch * sum(sizes) + sum(sizes[: run.position])
-        return self.settings.epochs * sum(sizes), before
+        """Return the total number of sequences to process, and about how many are done."""
+        source, settings = self.source, self.settings
+        batches = len(source.order(settings.batch_size, None))
+        epoch = source.size * (batches if source.stateful else 1)
+        return settings.epochs * epoch, round(epoch * (run.epoch + run.position / batches))
 
     def _leave(self, run: Run) -> None:
         """Give the model the best parameters, or the latest."""
@@ -125,7 +107,7 @@ class Trainer:
         """Train on the remaining batches of an epoch, then measure."""
         for batch, rate in self._batches(run):
             masks = draw_masks(self.model, batch, run.rng)
-            carry, record = self.step(run.carry, inputs_of(batch), masks, rate)
+            carry, record = self.step(run.carry, batch.inputs, masks, rate)
             run.finished(carry, record, batch.counted, rate)
             bar.advance(batch.size)
             every = self.settings.checkpoint_every
@@ -133,7 +115,7 @@ class Trainer:
             if due or len(run.unread) >= READ_EVERY:
                 run.read()
                 bar.show({"loss": run.rows[-1][0]})
-            if due and self.store is not None:
+            if self.store is not None and due:
                 self.store.save(run)
         run.read()
         self._measure(run, bar)
@@ -154,24 +136,20 @@ class Trainer:
             batch = source.batch(rows)
             if source.stateful and run.position == 0:
                 run.carry = run.carry._replace(state=zero_state(self.model, batch))
-            yield batch, self._rate(run.step)
+            factor = validate.nonnegative(f"schedule({run.step})", settings.schedule(run.step))
+            yield batch, float(settings.optimizer.learning_rate * factor)
 
     def _measure(self, run: Run, bar: Bar) -> None:
         """End an epoch: extend the history, keep the best parameters, call the callbacks."""
         settings = self.settings
         self._hand_over(run.carry.params)
         table = np.asarray(run.rows)
-        names = ["loss", "grad_norm", "alive", *settings.objective.metrics]
-        trained = means(names, table[:, :-1], table[:, -1])
-        del trained["alive"]
         found: dict[str, float] = {"epoch": run.epoch + 1, "step": run.step}
         found["learning_rate"] = float(run.history.steps["learning_rate"][-1])
-        found |= trained
+        names = ["loss", "grad_norm", *settings.objective.metrics]
+        found |= means(names, table[:, :-1], table[:, -1])
         if self.held_out is not None:
-            measured = measure(
-                self.evaluation, self.model, run.carry.params, self.held_out, settings.objective,
-                settings.batch_size,
-            )  # fmt: skip
+            measured = self.measure(run.carry.params, self.held_out)
             found |= {f"validation_{name}": value for name, value in measured.items()}
         run.history.append(found | {"seconds": run.clock()})
         run.epoch, run.position, run.rows, run.seconds = run.epoch + 1, 0, [], 0.0
@@ -184,19 +162,9 @@ class Trainer:
 
     def _judge(self, run: Run) -> None:
         """End the run if the validation loss has not improved for `patience` epochs."""
-        patience = self.settings.patience
-        if patience is not None and run.epoch and self._stale(run) >= patience:
-            run.history.stopped = "patience"
-
-    def _stale(self, run: Run) -> int:
-        """Return the number of epochs since the validation loss last improved."""
-        lowest, stale = np.inf, 0
-        for loss in run.history["validation_loss"]:
-            better = loss < lowest - self.settings.min_delta
+        settings, lowest, stale = self.settings, np.inf, 0
+        for loss in run.history.get("validation_loss", ()):
+            better = loss < lowest - settings.min_delta
             lowest, stale = (loss, 0) if better else (lowest, stale + 1)
-        return stale
-
-    def _rate(self, step: int) -> float:
-        """Return the learning rate of a step, counted from 0."""
-        factor = validate.nonnegative(f"schedule({step})", self.settings.schedule(step))
-        return float(self.settings.optimizer.learning_rate * factor)
+        if settings.patience is not None and stale >= settings.patience:
+            run.history.stopped = "patience"
