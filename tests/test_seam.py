@@ -71,6 +71,9 @@ class Trial:
         return portable.Saved(cell, saved.tag)
 
 
+NATIVE = rnnx.GRU(3, 4).cores((6, 2, 3))["native"].replace("runs", "could run")
+
+
 @pytest.fixture
 def trial(monkeypatch: pytest.MonkeyPatch) -> Iterator[Trial]:
     """Put the trial core first in the list; a compiled program of before knows nothing of it."""
@@ -136,6 +139,7 @@ def test_a_layer_says_which_core_it_prefers(trial: Trial) -> None:
     assert "core=portable" in repr(named.forward(x, reset=reset)[2])  # declined: falls back
     assert auto.cores((6, 2, 3)) == {
         "trial": "runs",
+        "native": NATIVE,
         "numpy-step": "takes single steps of a stream only",
         "portable": "could run",
     }

@@ -66,7 +66,16 @@ INLINE VEC NAME(exp)(VEC x) {
         return p * (VEC)k;
     }
 }
-INLINE VEC NAME(sigmoid)(VEC x) { return (REAL)1 / ((REAL)1 + NAME(exp)(-x)); }
+/* 1/x for x >= 1: an estimate of 14 bits and a step of Newton's method, where there is one. */
+INLINE VEC NAME(reciprocal)(VEC x) {
+#ifdef ESTIMATE
+    VEC y = (VEC)ESTIMATE(x);
+    return y + y * ((REAL)1 - x * y);
+#else
+    return (REAL)1 / x;
+#endif
+}
+INLINE VEC NAME(sigmoid)(VEC x) { return NAME(reciprocal)((REAL)1 + NAME(exp)(-x)); }
 INLINE VEC NAME(tanh)(VEC x) {
     VEC z = x * x, size = NAME(abs)(x), small;
     if (sizeof(REAL) == 4) {
@@ -84,13 +93,16 @@ INLINE VEC NAME(tanh)(VEC x) {
         small = x + x * z * p / q;
     }
     VEC e = NAME(exp)((REAL)2 * NAME(at_most)(size, (REAL)40));
-    VEC large = (REAL)1 - (REAL)2 / (e + (REAL)1);
+    VEC large = (REAL)1 - (REAL)2 * NAME(reciprocal)(e + (REAL)1);
     large = NAME(pick)((IVEC)(x < (REAL)0), -large, large);
     return NAME(pick)((IVEC)(size < (REAL)0.625), small, NAME(pick)((IVEC)(x == x), large, x));
 }
 
-/* c[r][v] += Σ_k a[r][k] w[k][v], in the order of k. */
+/* tile[r][v] += Σ_k a[r][k] w[k][v], in the order of k, with all sums in registers. */
 #define PRODUCT(R, V, K, a, lda, w)                                                                \
+    VEC c[R][V];                                                                                   \
+    _Pragma("GCC unroll 8") for (int r = 0; r < (R); r++)                                          \
+        _Pragma("GCC unroll 8") for (int v = 0; v < (V); v++) c[r][v] = tile[r][v];                \
     for (int k = 0; k < (K); k++) {                                                                \
         const VEC *row = (const VEC *)((w) + (size_t)k * (V) * LANES);                             \
         VEC u[V];                                                                                  \
@@ -99,45 +111,50 @@ INLINE VEC NAME(tanh)(VEC x) {
             REAL s = (a)[(size_t)r * (lda) + k];                                                   \
             _Pragma("GCC unroll 8") for (int v = 0; v < (V); v++) c[r][v] += s * u[v];             \
         }                                                                                          \
-    }
+    }                                                                                              \
+    _Pragma("GCC unroll 8") for (int r = 0; r < (R); r++)                                          \
+        _Pragma("GCC unroll 8") for (int v = 0; v < (V); v++) tile[r][v] = c[r][v];
 
 /* The same for the only row of a batch, in four sums, so that no sum waits for another. */
 #define PRODUCT_OF_ONE(V, K, a, w)                                                                 \
-    do {                                                                                           \
-        VEC d[3][V];                                                                               \
-        memset(d, 0, sizeof d);                                                                    \
-        int k = 0;                                                                                 \
-        for (; k + 4 <= (K); k += 4) {                                                             \
-            const VEC *row = (const VEC *)((w) + (size_t)k * (V) * LANES);                         \
-            _Pragma("GCC unroll 8") for (int v = 0; v < (V); v++) {                                \
-                c[0][v] += (a)[k] * row[v];                                                        \
-                d[0][v] += (a)[k + 1] * row[(V) + v];                                              \
-                d[1][v] += (a)[k + 2] * row[2 * (V) + v];                                          \
-                d[2][v] += (a)[k + 3] * row[3 * (V) + v];                                          \
-            }                                                                                      \
+    VEC c[4][V];                                                                                   \
+    int k = 0;                                                                                     \
+    _Pragma("GCC unroll 8") for (int v = 0; v < (V); v++)                                          \
+        c[0][v] = tile[0][v], c[1][v] = c[2][v] = c[3][v] = ALL;                                   \
+    for (; k + 4 <= (K); k += 4)                                                                   \
+        _Pragma("GCC unroll 4") for (int i = 0; i < 4; i++) {                                      \
+            const VEC *row = (const VEC *)((w) + (size_t)(k + i) * (V) * LANES);                   \
+            _Pragma("GCC unroll 8") for (int v = 0; v < (V); v++) c[i][v] += (a)[k + i] * row[v];  \
         }                                                                                          \
-        for (; k < (K); k++) {                                                                     \
-            const VEC *row = (const VEC *)((w) + (size_t)k * (V) * LANES);                         \
-            _Pragma("GCC unroll 8") for (int v = 0; v < (V); v++) c[0][v] += (a)[k] * row[v];      \
-        }                                                                                          \
-        _Pragma("GCC unroll 8") for (int v = 0; v < (V); v++)                                      \
-            c[0][v] = (c[0][v] + d[0][v]) + (d[1][v] + d[2][v]);                                   \
-    } while (0)
+    for (; k < (K); k++) {                                                                         \
+        const VEC *row = (const VEC *)((w) + (size_t)k * (V) * LANES);                             \
+        _Pragma("GCC unroll 8") for (int v = 0; v < (V); v++) c[0][v] += (a)[k] * row[v];          \
+    }                                                                                              \
+    _Pragma("GCC unroll 8") for (int v = 0; v < (V); v++)                                          \
+        tile[0][v] = (c[0][v] + c[1][v]) + (c[2][v] + c[3][v]);
 
-/* One panel for R rows: the product, then the gates. */
-#define TILES(tile, R, most, ...)                                                                  \
-    do {                                                                                           \
-        for (; r + (most) <= (R); r += (most)) tile(most, __VA_ARGS__);                            \
-        switch ((R) - r) {                                                                         \
-        case 7: tile(7, __VA_ARGS__); break;                                                       \
-        case 6: tile(6, __VA_ARGS__); break;                                                       \
-        case 5: tile(5, __VA_ARGS__); break;                                                       \
-        case 4: tile(4, __VA_ARGS__); break;                                                       \
-        case 3: tile(3, __VA_ARGS__); break;                                                       \
-        case 2: tile(2, __VA_ARGS__); break;                                                       \
-        case 1: tile(1, __VA_ARGS__); break;                                                       \
+/* The product as a function of the number of rows, the only part that differs by it. */
+#define PRODUCTS(name, V, most)                                                                    \
+    static void NAME(name)(int R, int one, int K, const REAL *a, int lda, const REAL *w,           \
+                           VEC (*tile)[V]) {                                                       \
+        if (one) {                                                                                 \
+            PRODUCT_OF_ONE(V, K, a, w)                                                             \
+            return;                                                                                \
         }                                                                                          \
-    } while (0)
+        switch (R) {                                                                               \
+        case 8: if ((most) >= 8) { PRODUCT(8, V, K, a, lda, w) } break;                            \
+        case 7: if ((most) >= 7) { PRODUCT(7, V, K, a, lda, w) } break;                            \
+        case 6: if ((most) >= 6) { PRODUCT(6, V, K, a, lda, w) } break;                            \
+        case 5: if ((most) >= 5) { PRODUCT(5, V, K, a, lda, w) } break;                            \
+        case 4: if ((most) >= 4) { PRODUCT(4, V, K, a, lda, w) } break;                            \
+        case 3: if ((most) >= 3) { PRODUCT(3, V, K, a, lda, w) } break;                            \
+        case 2: { PRODUCT(2, V, K, a, lda, w) } break;                                             \
+        default: { PRODUCT(1, V, K, a, lda, w) }                                                   \
+        }                                                                                          \
+    }
+PRODUCTS(product2, 2, WIDE ? 8 : 4)
+PRODUCTS(product3, 3, WIDE ? 8 : 4)
+PRODUCTS(product4, 4, WIDE ? 6 : 3)
 
 /* Weights of G gates (G·H, K) as panels [H / LANES][K][G][LANES]; the last is filled with zeros. */
 static void NAME(pack_gates)(int gates, int H, int K, const REAL *W, REAL *panels) {
@@ -173,98 +190,84 @@ static void NAME(pack_columns)(int vectors, int N, int K, const REAL *W, REAL *p
     }
 }
 
-/* h_t = φ(p_t + b + h_{t-1} W_hhᵀ), RNN; two vectors of units to a panel. */
-INLINE void NAME(rnn_tile)(int R, int one, const problem *s, const REAL *p, const REAL *h,
-                           const REAL *w, REAL *out, int j) {
+/* h_t = φ(p_t + b + h_{t-1} W_hhᵀ); two vectors of units to a panel. */
+static void NAME(rnn_tile)(int R, const problem *s, const REAL *p, const REAL *h, const REAL *w,
+                           REAL *out, int j) {
     int H = s->H;
     const REAL *bias = s->bias;
-    VEC c[8][2];
-    _Pragma("GCC unroll 8") for (int r = 0; r < R; r++)
-        _Pragma("GCC unroll 8") for (int v = 0; v < 2; v++) {
-            int n = H - j - v * LANES;
-            c[r][v] = ALL;
-            if (n > 0) {
-                c[r][v] = NAME(load)(p + (size_t)r * H + j + v * LANES, n);
-                if (bias) c[r][v] += NAME(load)(bias + j + v * LANES, n);
-            }
+    VEC tile[8][2];
+    for (int r = 0; r < R; r++)
+        for (int v = 0, i = j; v < 2; v++, i += LANES) {
+            tile[r][v] = i < H ? NAME(load)(p + (size_t)r * H + i, H - i) : ALL;
+            if (bias && i < H) tile[r][v] += NAME(load)(bias + i, H - i);
         }
-    if (one) PRODUCT_OF_ONE(2, H, h, w);
-    else PRODUCT(R, 2, H, h, H, w)
-    _Pragma("GCC unroll 8") for (int r = 0; r < R; r++)
-        _Pragma("GCC unroll 8") for (int v = 0; v < 2; v++) {
-            int n = H - j - v * LANES;
-            if (n <= 0) continue;
-            VEC a = c[r][v];
+    NAME(product2)(R, s->B == 1, H, h, H, w, tile);
+    for (int r = 0; r < R; r++)
+        for (int v = 0, i = j; v < 2 && i < H; v++, i += LANES) {
+            VEC a = tile[r][v];
             a = s->relu ? NAME(pick)((IVEC)(a < (REAL)0), ALL, a) : NAME(tanh)(a);
-            NAME(store)(out + (size_t)r * H + j + v * LANES, a, n);
+            NAME(store)(out + (size_t)r * H + i, a, H - i);
         }
 }
 
-INLINE void NAME(gru_tile)(int R, int one, const problem *s, const REAL *p, const REAL *h,
-                           const REAL *w, REAL *out, REAL *kept, int j) {
+static void NAME(gru_tile)(int R, const problem *s, const REAL *p, const REAL *h, const REAL *w,
+                           REAL *out, REAL *kept, int j) {
     int H = s->H, n = H - j;
     const REAL *bias = s->bias, *bias_n = s->bias_n;
-    VEC c[8][3];
-    _Pragma("GCC unroll 8") for (int r = 0; r < R; r++) {
+    VEC tile[8][3], b[4] = {ALL, ALL, ALL, ALL};
+    if (bias)
+        for (int g = 0; g < 3; g++) b[g] = NAME(load)(bias + g * H + j, n);
+    if (bias_n) b[3] = NAME(load)(bias_n + j, n);
+    for (int r = 0; r < R; r++) {
         const REAL *row = p + (size_t)r * 3 * H + j;
-        c[r][0] = NAME(load)(row, n);
-        c[r][1] = NAME(load)(row + H, n);
-        if (bias) {
-            c[r][0] += NAME(load)(bias + j, n);
-            c[r][1] += NAME(load)(bias + H + j, n);
-        }
-        c[r][2] = bias_n ? NAME(load)(bias_n + j, n) : ALL;
+        tile[r][0] = NAME(load)(row, n) + b[0];
+        tile[r][1] = NAME(load)(row + H, n) + b[1];
+        tile[r][2] = b[3];
     }
-    if (one) PRODUCT_OF_ONE(3, H, h, w);
-    else PRODUCT(R, 3, H, h, H, w)
-    _Pragma("GCC unroll 8") for (int r = 0; r < R; r++) {
-        VEC p_n = NAME(load)(p + (size_t)r * 3 * H + 2 * H + j, n);
-        if (bias) p_n += NAME(load)(bias + 2 * H + j, n);
-        VEC reset = NAME(sigmoid)(c[r][0]), z = NAME(sigmoid)(c[r][1]), q_n = c[r][2];
+    NAME(product3)(R, s->B == 1, H, h, H, w, tile);
+    for (int r = 0; r < R; r++) {
+        VEC p_n = NAME(load)(p + (size_t)r * 3 * H + 2 * H + j, n) + b[2];
+        VEC reset = NAME(sigmoid)(tile[r][0]), z = NAME(sigmoid)(tile[r][1]), q_n = tile[r][2];
         VEC new = NAME(tanh)(p_n + reset * q_n);
         VEC before = NAME(load)(h + (size_t)r * H + j, n);
         NAME(store)(out + (size_t)r * H + j, new + z * (before - new), n);
-        if (kept) {
-            REAL *to = kept + (size_t)r * 4 * H + j;
-            NAME(store)(to, reset, n);
-            NAME(store)(to + H, z, n);
-            NAME(store)(to + 2 * H, new, n);
-            NAME(store)(to + 3 * H, q_n, n);
-        }
+        if (!kept) continue;
+        REAL *to = kept + (size_t)r * 4 * H + j;
+        NAME(store)(to, reset, n);
+        NAME(store)(to + H, z, n);
+        NAME(store)(to + 2 * H, new, n);
+        NAME(store)(to + 3 * H, q_n, n);
     }
 }
 
-INLINE void NAME(lstm_tile)(int R, int one, const problem *s, const REAL *p, const REAL *h,
-                            const REAL *w, REAL *out, REAL *kept, const REAL *c0, REAL *c1,
-                            int j) {
+static void NAME(lstm_tile)(int R, const problem *s, const REAL *p, const REAL *h, const REAL *w,
+                            REAL *out, REAL *kept, const REAL *c0, REAL *c1, int j) {
     int H = s->H, n = H - j;
-    const REAL *bias = s->bias;
-    VEC c[8][4];
-    _Pragma("GCC unroll 8") for (int r = 0; r < R; r++)
-        _Pragma("GCC unroll 8") for (int g = 0; g < 4; g++) {
-            c[r][g] = NAME(load)(p + (size_t)r * 4 * H + g * H + j, n);
-            if (bias) c[r][g] += NAME(load)(bias + g * H + j, n);
-        }
-    if (one) PRODUCT_OF_ONE(4, H, h, w);
-    else PRODUCT(R, 4, H, h, H, w)
-    _Pragma("GCC unroll 8") for (int r = 0; r < R; r++) {
-        VEC i = NAME(sigmoid)(c[r][0]), f = NAME(sigmoid)(c[r][1]);
-        VEC g = NAME(tanh)(c[r][2]), o = NAME(sigmoid)(c[r][3]);
+    VEC tile[8][4], b[4] = {ALL, ALL, ALL, ALL};
+    if (s->bias)
+        for (int g = 0; g < 4; g++) b[g] = NAME(load)((const REAL *)s->bias + g * H + j, n);
+    for (int r = 0; r < R; r++)
+        for (int g = 0; g < 4; g++)
+            tile[r][g] = NAME(load)(p + (size_t)r * 4 * H + g * H + j, n) + b[g];
+    NAME(product4)(R, s->B == 1, H, h, H, w, tile);
+    for (int r = 0; r < R; r++) {
+        VEC i = NAME(sigmoid)(tile[r][0]), f = NAME(sigmoid)(tile[r][1]);
+        VEC g = NAME(tanh)(tile[r][2]), o = NAME(sigmoid)(tile[r][3]);
         VEC cell = f * NAME(load)(c0 + (size_t)r * H + j, n) + i * g;
         NAME(store)(c1 + (size_t)r * H + j, cell, n);
         NAME(store)(out + (size_t)r * H + j, o * NAME(tanh)(cell), n);
-        if (kept) {
-            REAL *to = kept + (size_t)r * 4 * H + j;
-            NAME(store)(to, i, n);
-            NAME(store)(to + H, f, n);
-            NAME(store)(to + 2 * H, g, n);
-            NAME(store)(to + 3 * H, o, n);
-        }
+        if (!kept) continue;
+        REAL *to = kept + (size_t)r * 4 * H + j;
+        NAME(store)(to, i, n);
+        NAME(store)(to + H, f, n);
+        NAME(store)(to + 2 * H, g, n);
+        NAME(store)(to + 3 * H, o, n);
     }
 }
 
+#define AT(x, n) ((x) + (size_t)r * (n))
 static void NAME(forward)(const problem *s, int b0, int b1) {
-    int H = s->H, B = s->B, R = b1 - b0, G = s->gates, one = B == 1;
+    int H = s->H, B = s->B, R = b1 - b0, G = s->gates;
     int width = s->cell == RNN ? 2 * LANES : LANES;
     for (int t = 0; t < s->T; t++) {
         size_t row = (size_t)t * B + b0;
@@ -279,92 +282,97 @@ static void NAME(forward)(const problem *s, int b0, int b1) {
         }
         for (int j = 0; j < H; j += width) {
             const REAL *w = (const REAL *)s->panels + (size_t)j * H * (s->cell == RNN ? 1 : G);
-            int r = 0;
-#define AT(x, n) ((x) + (size_t)r * (n))
-            if (s->cell == RNN) {
-#define TILE(m, o) NAME(rnn_tile)(m, o, s, AT(p, H), AT(h, H), w, AT(out, H), j)
-                if (one) TILE(1, 1);
-                else TILES(TILE, R, WIDE ? 8 : 4, 0);
-#undef TILE
-            } else if (s->cell == GRU) {
-#define TILE(m, o)                                                                                 \
-    NAME(gru_tile)(m, o, s, AT(p, 3 * H), AT(h, H), w, AT(out, H), kept ? AT(kept, 4 * H) : NULL, j)
-                if (one) TILE(1, 1);
-                else TILES(TILE, R, WIDE ? 8 : 4, 0);
-#undef TILE
-            } else {
-#define TILE(m, o)                                                                                 \
-    NAME(lstm_tile)(m, o, s, AT(p, 4 * H), AT(h, H), w, AT(out, H),                                \
-                    kept ? AT(kept, 4 * H) : NULL, AT(c0, H), AT(c1, H), j)
-                if (one) TILE(1, 1);
-                else TILES(TILE, R, WIDE ? 6 : 2, 0);
-#undef TILE
+            int most = s->cell == LSTM ? (WIDE ? 6 : 3) : (WIDE ? 8 : 4);
+            for (int r = 0, m; r < R; r += m) {
+                m = R - r < most ? R - r : most;
+                REAL *k = kept ? AT(kept, 4 * H) : NULL;
+                if (s->cell == RNN)
+                    NAME(rnn_tile)(m, s, AT(p, H), AT(h, H), w, AT(out, H), j);
+                else if (s->cell == GRU)
+                    NAME(gru_tile)(m, s, AT(p, 3 * H), AT(h, H), w, AT(out, H), k, j);
+                else
+                    NAME(lstm_tile)(m, s, AT(p, 4 * H), AT(h, H), w, AT(out, H), k, AT(c0, H),
+                                    AT(c1, H), j);
             }
         }
     }
 }
 
 /* dh (R, N) = da (R, K) W, for panels of columns. */
-#define COLUMNS (WIDE ? 3 : 2)
-INLINE void NAME(carry_tile)(int R, int one, int N, int K, const REAL *da, const REAL *w, REAL *dh,
+#if WIDE
+#define COLUMNS 3
+#define BY_COLUMNS NAME(product3)
+#else
+#define COLUMNS 2
+#define BY_COLUMNS NAME(product2)
+#endif
+static void NAME(carry_tile)(int R, const problem *s, const REAL *da, const REAL *w, REAL *dh,
                              int j, int add) {
-    VEC c[8][COLUMNS];
-    memset(c, 0, sizeof c);
-    if (one) PRODUCT_OF_ONE(COLUMNS, K, da, w);
-    else PRODUCT(R, COLUMNS, K, da, K, w)
-    _Pragma("GCC unroll 8") for (int r = 0; r < R; r++)
-        _Pragma("GCC unroll 8") for (int v = 0; v < COLUMNS; v++) {
-            int n = N - j - v * LANES;
-            if (n <= 0) continue;
-            REAL *to = dh + (size_t)r * N + j + v * LANES;
-            if (add) c[r][v] += NAME(load)(to, n);
-            NAME(store)(to, c[r][v], n);
+    int H = s->H, K = s->gates * H;
+    VEC tile[8][COLUMNS];
+    for (int r = 0; r < R; r++)
+        for (int v = 0; v < COLUMNS; v++) tile[r][v] = ALL;
+    BY_COLUMNS(R, s->B == 1, K, da, K, w, tile);
+    for (int r = 0; r < R; r++)
+        for (int v = 0, i = j; v < COLUMNS && i < H; v++, i += LANES) {
+            REAL *to = dh + (size_t)r * H + i;
+            if (add) tile[r][v] += NAME(load)(to, H - i);
+            NAME(store)(to, tile[r][v], H - i);
         }
 }
 
+INLINE void NAME(put)(REAL *to, REAL *sum, VEC v, int n) {
+    NAME(store)(to, v, n);
+    if (sum) NAME(store)(sum, NAME(load)(sum, n) + v, n);
+}
+
 /* da_t from dh_t and dc_t, for one row; dh and dc become what goes on past the product. */
-INLINE void NAME(back_row)(const problem *s, const REAL *h, const REAL *before, const REAL *kept,
-                           const REAL *c0, const REAL *c1, REAL *dh, REAL *dc, REAL *dp, REAL *dq) {
+static void NAME(back_row)(const problem *s, const REAL *h, const REAL *before, const REAL *kept,
+                           const REAL *c0, const REAL *c1, REAL *dh, REAL *dc, REAL *dp, REAL *dq,
+                           REAL *sums) {
     int H = s->H;
+#define SUM(k) (sums ? sums + (k) * H + j : NULL)
     for (int j = 0; j < H; j += LANES) {
         int n = H - j;
         VEC d = NAME(load)(dh + j, n);
         if (s->cell == RNN) {
-            VEC y = NAME(load)(h + j, n);
-            VEC slope = (REAL)1 - y * y;
+            VEC y = NAME(load)(h + j, n), slope = (REAL)1 - y * y;
             if (s->relu) slope = NAME(pick)((IVEC)(y > (REAL)0), ALL + (REAL)1, ALL);
-            NAME(store)(dp + j, d * slope, n);
+            NAME(put)(dp + j, SUM(0), d * slope, n);
         } else if (s->cell == GRU) {
             VEC r = NAME(load)(kept + j, n), z = NAME(load)(kept + H + j, n);
             VEC new = NAME(load)(kept + 2 * H + j, n), q_n = NAME(load)(kept + 3 * H + j, n);
             VEC da_n = d * ((REAL)1 - z) * ((REAL)1 - new * new);
             VEC da_z = d * (NAME(load)(before + j, n) - new) * z * ((REAL)1 - z);
             VEC da_r = da_n * q_n * r * ((REAL)1 - r);
-            NAME(store)(dp + j, da_r, n);
-            NAME(store)(dp + H + j, da_z, n);
-            NAME(store)(dp + 2 * H + j, da_n, n);
+            NAME(put)(dp + j, SUM(0), da_r, n);
+            NAME(put)(dp + H + j, SUM(1), da_z, n);
+            NAME(put)(dp + 2 * H + j, SUM(2), da_n, n);
             NAME(store)(dq + j, da_r, n);
             NAME(store)(dq + H + j, da_z, n);
-            NAME(store)(dq + 2 * H + j, da_n * r, n);
+            NAME(put)(dq + 2 * H + j, SUM(3), da_n * r, n);
             NAME(store)(dh + j, d * z, n);
         } else {
             VEC i = NAME(load)(kept + j, n), f = NAME(load)(kept + H + j, n);
             VEC g = NAME(load)(kept + 2 * H + j, n), o = NAME(load)(kept + 3 * H + j, n);
             VEC th = NAME(tanh)(NAME(load)(c1 + j, n));
             VEC e = NAME(load)(dc + j, n) + d * o * ((REAL)1 - th * th);
-            NAME(store)(dp + j, e * g * i * ((REAL)1 - i), n);
-            NAME(store)(dp + H + j, e * NAME(load)(c0 + j, n) * f * ((REAL)1 - f), n);
-            NAME(store)(dp + 2 * H + j, e * i * ((REAL)1 - g * g), n);
-            NAME(store)(dp + 3 * H + j, d * th * o * ((REAL)1 - o), n);
+            NAME(put)(dp + j, SUM(0), e * g * i * ((REAL)1 - i), n);
+            NAME(put)(dp + H + j, SUM(1), e * NAME(load)(c0 + j, n) * f * ((REAL)1 - f), n);
+            NAME(put)(dp + 2 * H + j, SUM(2), e * i * ((REAL)1 - g * g), n);
+            NAME(put)(dp + 3 * H + j, SUM(3), d * th * o * ((REAL)1 - o), n);
             NAME(store)(dc + j, e * f, n);
         }
     }
+#undef SUM
 }
 
 static void NAME(backward)(const problem *s, int b0, int b1) {
-    int H = s->H, B = s->B, R = b1 - b0, K = s->gates * H, one = B == 1;
+    int H = s->H, B = s->B, R = b1 - b0, K = s->gates * H;
     REAL *carry = (REAL *)s->dh + (size_t)b0 * H, *carry_c = NULL;
     if (s->cell == LSTM) carry_c = (REAL *)s->dc + (size_t)b0 * H;
+    size_t wide = (size_t)(s->cell == RNN ? 1 : 4) * H;
+    REAL *sums = s->sums ? (REAL *)s->sums + b0 * wide : NULL;
     for (int t = s->T - 1; t >= 0; t--) {
         size_t row = (size_t)t * B + b0;
         const REAL *h = (const REAL *)s->h + row * H;
@@ -383,35 +391,70 @@ static void NAME(backward)(const problem *s, int b0, int b1) {
         if (outer_c) for (size_t i = 0; i < n; i++) carry_c[i] += outer_c[i];
         if (s->whole) memcpy((REAL *)s->whole + row * H, carry, n * sizeof(REAL));
         for (int r = 0; r < R; r++)
-            NAME(back_row)(s, AT(h, H), AT(before, H), AT(kept, 4 * H), AT(c0, H), AT(c1, H),
-                           AT(carry, H), AT(carry_c, H), AT(dp, K), AT(dq, K));
+            NAME(back_row)(s, AT(h, H), AT(before, H), kept ? AT(kept, 4 * H) : NULL,
+                           c0 ? AT(c0, H) : NULL, c1 ? AT(c1, H) : NULL,
+                           AT(carry, H), carry_c ? AT(carry_c, H) : NULL, AT(dp, K), AT(dq, K),
+                           sums ? AT(sums, wide) : NULL);
         for (int j = 0; j < H; j += COLUMNS * LANES) {
             const REAL *w = (const REAL *)s->panels + (size_t)j * K;
-            int r = 0, add = s->cell == GRU;
-#define TILE(m, o) NAME(carry_tile)(m, o, H, K, AT(dq, K), w, AT(carry, H), j, add)
-            if (one) TILE(1, 1);
-            else TILES(TILE, R, WIDE ? 8 : 4, 0);
-#undef TILE
+            int most = WIDE ? 8 : 4;
+            for (int r = 0, m; r < R; r += m) {
+                m = R - r < most ? R - r : most;
+                NAME(carry_tile)(m, s, AT(dq, K), w, AT(carry, H), j, s->cell == GRU);
+            }
+        }
+    }
+}
+
+/* p (R, G·H) = x (R, I) W_ihᵀ, from panels as those of `forward`: the input of a single step. */
+static void NAME(project)(const problem *s, int I, const REAL *x, const REAL *panels, REAL *p) {
+    int H = s->H, G = s->gates, width = s->cell == RNN ? 2 * LANES : LANES;
+    int most = s->cell == LSTM ? (WIDE ? 6 : 3) : (WIDE ? 8 : 4), vectors = s->cell == RNN ? 2 : G;
+    for (int j = 0; j < H; j += width) {
+        const REAL *w = panels + (size_t)j * I * (s->cell == RNN ? 1 : G);
+        for (int r = 0, m; r < s->B; r += m) {
+            VEC tile[8 * 4];
+            m = s->B - r < most ? s->B - r : most;
+            for (int i = 0; i < m * vectors; i++) tile[i] = ALL;
+            if (s->cell == RNN)
+                NAME(product2)(m, s->B == 1, I, AT(x, I), I, w, (VEC(*)[2])tile);
+            else if (s->cell == GRU)
+                NAME(product3)(m, s->B == 1, I, AT(x, I), I, w, (VEC(*)[3])tile);
+            else
+                NAME(product4)(m, s->B == 1, I, AT(x, I), I, w, (VEC(*)[4])tile);
+            for (int i = 0; i < m; i++)
+                for (int v = 0; v < vectors; v++) {
+                    int at = s->cell == RNN ? j + v * LANES : j, gate = s->cell == RNN ? 0 : v;
+                    REAL *to = p + ((size_t)(r + i) * G + gate) * H + at;
+                    if (at < H) NAME(store)(to, tile[i * vectors + v], H - at);
+                }
         }
     }
 }
 
 /* The size of the panels, in numbers, and making them. */
-static size_t NAME(pack)(const problem *s, int backward, REAL *panels) {
-    int H = s->H, K = backward ? s->gates * H : H;
-    int width = backward ? COLUMNS * LANES : s->cell == RNN ? 2 * LANES : LANES;
+static size_t NAME(pack)(const problem *s, int backward, int K, const REAL *W, REAL *panels) {
+    int H = s->H, width = backward ? COLUMNS * LANES : s->cell == RNN ? 2 * LANES : LANES;
     size_t columns = (size_t)(H + width - 1) / width * width;
-    size_t size = columns * K * (backward || s->cell == RNN ? 1 : s->gates);
-    if (!panels) return size;
-    if (backward) NAME(pack_columns)(COLUMNS, H, K, (const REAL *)s->W, panels);
-    else if (s->cell == RNN) NAME(pack_units)(H, K, (const REAL *)s->W, panels);
-    else NAME(pack_gates)(s->gates, H, K, (const REAL *)s->W, panels);
-    return size;
+    if (!panels) return columns * K * (backward || s->cell == RNN ? 1 : s->gates);
+    if (backward) NAME(pack_columns)(COLUMNS, H, K, W, panels);
+    else if (s->cell == RNN) NAME(pack_units)(H, K, W, panels);
+    else NAME(pack_gates)(s->gates, H, K, W, panels);
+    return 0;
+}
+
+/* The same with pointers to any dtype, for the module. */
+static size_t NAME(packed)(const problem *s, int backward, int K, const void *W, void *panels) {
+    return NAME(pack)(s, backward, K, W, panels);
+}
+static void NAME(projected)(const problem *s, int I, const void *x, const void *w, void *p) {
+    NAME(project)(s, I, x, w, p);
 }
 
 #undef AT
 #undef COLUMNS
-#undef TILES
+#undef PRODUCTS
+#undef BY_COLUMNS
 #undef PRODUCT
 #undef PRODUCT_OF_ONE
 #undef VEC

@@ -21,7 +21,7 @@ from rnnx.backend import Array, Backend
 from rnnx.cells.base import Cell, State, recurrent_gates
 
 Params = dict[str, Array]
-Step = Callable[..., State]  # (x, *state) -> state
+Step = Callable[..., State]  # (x, *state) -> state, with an axis of one layer before the others
 
 
 class Job(NamedTuple):
@@ -159,5 +159,9 @@ class Core(Protocol):
         ...
 
     def step(self, job: Job, params: Params) -> Step:
-        """Return a function of x (I,) or (B, I) and the state that takes one step of a stream."""
+        """Return a function that takes one step of a stream.
+
+        It takes x, (I,) or (B, I), and the arrays of the state, (1, ·) or (1, B, ·), and returns
+        the new arrays of the state.
+        """
         ...

@@ -48,9 +48,9 @@ def _rnn(cell: Any, params: Mapping[str, Array]) -> Step:
     tanh = cell.nonlinearity == "tanh"
 
     def step(x: Array, h: Array) -> tuple[Array]:
-        a = np.concatenate((x, h), -1).dot(W)
+        a = np.concatenate((x, h[0]), -1).dot(W)
         a += b
-        return (np.tanh(a, a) if tanh else np.maximum(a, 0, out=a),)
+        return ((np.tanh(a, a) if tanh else np.maximum(a, 0, out=a))[None],)
 
     return step
 
@@ -62,7 +62,7 @@ def _gru(cell: Any, params: Mapping[str, Array]) -> Step:
     gates, r, z, n = (..., slice(0, 2 * H)), *_columns(3, H)
 
     def step(x: Array, h: Array) -> tuple[Array]:
-        p, q = x.dot(W), h.dot(U)
+        p, q = x.dot(W), h[0].dot(U)
         p += b
         q += c
         rz = p[gates]
@@ -88,7 +88,7 @@ def _lstm(cell: Any, params: Mapping[str, Array]) -> Step:
     project = np.ascontiguousarray(params["weight_hr"].T) if "weight_hr" in params else None
 
     def step(x: Array, h: Array, c: Array) -> tuple[Array, Array]:
-        a = np.concatenate((x, h), -1).dot(W)
+        a = np.concatenate((x, h[0]), -1).dot(W)
         a += b
         _sigmoid_of_negative(a[first])
         _sigmoid_of_negative(a[o])

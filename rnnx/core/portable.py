@@ -153,10 +153,9 @@ def step(job: Job, params: Params) -> Step:
 
     def one(x: Array, *state: Array) -> State:
         with bk.scope():
-            if x.ndim == 2:
-                return tuple(compiled(x, state))
-            rows = compiled(x[None, :], tuple(s[None, :] for s in state))
-            return tuple(row[0, :] for row in rows)
+            if x.ndim == 1:
+                return tuple(compiled(x[None, :], state))
+            return tuple(s[None, ...] for s in compiled(x, tuple(s[0, ...] for s in state)))
 
     return one
 

@@ -40,19 +40,16 @@ class Stepper:
             or x.dtype != self._known[2]
         ):
             x, state = self._check(x, state)
-        if self._single is not None and self._alone:
-            (h,) = self._single(x, state[0, ...])
-            return h, h[None, ...]
         arrays = (state,) if self._alone else state
         if self._single is not None:
-            after = self._single(x, *[s[0, ...] for s in arrays])
-            return after[0], tuple([s[None, ...] for s in after])
+            after = self._single(x, *arrays)
+            return after[0][0, ...], after[0] if self._alone else after
         rows: list[State] = []
         for layer, step in enumerate(self._steps):
-            rows.append(step(x, *[s[layer, ...] for s in arrays]))
-            x = rows[-1][0]
-        stacked = tuple([self.backend.xp.stack(list(s)) for s in zip(*rows, strict=True)])
-        return x, stacked[0] if self._alone else stacked
+            rows.append(step(x, *[s[layer : layer + 1, ...] for s in arrays]))
+            x = rows[-1][0][0, ...]
+        joined = tuple([self.backend.xp.concat(list(s), axis=0) for s in zip(*rows, strict=True)])
+        return x, joined[0] if self._alone else joined
 
     def _check(self, x: Any, state: Any) -> tuple[Array, Any]:
         """Return x and the state as arrays of the backend and of fitting shapes."""

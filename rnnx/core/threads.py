@@ -1,0 +1,64 @@
+"""How many threads the compiled core uses: what the machine, the environment and the user allow."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+from rnnx import validate
+
+_QUOTAS = (  # Linux control groups, version 2 and 1
+    ("/sys/fs/cgroup/cpu.max",),
+    ("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "/sys/fs/cgroup/cpu/cpu.cfs_period_us"),
+)
+_chosen: int | None = None
+
+
+def get_num_threads() -> int:
+    """Return the number of threads that the compiled core uses at most.
+
+    By default ``RNNX_THREADS`` of the environment, else the number of processors that this process
+    may use, by its affinity and the quota of its control group.
+    """
+    global _chosen
+    if _chosen is None:
+        given = os.environ.get("RNNX_THREADS")
+        _chosen = available() if given is None else _read("RNNX_THREADS", given)
+    return _chosen
+
+
+def set_num_threads(threads: int) -> None:
+    """Set the number of threads that the compiled core uses at most.
+
+    Results do not depend on it. The products outside the loop over time are NumPy's, with as many
+    threads as its BLAS is set to.
+
+    Raises
+    ------
+    ValueError
+        For a number below one.
+    """
+    global _chosen
+    _chosen = validate.size("threads", threads)
+
+
+def available() -> int:
+    """Return the number of processors that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    count = len(affinity(0)) if affinity else os.cpu_count() or 1
+    for paths in _QUOTAS:
+        try:
+            quota, period = " ".join(Path(path).read_text() for path in paths).split()
+            if float(quota) > 0:
+                count = min(count, max(1, math.ceil(float(quota) / float(period))))
+        except (OSError, ValueError):  # no such file, or "max" for no limit
+            continue
+    return count
+
+
+def _read(name: str, text: str) -> int:
+    try:
+        return validate.size(name, int(text))
+    except ValueError:
+        raise ValueError(f"{name} must be an integer of at least 1, got {text!r}") from None
