@@ -376,6 +376,7 @@ WRONG: dict[str, tuple[str, dict[str, Any], str]] = {  # -> kind, entry of the f
     "a number": ("regressor", {"n_iter_": -1}, "n_iter_ must be an integer"),
     "features": ("classifier", {"n_features_in_": 3}, r"expected float32 of shape \(24, 3\)"),
     "steps": ("forecaster", {"_steps_in": 9}, "a table of 9 steps has as many columns"),
+    "exogenous names": ("forecaster", {"_exog_columns": ["a"]}, "expected 0 names of exogenous"),
     "names": ("classifier", {"_columns": ["a"]}, "expected 2 names of columns"),
     "swapped classes": ("classifier", {"_labels": ["str", ["yes", "no"]]}, "sorted, each once"),
     "repeated classes": ("classifier", {"_labels": ["str", ["no", "no", "yes"]]}, "each once"),
@@ -507,7 +508,7 @@ X3, Y3 = np.ones((6, 5, 2)), np.arange(6) % 2
     [
         (RNNClassifier(), X3, np.ones(6), "at least 2 classes, got 1 class"),
         (RNNClassifier(), X3, Y3[:5], "6 labels"),
-        (RNNClassifier(), X3[:0], Y3[:0], "0 sample"),
+        (RNNClassifier(), X3[:0], Y3[:0], "at least one sequence, step and feature"),
         (RNNClassifier(), [], [], "at least one sequence"),
         (RNNClassifier(), [X3[0] * np.nan, X3[1]], Y3[:2], r"X\[0\] contains NaN"),
         (RNNClassifier(), [X3[0], X3[1, :, :1]], Y3[:2], r"X\[1\] must have 2 features"),

@@ -50,8 +50,13 @@ class RecurrentEstimator(RecurrentModel, BaseEstimator):
         return tags
 
     @property
+    def _dtype(self) -> str:
+        """The dtype that the network computes with."""
+        return self.model_.backend.dtype_name
+
+    @property
     def _columns(self) -> list[str] | None:
-        """The names of a table's columns, for its file."""
+        """The names of the columns, for a file."""
         names = getattr(self, "feature_names_in_", None)
         return None if names is None else list(names)
 

@@ -13,8 +13,9 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
 from rnnx import losses, metrics, validate
-from rnnx.estimators import inputs
+from rnnx.estimators import values
 from rnnx.estimators.base import unchanged_on_error
+from rnnx.estimators.forms import each
 from rnnx.estimators.sequences import SequenceEstimator
 from rnnx.io.header import DTYPES
 from rnnx.networks.fitted import softmax
@@ -115,11 +116,11 @@ class RNNClassifier(ClassifierMixin, SequenceEstimator):
         sklearn.exceptions.NotFittedError, ValueError
             Before `fit`, or if X has other features than in `fit`.
         """
-        return inputs.each(lambda z: self.classes_[np.argmax(z, axis=-1)], self._outputs_of(X))
+        return each(lambda z: self.classes_[np.argmax(z, axis=-1)], self._outputs_of(X))
 
     def predict_proba(self, X: Any) -> Any:
         """Return the class probabilities: (n, K), or per step (n, T, K) or a list."""
-        return inputs.each(softmax, self._outputs_of(X))
+        return each(softmax, self._outputs_of(X))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the accuracy: the fraction of correct labels, of sequences or of steps."""
@@ -131,6 +132,11 @@ class RNNClassifier(ClassifierMixin, SequenceEstimator):
 
     def _encoded(self, targets: Any, flat: np.ndarray, *, reset: bool) -> Any:
         """Return the labels as indices of the classes."""
+        if flat.ndim > 1:
+            if flat.shape[1:] != (1,):
+                raise ValueError(f"y must hold one label per step, got shape {flat.shape[1:]}")
+            targets, flat = each(lambda labels: labels[..., 0], targets), flat[:, 0]
+        values.check_labels(flat)
         assert_all_finite(flat, input_name="y")
         check_classification_targets(flat)
         given = hasattr(self, "classes_") and not hasattr(self, "model_")  # to partial_fit
@@ -142,7 +148,7 @@ class RNNClassifier(ClassifierMixin, SequenceEstimator):
                 f"y must hold the classes {self.classes_}, got {unseen[0]!r}: give all classes to "
                 "the first partial_fit, or fit anew"
             )
-        return inputs.each(lambda labels: np.searchsorted(self.classes_, labels), targets)
+        return each(lambda labels: np.searchsorted(self.classes_, labels), targets)
 
     def _loss(self) -> Any:
         return losses.softmax_cross_entropy

@@ -10,19 +10,13 @@ from sklearn.metrics import r2_score
 
 from rnnx import validate
 from rnnx.data import Sequences
-from rnnx.estimators import inputs
+from rnnx.estimators import inputs, values
 from rnnx.estimators.base import RecurrentEstimator, unchanged_on_error
+from rnnx.estimators.forms import is_list, on_host
 from rnnx.estimators.regressor import LOSSES
-from rnnx.estimators.windows import (
-    Rows,
-    Scaling,
-    Series,
-    Shape,
-    assemble,
-    future_only,
-    sliding,
-)  # fmt: skip
-from rnnx.networks.options import Checks, one_of, optional
+from rnnx.estimators.series import read_series
+from rnnx.estimators.windows import Scaling, Series, Shape, Windows, assemble, future_only, sliding
+from rnnx.networks.options import Checks, one_of, optional, texts
 from rnnx.train import predict
 
 
@@ -69,6 +63,8 @@ class RNNForecaster(RecurrentEstimator):
         Number of epochs trained.
     n_features_in_ : int
         Values per step; for a table (n, T), its number of columns.
+    feature_names_in_ : numpy.ndarray of str
+        Names of these columns, if X was a data frame or a list of data frames.
 
     Raises
     ------
@@ -110,6 +106,7 @@ class RNNForecaster(RecurrentEstimator):
     _json: ClassVar[Checks] = RecurrentEstimator._json | {
         "window_": validate.size,
         "_exog_size": validate.count,
+        "_exog_columns": optional(texts),
     }
 
     def __sklearn_tags__(self) -> Any:
@@ -125,7 +122,8 @@ class RNNForecaster(RecurrentEstimator):
         Parameters
         ----------
         X : array or list of arrays
-            n series, oldest value first: (n, T), (n, T, F), a list of (T_i, F), or one (T,).
+            n series, oldest value first: (n, T), (n, T, F), a list of (T_i, F), or one (T,). pandas
+            objects are read as arrays of their shape.
         y : None
             Not used: the series are their own targets.
         exog : array or list of arrays, optional
@@ -167,8 +165,10 @@ class RNNForecaster(RecurrentEstimator):
             `fit`.
         """
         self._check_is_fitted()
-        forecast = self._forecast(self._read(X, exog, reset=False, ahead=True))
-        if inputs.is_list(X):
+        forecast = self._forecast(
+            read_series(self, X, exog, reset=False, more=int(self._options["horizon"]))
+        )
+        if is_list(X):
             return forecast
         axes = np.ndim(X)
         return forecast[0, :, 0] if axes == 1 else forecast[:, :, 0] if axes == 2 else forecast
@@ -186,25 +186,13 @@ class RNNForecaster(RecurrentEstimator):
         """
         self._check_is_fitted()
         if y is not None:
-            predicted, y = self.predict(X, exog=exog), inputs.on_host(self, y)
+            predicted, y = self.predict(X, exog=exog), on_host(self, y)
             return float(r2_score(np.ravel(y), np.ravel(predicted)))
-        data, shape = self._read(X, exog, reset=False), self._shape()
+        data, shape = read_series(self, X, exog, reset=False), self._shape()
         self._check_lengths(data.rows, shape.steps)
         past = Series([row[: -shape.horizon] for row in data.rows], data.exog)
         truth = np.stack([row[-shape.horizon :] for row in data.rows])
         return float(r2_score(np.ravel(truth), np.ravel(self._forecast(past))))
-
-    def _read(self, X: Any, exog: Any, *, reset: bool, ahead: bool = False) -> Series:
-        """Return the checked series, with exogenous values for the horizon too if `ahead`."""
-        X, exog = inputs.on_host(self, X), inputs.on_host(self, exog)
-        single = not inputs.is_list(X) and np.ndim(X) == 1
-        table = np.asarray(X)[None] if single else X
-        rows = list(inputs.read_sequences(self, table, reset=reset, any_length=True))
-        if exog is not None:
-            exog = [exog] if single else list(np.asarray(exog) if hasattr(exog, "iloc") else exog)
-        width = None if reset else self._exog_size
-        more = int(self._options["horizon"]) if ahead else 0
-        return Series(rows, inputs.read_exog(exog, rows, width, more))
 
     def _fit(self, X: Any, exog: Any, epochs: int, fraction: float, *, first: bool) -> Self:
         """Learn all windows except those of a fraction at the end of each series."""
@@ -212,13 +200,13 @@ class RNNForecaster(RecurrentEstimator):
             options = self._read_options()
             if first:
                 self._options = options
-            data = self._read(X, exog, reset=first)
+            data = read_series(self, X, exog, reset=first)
             kept = [slice(0, len(row) - int(fraction * len(row))) for row in data.rows]
             if first:
                 self._choose_window(min(part.stop for part in kept))
-                self._mean, self._scale = inputs.moments(data.cut(kept).rows)
+                self._mean, self._scale = values.moments("X", data.cut(kept).rows)
                 self._exog_size = data.exog[0].shape[1]
-                self._exog_mean, self._exog_scale = inputs.moments(data.cut(kept).exog)
+                self._exog_mean, self._exog_scale = values.moments("exog", data.cut(kept).exog)
                 self._begin()
             windows = self._windows(data.cut(kept))
             held_out = self._held_out(data, kept, fraction) if fraction else None
@@ -259,8 +247,10 @@ class RNNForecaster(RecurrentEstimator):
         super()._check_fitted()
         if self.window_ < self.season or self.window not in (None, self.window_):
             raise ValueError(f"window_ does not fit the options, got {self.window_}")
+        if len(self._exog_columns or "") not in (0, self._exog_size):
+            raise ValueError(f"expected {self._exog_size} names of exogenous columns")
 
-    def _check_lengths(self, rows: Rows, least: int) -> None:
+    def _check_lengths(self, rows: list[np.ndarray], least: int) -> None:
         for i, row in enumerate(rows):
             if len(row) < least:
                 raise ValueError(
@@ -280,8 +270,7 @@ class RNNForecaster(RecurrentEstimator):
             np.concatenate([sliding(row, shape.steps) for row in rows])
             for rows in (data.rows, data.exog)
         )
-        past, future = whole[:, : shape.window], whole[:, shape.window :]
-        windows = assemble(shape, self._scaling(), past, future, exog)
+        windows = self._assembled(whole[:, : shape.window], whole[:, shape.window :], exog)
         return Sequences(windows.x, windows.target)
 
     def _forecast(self, data: Series) -> np.ndarray:
@@ -290,5 +279,18 @@ class RNNForecaster(RecurrentEstimator):
         self._check_lengths(data.rows, shape.window)
         past = np.stack([row[-shape.window :] for row in data.rows])
         exog = np.stack([row[-shape.steps :] for row in data.exog])
-        windows = assemble(shape, self._scaling(), past, None, exog)
-        return windows.values(predict(self.model_, windows.x))
+        windows = self._assembled(past, None, exog)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return values.finite(windows.values(predict(self.model_, windows.x)))
+
+    def _assembled(self, past: np.ndarray, future: np.ndarray | None, exog: np.ndarray) -> Windows:
+        """Return windows whose scaled values the network's dtype can hold."""
+        F, dtype = past.shape[2], self._dtype
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = assemble(self._shape(), self._scaling(), past, future, exog)
+        values.check_range("X", past, "float64", found.mean, found.scale)
+        values.check_range("X", past, dtype, found.x[..., : 2 * F])
+        values.check_range("exog", exog, dtype, found.x[..., 2 * F :])
+        if future is not None and found.target is not None:
+            values.check_range("X", future, dtype, found.target)
+        return found

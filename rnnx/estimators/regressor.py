@@ -11,7 +11,8 @@ from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_array, column_or_1d
 
 from rnnx import losses, validate
-from rnnx.estimators import inputs
+from rnnx.estimators import values
+from rnnx.estimators.forms import each
 from rnnx.estimators.sequences import Data, SequenceEstimator
 from rnnx.networks.options import Checks, one_of, optional
 
@@ -84,7 +85,7 @@ class RNNRegressor(RegressorMixin, SequenceEstimator):
         sklearn.exceptions.NotFittedError, ValueError
             Before `fit`, or if X has other features than in `fit`.
         """
-        return inputs.each(self._unscaled, self._outputs_of(X))
+        return each(self._unscaled, self._outputs_of(X))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return R², over all steps with `per_step`: 1 is perfect, 0 as good as the mean."""
@@ -93,12 +94,12 @@ class RNNRegressor(RegressorMixin, SequenceEstimator):
 
     def _as_column(self, y: Any) -> np.ndarray:
         """Return one value, or K values, per sequence."""
-        values = check_array(y, ensure_2d=False, dtype="float64", input_name="y")
-        wide = values.ndim == 2 and values.shape[1] > 1
-        return values if wide else column_or_1d(values, warn=True)
+        y = check_array(y, ensure_2d=False, dtype="float64", input_name="y")
+        return y if y.ndim == 2 and y.shape[1] > 1 else column_or_1d(y, warn=True)
 
     def _encoded(self, targets: Any, flat: np.ndarray, *, reset: bool) -> Any:
         """Return the targets, (..., K) per sequence or per step."""
+        values.check_table("y", flat)
         flat = check_array(flat, ensure_2d=False, dtype="float64", input_name="y")
         number = flat.shape[1] if flat.ndim == 2 else None  # None: a number, not a vector
         if reset:
@@ -108,20 +109,19 @@ class RNNRegressor(RegressorMixin, SequenceEstimator):
                 f"y must have {self._values or 1} values per target, as in fit, got {number or 1}"
             )
         lead = 2 if self._options["per_step"] and not isinstance(targets, list) else 1
-        return inputs.each(
-            lambda y: np.reshape(y.astype("float64"), (*y.shape[:lead], -1)), targets
-        )
+        return each(lambda y: np.reshape(y.astype("float64"), (*y.shape[:lead], -1)), targets)
 
     def _scale_targets(self, data: Data) -> None:
         y = data.targets if self._options["per_step"] else data.targets[:, None]
-        self._target_mean, self._target_scale = inputs.moments(y, data.weights)
+        self._target_mean, self._target_scale = values.moments("y", y, data.weights)
 
     def _scaled_targets(self, targets: Any) -> Any:
-        return (targets - self._target_mean) / self._target_scale
+        return values.scaled("y", targets, self._target_mean, self._target_scale, self._dtype)
 
     def _unscaled(self, outputs: np.ndarray) -> np.ndarray:
         """Return outputs (..., K) in the unit and the shape of the targets."""
-        y = outputs.astype("float64") * self._target_scale + self._target_mean
+        with np.errstate(over="ignore"):
+            y = values.finite(outputs.astype("float64") * self._target_scale + self._target_mean)
         return y[..., 0] if self._values is None else y
 
     def _outputs(self) -> int:

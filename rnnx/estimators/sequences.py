@@ -9,8 +9,9 @@ import numpy as np
 from sklearn.utils import _safe_indexing
 
 from rnnx.data import Sequences
-from rnnx.estimators import inputs
+from rnnx.estimators import inputs, values
 from rnnx.estimators.base import RecurrentEstimator, unchanged_on_error
+from rnnx.estimators.forms import each, on_host, time_major
 from rnnx.layers.pool import HOWS
 from rnnx.networks.options import Checks, flag, one_of
 from rnnx.train import predict
@@ -66,7 +67,7 @@ class SequenceEstimator(RecurrentEstimator):
         """Learn the scaling of the targets."""
 
     def _scaled_targets(self, targets: Any) -> Any:
-        """Return the targets as the network learns them."""
+        """Return the targets, or a list of those per step, as the network learns them."""
         return targets
 
     def _sizes(self) -> tuple[int, int]:
@@ -83,7 +84,8 @@ class SequenceEstimator(RecurrentEstimator):
         Parameters
         ----------
         X : array or list of arrays
-            n sequences: (n, T, F), (n, T), or a list of (T_i, F).
+            n sequences: (n, T, F), (n, T), or a list of (T_i, F). pandas objects are read as arrays
+            of their shape.
         y : array or list of arrays
             One target per sequence or, with `per_step`, one per step in the form of X.
         sample_weight : array, shape (n,), optional
@@ -121,7 +123,7 @@ class SequenceEstimator(RecurrentEstimator):
                 self._begin()
             kept, held = (data.part(of) for of in self._split(len(data.rows), fraction))
             if first:
-                self.mean_, self.scale_ = inputs.moments(kept.rows, kept.weights)
+                self.mean_, self.scale_ = values.moments("X", kept.rows, kept.weights)
                 self._scale_targets(kept)
             held_out = self._sequences(held) if len(held.rows) else None
             return self._learn(self._sequences(kept), held_out, epochs, self._loss(), self._metrics)
@@ -130,10 +132,11 @@ class SequenceEstimator(RecurrentEstimator):
         """Return the targets as numbers, in the form of the rows if per step."""
         if y is None:
             raise ValueError("requires y to be passed, but the target y is None")
-        y = inputs.on_host(self, y)
+        y = on_host(self, y)
         if self._options["per_step"]:
             y = inputs.read_steps("y", y, rows)
             return self._encoded(y, np.concatenate(list(y)), reset=reset)
+        values.check_table("y", y)
         y = self._as_column(y)
         if len(y) != len(rows):
             raise ValueError(
@@ -143,13 +146,13 @@ class SequenceEstimator(RecurrentEstimator):
 
     def _sequences(self, data: Data) -> Sequences:
         """Return scaled sequences and targets, time-major."""
-        y = inputs.each(self._scaled_targets, data.targets)
-        y = inputs.time_major(y) if self._options["per_step"] else y
+        y = self._scaled_targets(data.targets)
+        y = time_major(y) if self._options["per_step"] else y
         return Sequences(self._scaled(data.rows), y, weights=data.weights)
 
     def _scaled(self, rows: Any) -> Any:
         """Return the features as the network reads them, time-major."""
-        return inputs.time_major(inputs.each(lambda x: (x - self.mean_) / self.scale_, rows))
+        return time_major(values.scaled("X", rows, self.mean_, self.scale_, self._dtype))
 
     def _split(self, n: int, fraction: float) -> tuple[np.ndarray, np.ndarray]:
         """Return the numbers of the sequences to learn and of those held out, at random."""
@@ -166,15 +169,16 @@ class SequenceEstimator(RecurrentEstimator):
         """Return the network's outputs, in the form of X if per step."""
         self._check_is_fitted()
         rows = inputs.read_sequences(self, X, reset=False)
-        y = predict(self.model_, self._scaled(rows))
-        return inputs.time_major(y) if self._options["per_step"] else y
+        y = each(values.finite, predict(self.model_, self._scaled(rows)))
+        return time_major(y) if self._options["per_step"] else y
 
     def _compared(self, predicted: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
         """Return truth, predictions and weights for a score, with the steps of all sequences."""
-        y = inputs.on_host(self, y)
-        if not self._options["per_step"]:
-            return y, predicted, sample_weight
-        if sample_weight is not None:
-            sample_weight = np.repeat(sample_weight, [len(row) for row in predicted])
-        truth = inputs.read_steps("y", y, predicted)
-        return np.concatenate(list(truth)), np.concatenate(list(predicted)), sample_weight
+        y, weights = on_host(self, y), inputs.read_weights(self, sample_weight, predicted)
+        if self._options["per_step"]:
+            if weights is not None:
+                weights = np.repeat(weights, [len(row) for row in predicted])
+            y = np.concatenate(list(inputs.read_steps("y", y, predicted)))
+            predicted = np.concatenate(list(predicted))
+        values.check_table("y", y)
+        return y, predicted, weights

@@ -79,6 +79,8 @@ n_iter_ : int
     Number of epochs trained.
 n_features_in_ : int
     Number of features; for a table (n, T), its number of columns.
+feature_names_in_ : numpy.ndarray of str
+    Names of these columns, if X was a data frame or a list of data frames.
 """,
 }
 

@@ -1,0 +1,46 @@
+"""The forms of X and y: arrays (n, T, F), tables (n, T), lists of sequences (T_i, F)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from array_api_compat import is_array_api_obj
+
+from rnnx.backend import get_backend
+
+Rows = Any  # an array (n, T, F), or a list of n arrays (T_i, F)
+
+
+def on_host(estimator: Any, X: Any) -> Any:
+    """Return X, or the entries of a list, copied to the host from the estimator's device."""
+    if isinstance(X, list | tuple):
+        return [on_host(estimator, row) for row in X] if any(map(_on_device, X)) else X
+    if not _on_device(X):
+        return X
+    return get_backend(estimator.backend, device=estimator.device, dtype=estimator.dtype).host(X)
+
+
+def is_list(X: Any) -> bool:
+    """Return whether X is a list of sequences, and not a table written as nested lists."""
+    if not isinstance(X, list | tuple):
+        return False
+    shapes = [np.shape(row) if hasattr(row, "shape") else None for row in X]
+    if any(shape is None for shape in shapes):
+        return any(np.ndim(row[0]) > 0 for row in X if isinstance(row, list | tuple) and row)
+    return any(len(shape or ()) != 1 for shape in shapes) or len(set(shapes)) > 1
+
+
+def each(function: Callable[[Any], Any], rows: Rows) -> Rows:
+    """Return a function of all steps, of an array as a whole or of each array in a list."""
+    return [function(row) for row in rows] if isinstance(rows, list) else function(rows)
+
+
+def time_major(rows: Rows) -> Rows:
+    """Return an array (n, T, ...) as (T, n, ...), and a list unchanged."""
+    return rows if isinstance(rows, list) else np.swapaxes(rows, 0, 1)
+
+
+def _on_device(x: Any) -> bool:
+    return is_array_api_obj(x) and not isinstance(x, np.ndarray | np.generic)
