@@ -15,6 +15,7 @@ from rnnx.bptt import chunked_bptt, tbptt
 from rnnx.cells import Cell
 from rnnx.checks import gradcheck
 from rnnx.core import Core
+from rnnx.core.threads import get_num_threads, set_num_threads
 from rnnx.io import load, save
 from rnnx.layers.base import Layer
 from rnnx.layers.dropout import Dropout
@@ -51,11 +52,13 @@ __all__ = [
     "cells",
     "chunked_bptt",
     "get_backend",
+    "get_num_threads",
     "gradcheck",
     "load",
     "losses",
     "optim",
     "save",
+    "set_num_threads",
     "tbptt",
 ]
 

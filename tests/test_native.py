@@ -1,0 +1,239 @@
+"""The compiled core: the portable core's numbers, at any shape, on any instruction set."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from cases import assert_near, recurrent
+
+import rnnx
+from rnnx.core import native, threads
+from rnnx.core.threads import available, get_num_threads, set_num_threads
+
+if native._native is None:
+    if os.environ.get("RNNX_REQUIRE_NATIVE"):
+        pytest.fail("RNNX_REQUIRE_NATIVE is set, but the core was not compiled")
+    pytest.skip("the core was not compiled: no C compiler", allow_module_level=True)
+
+KINDS = ["RNN", "RNN-relu", "GRU", "LSTM"]
+SHAPES = [(1, 1, 1, 1), (5, 1, 3, 7), (4, 9, 2, 16), (6, 4, 3, 33), (3, 17, 5, 64), (70, 2, 1, 5)]
+TOLERANCE = {"float64": 1e-13, "float32": 2e-5}
+_native = native._native
+SETS = ["base", "avx2", "avx512"]
+
+
+@pytest.fixture(params=SETS)
+def instructions(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Run on each instruction set that this processor has."""
+    before = _native.instructions()
+    try:
+        yield _native.instructions(request.param)
+    except ValueError as error:
+        pytest.skip(str(error))
+    finally:
+        _native.instructions(before)
+
+
+@pytest.fixture
+def two_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Split even the smallest batch."""
+    monkeypatch.setattr(native, "WORTH_A_THREAD", 0)
+    before = get_num_threads()
+    set_num_threads(2)
+    yield
+    set_num_threads(before)
+
+
+def flat(tree: Any) -> list[Any]:
+    if isinstance(tree, dict):
+        tree = tuple(tree.values())
+    if not isinstance(tree, tuple | list):
+        return [tree]
+    return [leaf for branch in tree for leaf in flat(branch)]
+
+
+def both_ways(kind: str, shape: tuple[int, ...], core: str, **options: Any) -> list[np.ndarray]:
+    """Return outputs, states and all gradients of a layer that runs on a core."""
+    T, B, I, H = shape
+    layer = recurrent(kind, I, H, core=core, seed=3, **options)
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal((T, B, I))
+    state = tuple(rng.standard_normal((1, B, H)) for _ in layer.sizes.state_sizes)
+    y, final, cache = layer.forward(x, state if len(state) > 1 else state[0])
+    assert f"core={core})" in repr(cache)
+    np.testing.assert_array_equal(layer(x, state if len(state) > 1 else state[0])[0], y)
+    return flat([y, final, *layer.backward(y, cache, final), layer.state_gradients(y, cache)])
+
+
+@pytest.mark.parametrize("block", [1, 1 << 19], ids=["a step at a time", "one block"])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_numbers_are_the_portable_cores(
+    kind: str, dtype: str, bias: bool, block: int, instructions: str, two_threads: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Odd and even shapes, every instruction set, on two threads, in blocks of time or whole."""
+    monkeypatch.setattr(native, "BLOCK", block)
+    for shape in SHAPES:
+        ours = both_ways(kind, shape, "native", dtype=dtype, bias=bias)
+        theirs = both_ways(kind, shape, "portable", dtype=dtype, bias=bias)
+        for a, b in zip(ours, theirs, strict=True):
+            assert_near(
+                a.astype("float64"), b.astype("float64"), TOLERANCE[dtype], f"{kind} {shape}"
+            )
+
+
+@pytest.mark.parametrize("shape", [(9, 7, 3, 20), (5, 33, 8, 48)], ids=str)
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_bits_do_not_depend_on_the_threads(
+    kind: str, shape: tuple[int, ...], two_threads: None
+) -> None:
+    """The same bits on 1 to 5 threads and from run to run."""
+    expected = both_ways(kind, shape, "native")
+    for count in (1, 2, 3, 5, 5):
+        set_num_threads(count)
+        for a, b in zip(both_ways(kind, shape, "native"), expected, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def ulps(found: np.ndarray, exact: np.ndarray) -> float:
+    """Return the largest error in units of the last place, but for numbers below the smallest."""
+    normal = np.abs(exact) > 2 * np.finfo(found.dtype).tiny
+    spacing = np.spacing(np.abs(exact).astype(found.dtype)).astype(np.longdouble)
+    error = np.abs(found.astype(np.longdouble) - exact) / spacing
+    return float(error[normal].max())
+
+
+@pytest.mark.parametrize(("dtype", "limit"), [("float32", 4), ("float64", 4)])
+def test_tanh_and_sigmoid_are_accurate(dtype: str, limit: float, instructions: str) -> None:
+    """Within 4 units of the last place, in both tails of tanh and the lower tail of σ."""
+    edge = 86 if dtype == "float32" else 700
+    sizes = np.concatenate([np.linspace(0, 12, 40_000), np.geomspace(1e-30, edge, 40_000)])
+    a = np.concatenate([-sizes, sizes]).astype(dtype)
+    wide = a.astype(np.longdouble)
+    one = {"weight_ih_l0": np.ones((1, 1), dtype), "weight_hh_l0": np.zeros((1, 1), dtype)}
+    rnn = rnnx.RNN(1, 1, bias=False, dtype=dtype, core="native", seed=0)
+    rnn.set_params(one)
+    tanh = rnn(a[None, :, None])[0].ravel()
+    assert ulps(tanh, np.tanh(wide)) <= limit
+    gru = rnnx.GRU(1, 1, bias=False, dtype=dtype, core="native", seed=0)
+    gru.set_params({k: np.asarray([[v] for v in (0, w, 0)], dtype) for k, w in
+                    (("weight_ih_l0", 1), ("weight_hh_l0", 0))})  # fmt: skip
+    _, _, cache = gru.forward(a[None, :, None])
+    z = cache.kept[0][0].trace.saved.gates[0, :, 1]
+    assert ulps(z, 1 / (1 + np.exp(-wide))) <= limit
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nan_and_infinity_go_where_the_mathematics_sends_them(kind: str, instructions: str) -> None:
+    """NaN stays in its row; infinite inputs saturate the gates, as on the portable core."""
+    x = np.random.default_rng(0).standard_normal((4, 3, 2))
+    x[1, 0], x[2, 1, 0] = np.nan, np.inf
+    found = []
+    for core in ("native", "portable"):
+        layer = recurrent(kind, 2, 5, dtype="float64", core=core, seed=0)
+        with np.errstate(all="ignore"):
+            found.append(layer(x)[0])
+    np.testing.assert_allclose(*found, rtol=1e-12, atol=1e-300)
+    assert np.all(np.isnan(found[0][1:, 0]))
+    assert not np.any(np.isnan(found[0][:, 2]))
+
+
+@pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
+def test_any_layout_is_taken_and_inputs_are_not_written_to(kind: str) -> None:
+    """Transposed, strided, reversed, unaligned and read-only arrays give the same numbers."""
+    layer = recurrent(kind, 4, 5, num_layers=2, seed=0)
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((6, 3, 4)).astype("float32")
+    state = tuple(rng.standard_normal((2, 3, 5)).astype("float32") for _ in layer.sizes.state_sizes)
+    raw = np.zeros(x.nbytes + 1, "uint8")
+    unaligned = raw[1:].view("float32").reshape(x.shape)
+    unaligned[...] = x
+    locked = x.copy()
+    locked.flags.writeable = False
+
+    def call(x: Any, state: Any) -> list[Any]:
+        y, final, cache = layer.forward(x, state if len(state) > 1 else state[0])
+        return flat([y, final, *layer.backward(y[::-1][::-1], cache, final)])
+
+    expected = call(x, state)
+    strided = np.repeat(x, 2, 2)[..., ::2]
+    layouts = [np.asfortranarray(x), x[::-1].copy()[::-1], unaligned, locked, strided]
+    for given, swapped in itertools.product(layouts, [False, True]):
+        s = tuple(np.asfortranarray(a) for a in state) if swapped else state
+        for a, b in zip(call(given, s), expected, strict=True):
+            np.testing.assert_array_equal(a, b)
+    for t in range(6):
+        one = layer.step(unaligned[t], state if len(state) > 1 else state[0])
+        two = layer.step(x[t], state if len(state) > 1 else state[0])
+        for a, b in zip(flat(one), flat(two), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_buffers_are_checked() -> None:
+    """Wrong sizes, dtypes, kinds and missing buffers raise; nothing is read or written outside."""
+    f = np.zeros
+    good: dict[str, Any] = {
+        "p": f((2, 3, 4)), "panels": f(_native.pack(0, False, 4, f((4, 4)))), "h0": f((3, 4)),
+        "h": f((2, 3, 4)),
+    }  # fmt: skip
+
+    def run(cell: int = 0, T: int = 2, **changed: Any) -> None:
+        _native.run(cell, 0, T, 3, 4, 1, *map((good | changed).get, native.BUFFERS))
+
+    run()
+    wrong: list[dict[str, Any]] = [
+        {"p": f((2, 3, 5))}, {"p": f((2, 3, 4), "f")}, {"p": f((2, 3, 4), "i8")}, {"h0": None},
+        {"h": b"x" * 192}, {"panels": f(1)}, {"cell": 7}, {"T": -1}, {"T": 3}, {"cell": 2},
+        {"p": f((2, 3, 8))[..., ::2]}, {"dp": f((2, 3, 4))}, {"p": "text"}, {"bias": f(5)},
+    ]  # fmt: skip
+    for change in wrong:
+        with pytest.raises((TypeError, ValueError, BufferError)):
+            run(**change)
+    for arguments in ((9, 0, 4, f((4, 4))), (0, 0, 4, f((4, 5))), (0, 0, 4, f((4, 4)), f(1))):
+        with pytest.raises(ValueError, match=r"range|must"):
+            _native.pack(*arguments)
+    step = rnnx.GRU(2, 3, dtype="float64", seed=0)
+    _, h = step.step(f(2))
+    with pytest.raises(ValueError, match="state must have shape"):
+        step.step(f((4, 2)), h)
+    run(T=0, p=f((0, 3, 4)), h=f((0, 3, 4)))
+    empty = good | {"p": f((2, 0, 4)), "h0": f((0, 4)), "h": f((2, 0, 4))}
+    _native.run(0, 0, 2, 0, 4, 2, *map(empty.get, native.BUFFERS))
+
+
+def test_threads_are_what_the_user_the_environment_and_the_machine_say(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    """`set_num_threads`, then RNNX_THREADS, then affinity and the quota of the control group."""
+    before = get_num_threads()
+    try:
+        set_num_threads(3)
+        assert get_num_threads() == 3
+        for wrong in (0, -1, 1.5, "2"):
+            with pytest.raises(ValueError, match="threads must be an integer of at least 1"):
+                set_num_threads(wrong)  # type: ignore[arg-type]
+    finally:
+        set_num_threads(before)
+    quota = tmp_path / "cpu.max"
+    monkeypatch.setattr(threads, "_QUOTAS", ((str(quota),),))
+    processors = available()
+    for text, expected in (("100000 100000", 1), ("max 100000", processors), ("bad", processors)):
+        quota.write_text(text)
+        assert available() == expected
+    for given, code in (("2", 0), ("none", 1)):
+        done = subprocess.run(
+            [sys.executable, "-c", "import rnnx; print(rnnx.get_num_threads())"],
+            env=os.environ | {"RNNX_THREADS": given}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == code
+        words = "2" if code == 0 else "RNNX_THREADS must be an integer of at least 1, got 'none'"
+        assert words in done.stdout + done.stderr
