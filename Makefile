@@ -4,6 +4,7 @@
 #   make test                  the tests, on NumPy and array-api-strict
 #   make test-all              the same, and on torch and JAX
 #   make test-gpu              the same, and on CuPy, which must find a GPU   [CUDA=12]
+#   make sanitize              the compiled core's tests under AddressSanitizer and UBSan
 #   make lint                  ruff and mypy
 #   make bench                 the CPU benchmarks, against torch and JAX
 
@@ -25,7 +26,7 @@ NEEDS_torch := $(TORCH)
 NEEDS_jax := jax
 NEEDS_array_api_strict := array-api-strict
 
-.PHONY: demo test test-all test-gpu lint bench clean
+.PHONY: demo test test-all test-gpu sanitize lint bench clean
 
 demo: $(VENV)/base
 	$(PIP) -e .[plots,train] $(NEEDS_$(BACKEND))
@@ -41,6 +42,17 @@ test-all: $(VENV)/test
 test-gpu: $(VENV)/test
 	$(PIP) $(NEEDS_cupy)
 	RNNX_REQUIRE=cupy $(PYTEST) $(TESTS) $(ARGS)
+
+SANITIZED := build/sanitize
+sanitize: $(VENV)/test
+	rm -rf $(SANITIZED) && mkdir -p $(SANITIZED) && cp -r rnnx $(SANITIZED)
+	$(CC) -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -shared -fPIC -pthread \
+	  -I$$($(BIN)/python -c "import sysconfig; print(sysconfig.get_path('include'))") \
+	  -o $(SANITIZED)/rnnx/core/_native.abi3.so rnnx/core/_native.c
+	cd $(SANITIZED) && ASAN_OPTIONS=detect_leaks=0 RNNX_REQUIRE_NATIVE=1 \
+	  LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
+	  $(CURDIR)/$(PYTEST) $(CURDIR)/tests/test_native.py $(CURDIR)/tests/test_core.py \
+	  $(CURDIR)/tests/test_cells.py $(ARGS)
 
 lint: $(VENV)/base
 	$(PIP) -e . --group dev

@@ -192,6 +192,12 @@ static size_t size_of(const char *format) {
     return !strcmp(format, "f") ? 4 : !strcmp(format, "d") ? 8 : 0;
 }
 
+static int is_aligned(const Py_buffer *view, size_t size) {
+    if ((uintptr_t)view->buf % size == 0) return 1;
+    PyErr_SetString(PyExc_BufferError, "numbers must lie at multiples of their size");
+    return 0;
+}
+
 static int take(PyObject *const *objects, Py_buffer *views, int *taken, const size_t *sizes,
                 int *itemsize) {
     for (int i = 0; i < COUNT; i++) {
@@ -209,6 +215,7 @@ static int take(PyObject *const *objects, Py_buffer *views, int *taken, const si
             PyErr_Format(PyExc_TypeError, "buffer %d must be float32 or float64 like the first", i);
             return -1;
         }
+        if (!is_aligned(&views[i], (size_t)size)) return -1;
         if (i != PANELS && (size_t)views[i].len != sizes[i] * (size_t)size) {
             PyErr_Format(PyExc_ValueError, "buffer %d must hold %zu numbers, got %zd bytes", i,
                          sizes[i], views[i].len);
@@ -306,8 +313,11 @@ static PyObject *pack(PyObject *module, PyObject *args) {
         PyErr_SetString(PyExc_ValueError, "W must be (G·H, H) in float32 or float64");
     } else if (to == Py_None) {
         result = PyLong_FromSize_t(size);
-    } else if (!PyObject_GetBuffer(to, &panels, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)) {
-        if ((size_t)panels.len == size * (size_t)W.itemsize) {
+    } else if (is_aligned(&W, (size_t)W.itemsize) &&
+               !PyObject_GetBuffer(to, &panels, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)) {
+        if (!is_aligned(&panels, (size_t)W.itemsize)) {
+            result = NULL;
+        } else if ((size_t)panels.len == size * (size_t)W.itemsize) {
             Py_BEGIN_ALLOW_THREADS
             k->pack(&s, backward, K, W.buf, panels.buf);
             Py_END_ALLOW_THREADS
@@ -419,6 +429,10 @@ static PyObject *stepper_call(PyObject *object, PyObject *args, PyObject *option
         if (size_of(in[taken].format) != size) {
             taken++;
             PyErr_SetString(PyExc_TypeError, "x and the state must have the dtype of the layer");
+            goto done;
+        }
+        if (!is_aligned(&in[taken], size)) {
+            taken++;
             goto done;
         }
     }
