@@ -1,0 +1,17 @@
+"""The compiled core, which is optional: without a C compiler rnnx runs on its portable core."""
+
+from setuptools import Extension, setup
+
+setup(
+    ext_modules=[
+        Extension(
+            "rnnx.core._native",
+            ["rnnx/core/_native.c"],
+            depends=["rnnx/core/_kernels.h"],
+            extra_compile_args=["-O3", "-g0"],
+            extra_link_args=["-pthread"],
+            py_limited_api=True,
+            optional=True,
+        )
+    ]
+)
