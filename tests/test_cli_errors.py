@@ -103,7 +103,7 @@ TRAIN = {
     "lengths.npz": "lengths in lengths.npz must be between 1 and 4, got 5 to 5",
     "padded.npz --per-step": "y must hold a label for each of the 4 steps of the 10 sequences of X",
     "lengths.npz --target-file y.npy": "has targets, y, of its own: do not give --target-file",
-    "other.npz --target-file y.npy": "other.npz must hold an array X, got Z, y",
+    "other.npz --target-file y.npy": "other.npz must hold an array X, got Z",
     "torn.npz": "torn.npz must be a file of NumPy arrays without pickle",
     "X.npy --target-file y.npy --cell transformer": "cell must be one of rnn, gru, lstm",
     "X.npy --target-file y.npy --hidden-size 0": "hidden_size must be an integer of at least 1",

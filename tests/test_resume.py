@@ -19,7 +19,8 @@ from test_train import assert_same, classifier, fit, labelled, tagger
 import rnnx
 from rnnx import Backend, io, losses, metrics, optim, train
 from rnnx.data import Sequences, Stream, fingerprint
-from rnnx.train import Run, checkpoint, generators, lock
+from rnnx.io import lock
+from rnnx.train import Run, checkpoint, generators
 
 KILLS = 50
 
@@ -603,7 +604,7 @@ sys.path.insert(0, {str(Path(__file__).parent)!r})
 import test_resume as t
 
 def end(run):
-    open(os.path.join(sys.argv[1], t.checkpoint.NAME + ".0" + t.io.PART), "w").close()
+    open(os.path.join(sys.argv[1], t.checkpoint.NAME + ".0123456789abcdef" + t.io.PART), "w").close()
     os.kill(os.getpid(), signal.SIGKILL)
 
 model, options = t.problem("sequences")
@@ -611,8 +612,8 @@ t.fit(model, **options, checkpoint_dir=sys.argv[1], callbacks=[end])
 """
     done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False)
     assert done.returncode < 0
-    assert {p.name for p in tmp_path.iterdir()} > {checkpoint.NAME, lock.NAME}
-    assert (tmp_path / lock.NAME).read_text().startswith("process ")
+    assert {p.name for p in tmp_path.iterdir()} > {checkpoint.NAME, "lock"}
+    assert (tmp_path / "lock").read_text().startswith("process ")
     model, options = problem("sequences")
     fit(model, **options, checkpoint_dir=tmp_path, resume=True)
     assert [path.name for path in tmp_path.iterdir()] == [checkpoint.NAME]
@@ -638,7 +639,7 @@ def test_a_file_system_without_locks_is_said_to_be(
 
     monkeypatch.setattr(lock.fcntl, "flock", refused)
     with pytest.warns(UserWarning, match="cannot be locked"), lock.locked(tmp_path):
-        assert (tmp_path / lock.NAME).exists()
+        assert (tmp_path / "lock").exists()
 
 
 def test_another_number_of_threads_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -204,7 +204,7 @@ def _of_arrays(chosen: Namespace, classes: bool, per_step: bool, learn: bool) ->
     if chosen.target_file is not None:
         if "y" in found:
             raise ValueError(f"{path} has targets, y, of its own: do not give --target-file")
-        found["y"] = next(iter(arrays.read(chosen.target_file).values()))
+        found |= arrays.read(chosen.target_file, "y")
     if learn and "y" not in found:
         raise ValueError(f"{path} must have targets: give --target-file, or y in an NPZ file")
     X = arrays.numbers(path, "X", found, (2, 3))

@@ -1,13 +1,14 @@
 """Files: models, checkpoints and whatever else must be written whole or not at all.
 
-`save` and `load` are for every model. `read`, `write` and `describe` are the format beneath them,
-and `replacing` is how any file is written.
+`save` and `load` are for every model. `read`, `write` and `describe` are the format beneath them;
+`regular` and `replacing` open any file, to read and to write.
 """
 
-from rnnx.io.format import damaged, describe, finite, part, read, write
+from rnnx.io.files import PART, damaged, regular, replacing
+from rnnx.io.format import describe, finite, part, read, write
 from rnnx.io.header import Description, Spec
 from rnnx.io.models import Saved, layer_specs, load, restore_layer, save
-from rnnx.io.replacing import PART, replacing
+from rnnx.io.lock import locked
 
 __all__ = [
     "PART",
@@ -19,8 +20,10 @@ __all__ = [
     "finite",
     "layer_specs",
     "load",
+    "locked",
     "part",
     "read",
+    "regular",
     "replacing",
     "restore_layer",
     "save",

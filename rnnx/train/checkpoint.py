@@ -52,8 +52,6 @@ class Checkpoints:
 
     def begin(self, run: Run, resume: bool) -> None:
         """Bring a new run to where the checkpoint stands, or write its first one."""
-        for part in self.path.parent.glob(f"{NAME}.*{io.PART}"):
-            part.unlink(missing_ok=True)  # of a process that was killed while it wrote
         if resume and self.path.exists():
             self.restore(run)
         elif self.path.exists() and io.describe(self.path).extra.get("step") != 0:
