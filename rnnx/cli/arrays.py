@@ -29,7 +29,7 @@ _HEADERS = {  # by the start of an NPY file: bytes of the header's length, its r
 }
 _DAMAGED = (  # what is raised for files that are not what they seem
     ValueError, TypeError, LookupError, ArithmeticError, SyntaxError, EOFError, RuntimeError,
-    MemoryError, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
+    MemoryError, OSError, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 
 
@@ -51,7 +51,7 @@ def read(path: Path, name: str = "X") -> dict[str, np.ndarray]:
     with io.regular(path) as file:
         try:
             size = path.stat().st_size
-            if file.read(2) != b"PK":
+            if file.read(4) != b"PK\3\4":
                 file.seek(0)
                 return {name: _array(file, size)}
             names, found = _unpacked(file, size)
@@ -61,7 +61,8 @@ def read(path: Path, name: str = "X") -> dict[str, np.ndarray]:
                 f"{path} must be a file of NumPy arrays without pickle: {text}"
             ) from None
     if name not in found:
-        raise ValueError(f"{path} must hold an array {name}, got {', '.join(names[:12]) or 'none'}")
+        got = ", ".join(f"{other!r:.40}" for other in names[:12]) or "none"
+        raise ValueError(f"{path} must hold an array {name!r}, got {got}")
     return found
 
 

@@ -76,14 +76,16 @@ class Results:
         path, interrupted = self.path, (self.path / CHECKPOINT).exists()
         if path.exists() and not path.is_dir():
             raise FileExistsError(f"--out must name a folder, existing or new, got {path}")
-        if (path / MODEL).exists() and not (self.force or (self.resume and interrupted)):
-            raise FileExistsError(
-                f"{path} already holds a model: give --force to replace it, or another --out"
-            )
-        if interrupted and not self.force and not self.resume:
+        if self.force or (interrupted and self.resume):
+            return
+        if interrupted:
             raise FileExistsError(
                 f"{path} holds an interrupted training: give --resume to continue it, or --force "
                 "to start over"
+            )
+        if (path / MODEL).exists():
+            raise FileExistsError(
+                f"{path} already holds a model: give --force to replace it, or another --out"
             )
 
 

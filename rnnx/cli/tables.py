@@ -15,6 +15,8 @@ from rnnx import io
 
 _DATE = re.compile(r"\d{4}-\d\d(-\d\d([T ]\d\d(:\d\d(:\d\d(\.\d{1,6})?)?)?Z?)?)?", re.ASCII)
 
+LABEL = 100  # characters: NumPy makes all texts as long as the longest
+
 
 class Table(NamedTuple):
     """The rows of one or more files."""
@@ -46,8 +48,9 @@ class Table(NamedTuple):
     def labels(self, name: str, option: str) -> np.ndarray:
         """Return a column of labels: integers if Python would write all of them so, else texts."""
         cells = self.column(name, option)
-        if "" in cells:
-            raise self.wrong(cells.index(""), name, "a label")
+        for i, cell in enumerate(cells):
+            if not 0 < len(cell) <= LABEL:
+                raise self.wrong(i, name, f"a label of at most {LABEL} characters")
         labels = np.asarray([_read_as(int, cell, 0) for cell in cells])
         whole = labels.dtype.kind == "i" and list(map(str, labels)) == cells
         return labels if whole else np.asarray(cells)
@@ -176,4 +179,4 @@ def _read_as(kind: Callable[[str], Any], text: str, otherwise: Any) -> Any:
 def _brief(names: list[str]) -> str:
     """Return names separated by commas, at most about a dozen of them."""
     more = f" and {len(names) - 12} more" * (len(names) > 13)
-    return ", ".join(names[:12] if more else names) + more
+    return ", ".join(f"{name:.40}" for name in (names[:12] if more else names)) + more

@@ -65,7 +65,7 @@ def read(
 def finite(arrays: Mapping[str, np.ndarray]) -> None:
     """Raise ValueError if an array holds NaN or infinity."""
     for name, array in arrays.items():
-        if not np.all(np.isfinite(array)):
+        if array.size and not np.all(np.isfinite([array.min(), array.max()])):  # in no memory
             raise ValueError(f"expected finite numbers in {name!r}, got NaN or infinity")
 
 
