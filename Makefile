@@ -4,6 +4,8 @@
 #   make test                  the tests, on NumPy and array-api-strict
 #   make test-all              the same, and on torch and JAX
 #   make test-gpu              the same, and on CuPy, which must find a GPU   [CUDA=12]
+#   make fuzz                  read 25,000 hostile files, and print how they end
+#   make kills                 kill 100 trainings and 50 commands; nothing is lost
 #   make lint                  ruff and mypy
 #   make bench                 the CPU benchmarks, against torch and JAX
 
@@ -25,7 +27,7 @@ NEEDS_torch := $(TORCH)
 NEEDS_jax := jax
 NEEDS_array_api_strict := array-api-strict
 
-.PHONY: demo test test-all test-gpu lint bench clean
+.PHONY: demo test test-all test-gpu fuzz kills lint bench clean
 
 demo: $(VENV)/base
 	$(PIP) -e .[plots,train] $(NEEDS_$(BACKEND))
@@ -41,6 +43,12 @@ test-all: $(VENV)/test
 test-gpu: $(VENV)/test
 	$(PIP) $(NEEDS_cupy)
 	RNNX_REQUIRE=cupy $(PYTEST) $(TESTS) $(ARGS)
+
+fuzz: $(VENV)/test
+	PYTHONPATH=tests $(BIN)/python -m fuzz $(ARGS)
+
+kills: $(VENV)/test
+	RNNX_KILLS="fit=100 command=50" $(PYTEST) --durations=0 tests/test_kills.py $(ARGS)
 
 lint: $(VENV)/base
 	$(PIP) -e . --group dev

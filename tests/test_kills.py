@@ -1,4 +1,4 @@
-"""SIGKILL at any moment: what was written is whole, what was done is not lost, nothing stays behind.
+"""SIGKILL at any moment: files are whole, nothing that was done is lost, nothing stays behind.
 
 ``make kills`` ends more processes than the tests do.
 """
@@ -101,7 +101,8 @@ def content(place):
 took = {"book": whole([*BOOK, "a book"]), "classes": whole([*CLASSES, "whole"])}
 took["p.csv"] = whole([*COMMANDS["p.csv"][:-1], "good.csv"])
 expected = {"book": content("a book"), "classes": content("whole"), "p.csv": content("good.csv")}
-names = {place: sorted(os.listdir(good)) for place, good in (("book", "a book"), ("classes", "whole"))}
+same = {"book": "a book", "classes": "whole"}
+names = {place: sorted(os.listdir(good)) for place, good in same.items()}
 kills, places, steps = 0, list(COMMANDS), 0
 while kills < int(sys.argv[2]):
     place = places[kills % 3]

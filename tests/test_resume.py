@@ -559,7 +559,8 @@ sys.path.insert(0, {str(Path(__file__).parent)!r})
 import test_resume as t
 
 def end(run):
-    open(os.path.join(sys.argv[1], t.checkpoint.NAME + ".0123456789abcdef" + t.io.PART), "w").close()
+    part = t.checkpoint.NAME + ".0123456789abcdef.part"
+    open(os.path.join(sys.argv[1], part), "w").close()
     os.kill(os.getpid(), signal.SIGKILL)
 
 model, options = t.problem("sequences")

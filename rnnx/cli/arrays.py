@@ -27,6 +27,7 @@ _HEADERS = {  # by the start of an NPY file: bytes of the header's length, its r
     b"\x93NUMPY\1\0": (2, np.lib.format.read_array_header_1_0),
     b"\x93NUMPY\2\0": (4, np.lib.format.read_array_header_2_0),
 }
+_METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}  # others may take any memory to unpack
 _DAMAGED = (  # what is raised for files that are not what they seem
     ValueError, TypeError, LookupError, ArithmeticError, SyntaxError, EOFError, RuntimeError,
     MemoryError, OSError, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
@@ -129,6 +130,8 @@ def _unpacked(file: IO[bytes], size: int) -> tuple[list[str], dict[str, np.ndarr
         known = {key: info for key, info in zip(names, members, strict=True) if key in NAMES}
         if len(known) < sum(key in NAMES for key in names):
             raise ValueError("it holds two arrays of one name")
+        if not {info.compress_type for info in known.values()} <= _METHODS:
+            raise ValueError("its arrays are packed in a way that NumPy does not use")
         whole, most = sum(info.file_size for info in known.values()), 16 * size + (4 << 20)
         if whole > most:
             raise ValueError(

@@ -4,14 +4,13 @@
 `regular` and `replacing` open any file, to read and to write.
 """
 
-from rnnx.io.files import PART, damaged, regular, replacing
+from rnnx.io.files import damaged, regular, replacing
 from rnnx.io.format import describe, finite, part, read, write
 from rnnx.io.header import Description, Spec
-from rnnx.io.models import Saved, layer_specs, load, restore_layer, save
 from rnnx.io.lock import locked
+from rnnx.io.models import Saved, layer_specs, load, restore_layer, save
 
 __all__ = [
-    "PART",
     "Description",
     "Saved",
     "Spec",

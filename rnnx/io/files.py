@@ -27,7 +27,7 @@ def regular(path: File) -> IO[bytes]:
 
     if "\0" in os.fsdecode(path):
         raise damaged(path, "a file name has no null character")
-    file = open(path, "rb", opener=opener)
+    file = open(path, "rb", opener=opener)  # noqa: SIM115
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
         raise damaged(path, "it is a device or a pipe, expected a file")
@@ -79,7 +79,7 @@ def _begun(
                 old.unlink(missing_ok=True)
     while True:
         part = target.with_name(f"{name}.{secrets.token_hex(8)}{PART}")
-        file = open(part, mode, **options)
+        file = open(part, mode, **options)  # noqa: SIM115
         stack.callback(part.unlink, missing_ok=True)
         with suppress(OSError):  # a file system without locks
             if hold(file.fileno(), wait=True):

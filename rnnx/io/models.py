@@ -15,7 +15,8 @@ from typing import Any, Self
 import numpy as np
 
 from rnnx.backend import Backend, target_backend
-from rnnx.io.format import Arrays, damaged, describe, finite, read, write
+from rnnx.io.files import damaged
+from rnnx.io.format import Arrays, describe, finite, read, write
 from rnnx.io.header import Description, Spec
 from rnnx.layers.base import UNDRAWN
 from rnnx.models import build, shapes

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
-from rnnx.io import format, header
+from rnnx.io import header
+from rnnx.io.format import _checksum
 
 NESTED: Any = "x"
 for _ in range(40):
@@ -20,6 +21,7 @@ VALUES: list[Any] = [
     -(10**30), "", "gru", "LSTM", "tanh", "numpy:load", "__import__('os')", "x" * 1000, "a\nb",
     "\ud800", [], [1], [[]], [None] * 9, ["a", "a"], {}, {"a": 1}, {"layer": "GRU"}, NESTED,
 ]  # fmt: skip
+ENTRIES: list[Any] = ["F16", "object", [-1], [2**40], [0, 2**39, 2**39], [True], [4, 0]]
 METADATA = '"__metadata__":{"rnnx":"{}"}'
 HEADERS = [
     b"", b"[]", b"{}", b"null", b"{" * 3000, b"[" * 100_000, b'{"a": ' * 3000, b'{"a": 1, "a": 1}',
@@ -32,7 +34,8 @@ HEADERS = [
 LENGTHS = [0, 1, 2, 7, 10**3, 2**20, 2**31, 2**32, 2**63, 2**64 - 1]
 OTHERS = [
     b"", b"\0", b"PK\3\4", b"PK\3\4" + b"\0" * 100, b"\x93NUMPY\1\0", b"\x80\x04N.", b"hello",
-    b"\x1f\x8b\x08\0" * 9, b"\xff" * 64, b"\0" * 64, b"{" * 64, b"#!/bin/sh\n", b"\x7fELF" + b"\0" * 60,
+    b"\x1f\x8b\x08\0" * 9, b"\xff" * 64, b"\0" * 64, b"{" * 64, b"#!/bin/sh\n",
+    b"\x7fELF" + b"\0" * 60,
 ]  # fmt: skip
 
 
@@ -61,7 +64,7 @@ def parts(whole: bytes) -> tuple[dict[str, Any], dict[str, Any], bytes]:
 def sealed(content: dict[str, Any], arrays: dict[str, np.ndarray]) -> bytes:
     """Return a file with a right checksum, whatever the content."""
     content = {k: v for k, v in content.items() if k != "checksum"}
-    content["checksum"] = format._checksum(content, arrays)
+    content["checksum"] = _checksum(content, arrays)
     return safetensors.numpy.save(arrays, {"rnnx": json.dumps(content)})
 
 
@@ -135,7 +138,7 @@ def _wrong_entries(whole: bytes) -> Iterator[Callable[[], bytes]]:
     metadata = {"__metadata__": {"rnnx": json.dumps(content)}}
     for name, entry in head.items():
         for key in ("dtype", "shape", "data_offsets"):
-            for value in [*VALUES, "F16", "object", [-1], [2**40], [0, 2**39, 2**39], [True], [4, 0]]:
+            for value in [*VALUES, *ENTRIES]:
                 yield partial(_raw, metadata | head | {name: entry | {key: value}}, data)
         yield partial(_raw, metadata | head | {name: entry | {"more": 1}}, data)
         yield partial(_raw, metadata | head | {name: 3}, data)
