@@ -190,7 +190,7 @@ def _checkpoint(folder: Path) -> Good:
             raise _Restored
 
     good = folder / "run"
-    with suppress(_Restored), patch("time.perf_counter", return_value=0.0):  # the same file each time
+    with suppress(_Restored), patch("time.perf_counter", return_value=0.0):  # always the same file
         _train(good, epochs=3, checkpoint_every=2, callbacks=[stop])
     whole = (good / checkpoint.NAME).read_bytes()
     return Good(f"run/{checkpoint.NAME}", whole, _resumed, _run_described, True)

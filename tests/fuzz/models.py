@@ -71,7 +71,7 @@ def sealed(content: dict[str, Any], arrays: dict[str, np.ndarray]) -> bytes:
 def _wrong_fields(whole: bytes) -> Iterator[Callable[[], bytes]]:
     """Yield files in which one value of the description is another, missing or in excess."""
     _, content, _ = parts(whole)
-    arrays = safetensors.numpy.load(whole)
+    arrays = dict(sorted(safetensors.numpy.load(whole).items()))
     for path in [*_paths(content)]:
         for value in VALUES:
             yield partial(_changed, content, path, value, arrays)
@@ -110,7 +110,7 @@ def _changed(
 def _wrong_arrays(whole: bytes) -> Iterator[Callable[[], bytes]]:
     """Yield files in which one array has another name, dtype, shape or content, or is missing."""
     _, content, _ = parts(whole)
-    arrays = safetensors.numpy.load(whole)
+    arrays = dict(sorted(safetensors.numpy.load(whole).items()))
     for name, array in arrays.items():
         rest = {k: v for k, v in arrays.items() if k != name}
         yield partial(sealed, content, rest)
