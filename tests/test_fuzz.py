@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 import warnings
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ import pytest
 
 pytest.importorskip("sklearn", reason="needs scikit-learn")
 
-from fuzz import bar
+from fuzz import bar, data, kinds
 from fuzz.kinds import Good
+
+import rnnx
 
 
 def test_two_thousand_hostile_files() -> None:
@@ -21,6 +24,28 @@ def test_two_thousand_hostile_files() -> None:
     assert sum(counts.total() for counts in found.values()) == 2000
     for counts in found.values():
         assert {*counts} == {bar.RIGHT, bar.REFUSED}, bar.table(found)
+
+
+def test_small_files_that_unpack_to_much(tmp_path: Path) -> None:
+    """Zeros, headers that announce gigabytes, thousands of members: no memory is taken for them."""
+    good = kinds.good_archives()[1]
+    ends = [bar._end(tmp_path, good, raw, True) for raw in data._bombs()]
+    assert {*ends} == {bar.RIGHT, bar.REFUSED}  # members that are not read do no harm
+    assert ends.count(bar.RIGHT) == 1
+
+
+@pytest.mark.parametrize("make", [rnnx.Linear, rnnx.GRU])
+def test_a_load_takes_the_size_of_its_file(make: Any, tmp_path: Path) -> None:
+    """And a few kB: parameters are read once, and not copied."""
+    rnnx.save(tmp_path / "model", make(600, 600, seed=0))
+    rnnx.load(tmp_path / "model")
+    tracemalloc.start()
+    try:
+        rnnx.load(tmp_path / "model")
+        taken = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert taken < (tmp_path / "model").stat().st_size + (1 << 17)
 
 
 def _changed(path: Path) -> Any:

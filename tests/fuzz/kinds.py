@@ -51,7 +51,7 @@ def good_files(folder: Path) -> dict[str, list[Good]]:
         "checkpoint": [_checkpoint(folder)],
         "CSV": _tables(),
         "NPY": _arrays(),
-        "NPZ": _archives(),
+        "NPZ": good_archives(),
         "text": [Good("a.txt", TEXT.encode(), _task("characters a.txt"), _text, False)],
     }
 
@@ -376,7 +376,8 @@ def _arrays() -> list[Good]:
     ]
 
 
-def _archives() -> list[Good]:
+def good_archives() -> list[Good]:
+    """Return good NPZ files."""
     arrays = {"X": X, "y": np.arange(12) % 2, "lengths": 1 + np.arange(12) % 4}
     return [
         Good("data.npz", npz(save, **arrays), _task("classifier data.npz"), _padded, False)
