@@ -5,6 +5,8 @@
 #   make test-all              the same, and on torch and JAX
 #   make test-gpu              the same, and on CuPy, which must find a GPU   [CUDA=12]
 #   make sanitize              the compiled core's tests under AddressSanitizer and UBSan
+#   make fuzz                  read 25,000 hostile files, and print how they end
+#   make kills                 kill 100 trainings and 50 commands; nothing is lost
 #   make lint                  ruff and mypy
 #   make bench                 the CPU benchmarks, against torch and JAX
 
@@ -26,7 +28,7 @@ NEEDS_torch := $(TORCH)
 NEEDS_jax := jax
 NEEDS_array_api_strict := array-api-strict
 
-.PHONY: demo test test-all test-gpu sanitize lint bench clean
+.PHONY: demo test test-all test-gpu sanitize fuzz kills lint bench clean
 
 demo: $(VENV)/base
 	$(PIP) -e .[plots,train] $(NEEDS_$(BACKEND))
@@ -53,6 +55,12 @@ sanitize: $(VENV)/test
 	  LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
 	  $(CURDIR)/$(PYTEST) $(CURDIR)/tests/test_native.py $(CURDIR)/tests/test_core.py \
 	  $(CURDIR)/tests/test_cells.py $(ARGS)
+
+fuzz: $(VENV)/test
+	PYTHONPATH=tests $(BIN)/python -m fuzz $(ARGS)
+
+kills: $(VENV)/test
+	RNNX_KILLS="fit=100 command=50" $(PYTEST) --durations=0 tests/test_kills.py $(ARGS)
 
 lint: $(VENV)/base
 	$(PIP) -e . --group dev

@@ -19,7 +19,9 @@ from test_cli import CHARACTERS, LONG, SMALL, TEXT, Run, here, long_rows, run, w
 
 import rnnx
 from rnnx import io
+from rnnx.characters import CharacterModel
 from rnnx.cli import results
+from rnnx.io import lock
 
 __all__ = ["here", "run"]  # fixtures
 
@@ -86,7 +88,7 @@ TRAIN = {
     "names.csv --target y": "names.csv must name each column once in its first line, got a, a, y",
     "empty.csv --target way": "must have a line of column names and rows below it, got 1 line",
     "lost.csv --id id --target y": "lost.csv, line 2, column 'id': expected a sequence, got an",
-    "unlabelled.csv --target y": "unlabelled.csv, line 3, column 'y': expected a label, got an",
+    "unlabelled.csv --target y": "unlabelled.csv, line 3, column 'y': expected a label of at",
     "names.csv long.csv --target y": "names.csv must name each column once",
     "long.csv series.csv --target y": "series.csv must have the columns of long.csv, id, t, a, b,",
     "lost.csv --id id --target y --features y": "--features must not repeat the other columns",
@@ -95,15 +97,15 @@ TRAIN = {
     "X.npy": "X.npy must have targets: give --target-file, or y in an NPZ file",
     "X.npy X.npy --target-file y.npy": "expected a single file of arrays, or CSV files",
     "X.npy --target-file y.npy --id a": "--id names columns of a CSV file, got X.npy",
-    "X.npy --target-file flat.npy": "y must hold a label for each of the 10 sequences of X",
+    "X.npy --target-file flat.npy": "y in flat.npy must hold a label for each of the 10 sequences",
     "flat.npy --target-file y.npy": "X in flat.npy must have 2 or 3 axes, none of them empty",
     "words.npy --target-file y.npy": "X in words.npy must hold real numbers, got dtype <U1",
     "objects.npy --target-file y.npy": "objects.npy must be a file of NumPy arrays without pickle",
     "nan.npz": "X[3, 2, 1] in nan.npz must be a finite number, got nan",
     "lengths.npz": "lengths in lengths.npz must be between 1 and 4, got 5 to 5",
-    "padded.npz --per-step": "y must hold a label for each of the 4 steps of the 10 sequences of X",
+    "padded.npz --per-step": "y in padded.npz must hold a label for each of the 4 steps of th",
     "lengths.npz --target-file y.npy": "has targets, y, of its own: do not give --target-file",
-    "other.npz --target-file y.npy": "other.npz must hold an array X, got Z, y",
+    "other.npz --target-file y.npy": "other.npz must hold an array 'X', got 'Z'",
     "torn.npz": "torn.npz must be a file of NumPy arrays without pickle",
     "X.npy --target-file y.npy --cell transformer": "cell must be one of rnn, gru, lstm",
     "X.npy --target-file y.npy --hidden-size 0": "hidden_size must be an integer of at least 1",
@@ -142,7 +144,7 @@ SERIES = {
     "forecaster series.csv --target y --window 3 --season 7": "window must be at least the season",
     "forecaster flat.npy --exog e": "--exog names columns of a CSV file",
     "forecaster nan.npz": "X[3, 2, 1] in nan.npz must be a finite number",
-    "regressor X.npy --target-file words.npy": "y must hold a number for each of the 10 sequences",
+    "regressor X.npy --target-file words.npy": "y in words.npy must hold a number for each of the",
     "regressor long.csv --id id --features a --target way": "column 'way': expected a finite numb",
     "characters short.txt": "text must have more characters to learn than the 16 streams",
     "characters X.npy": "X.npy must be a text in UTF-8, got other bytes at 0",
@@ -228,6 +230,93 @@ def test_damaged_arrays_are_one_line(run: Run, trained: None) -> None:
             Path(f"damaged{name[-4:]}").write_bytes(damaged)
             code, out, err = run("predict", "c", f"damaged{name[-4:]}")
             assert code == 0 or (code, out, err.count("\n")) == (2, "", 1)
+
+
+PLACES = {  # what a name leads to, and what is said of it
+    "loop": "Too many levels of symbolic links: ",
+    "x" * 240: "",
+    "x" * 300: "File name too long: ",
+}
+if Path("/dev/zero").exists():
+    PLACES |= dict.fromkeys(("zero", "pipe"), "it is a device or a pipe, expected a file")
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("ending", [".csv", ".npy", ".npz", ".txt", ".safetensors"])
+def test_names_that_lead_elsewhere_are_one_line(
+    run: Run, files: None, place: str, ending: str
+) -> None:
+    """A loop of links, /dev/zero, a pipe, a name too long; one of 240 characters is a name."""
+    path = Path(place + ending)
+    if place == "loop":
+        path.symlink_to(path)
+    elif place == "zero":
+        path.symlink_to("/dev/zero")
+    elif place == "pipe":
+        os.mkfifo(path)
+    elif len(place) == 240:
+        path.write_bytes(b"\xff")
+    words = {
+        ".txt": ["train", "characters", path, "--out", "q"],
+        ".csv": ["train", "forecaster", path, "--target", "y", "--out", "q"],
+        ".safetensors": ["info", path],
+    }.get(ending, ["train", "regressor", path, "--target-file", "y.npy", "--out", "q"])
+    code, out, err = run(*words)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert PLACES[place] in err or (place, ending) == ("loop", ".safetensors")
+    assert str(path) in err
+    assert not Path("q").exists()
+
+
+def test_a_summary_from_anybody_is_one_line(run: Run, trained: None) -> None:
+    """A pipe, a device, more than a summary can have."""
+    summary = Path("c/summary.json")
+    for make in (
+        lambda: summary.write_bytes(b" " * (5 << 20)),
+        lambda: summary.write_bytes(b'{"a":[' + b"[]," * 300_000 + b"[]]}"),
+        lambda: os.mkfifo(summary),
+        lambda: summary.symlink_to("/dev/zero"),
+    ):
+        summary.unlink()
+        make()
+        one_line(run("info", "c"), 2, "c/summary.json must be what `rnnx train` wrote")
+
+
+@pytest.mark.usefixtures("files")
+def test_what_a_killed_command_left_is_removed(run: Run) -> None:
+    """Its folder and its part files, by the next command; not those of one that is alive."""
+    train = ["train", "classifier", "X.npy", "--target-file", "y.npy", *SMALL, "--out", "r"]
+    Path("r/.rnnx-part").mkdir(parents=True)
+    Path("r/.rnnx-part/model.safetensors").write_bytes(b"half")
+    Path("r/.rnnx-lock").write_text("process 1 on a machine")
+    assert run(*train)[0] == 0
+    assert not [path for path in Path("r").iterdir() if path.name.startswith(".")]
+    old, alive = (Path(f"p.csv.{digit * 16}.part") for digit in "0a")
+    old.touch()
+    with open(alive, "x") as file, io.locked(Path("r"), ".rnnx-lock"):
+        assert lock.hold(file.fileno())
+        assert run("predict", "r", "X.npy", "--out", "p.csv")[0] == 0
+        assert (old.exists(), alive.exists()) == (False, True)
+        one_line(run(*train, "--force"), 2, f"'r' is in use by process {os.getpid()} on ")
+    assert run(*train, "--force")[0] == 0
+
+
+@pytest.mark.usefixtures("files")
+def test_a_killed_write_is_resumed(run: Run) -> None:
+    """The checkpoint goes last: with one there, a model is not the end of the training."""
+    train = ["train", "characters", "a.txt", *CHARACTERS, "--out", "q"]
+    assert run(*train)[0] == 0
+    whole = Path("q/model.safetensors").read_bytes()
+    one_line(run(*train, "--resume"), 2, "q already holds a model")
+    Path("q/summary.json").unlink()
+    model = CharacterModel(12, streams=4, epochs=3, seed=0)
+    model.fit(Path("a.txt").read_text(), checkpoint_dir="q")
+    one_line(run(*train), 2, "q holds an interrupted training")
+    assert run(*train, "--resume")[0] == 0
+    assert Path("q/model.safetensors").read_bytes() == whole
+    assert sorted(path.name for path in Path("q").iterdir()) == [
+        "history.csv", "learning_curves.png", "model.safetensors", "summary.json",
+    ]  # fmt: skip
 
 
 @pytest.mark.usefixtures("files")

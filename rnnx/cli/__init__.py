@@ -6,6 +6,7 @@ running, such as diverged training or a full disk; 130 if interrupted. An error 
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import warnings
@@ -44,7 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = 130
     except (*_ASKED_WRONG, ArithmeticError, MemoryError, OSError) as error:
         print(f"rnnx: error: {_words(error)}", file=sys.stderr)
-        code = 2 if isinstance(error, _ASKED_WRONG) else 1
+        wrong_name = getattr(error, "errno", None) in (errno.ELOOP, errno.ENAMETOOLONG)
+        code = 2 if wrong_name or isinstance(error, _ASKED_WRONG) else 1
     _drop_output()
     return code
 

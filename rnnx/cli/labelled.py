@@ -204,7 +204,7 @@ def _of_arrays(chosen: Namespace, classes: bool, per_step: bool, learn: bool) ->
     if chosen.target_file is not None:
         if "y" in found:
             raise ValueError(f"{path} has targets, y, of its own: do not give --target-file")
-        found["y"] = next(iter(arrays.read(chosen.target_file).values()))
+        found |= arrays.read(chosen.target_file, "y")
     if learn and "y" not in found:
         raise ValueError(f"{path} must have targets: give --target-file, or y in an NPZ file")
     X = arrays.numbers(path, "X", found, (2, 3))
@@ -214,8 +214,8 @@ def _of_arrays(chosen: Namespace, classes: bool, per_step: bool, learn: bool) ->
         what = "label" if classes else "number"
         steps = f"{shape[1]} steps of the " if per_step else ""
         raise ValueError(
-            f"y must hold a {what} for each of the {steps}{shape[0]} sequences of X in {path}, got "
-            f"{y.dtype} of shape {y.shape}"
+            f"y in {chosen.target_file or path} must hold a {what} for each of the "
+            f"{steps}{shape[0]} sequences of X in {path}, got {y.dtype} of shape {y.shape}"
         )
     lengths = arrays.read_lengths(path, found, X.shape)
     arrays.check_finite(path, "X", X, lengths)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from rnnx import io
 from rnnx.cli.task import COLUMNS
+from rnnx.io.header import HEADER_LIMIT, check_size
 
 MODEL, SUMMARY = "model.safetensors", "summary.json"
 CHECKPOINT = "checkpoint.safetensors"  # as `rnnx.train.fit` names it
@@ -30,44 +32,61 @@ class Results:
     def __init__(self, path: Path, *, force: bool, resume: bool) -> None:
         if force and resume:
             raise ValueError("--force starts over, --resume continues: give one of them")
-        if path.exists() and not path.is_dir():
-            raise FileExistsError(f"--out must name a folder, existing or new, got {path}")
-        if (path / MODEL).exists() and not force:
-            raise FileExistsError(
-                f"{path} already holds a model: give --force to replace it, or another --out"
-            )
-        if (path / CHECKPOINT).exists() and not force and not resume:
-            raise FileExistsError(
-                f"{path} holds an interrupted training: give --resume to continue it, or --force "
-                "to start over"
-            )
-        self.path, self.force = path, force
+        self.path, self.force, self.resume = path, force, resume
+        self.part = path / ".rnnx-part"  # what is written so far; whoever has the lock owns it
+        self._check()
 
     @contextmanager
     def open(self) -> Iterator[None]:
-        """Create the folder; if the work fails, remove it again unless it holds something."""
+        """Create and lock the folder; if the work fails, remove it unless it holds something."""
         made = not self.path.exists()
         self.path.mkdir(parents=True, exist_ok=True)
         try:
-            with tempfile.TemporaryDirectory(dir=self.path):  # fail now, not after the training
-                pass
-            if self.force:
-                (self.path / CHECKPOINT).unlink(missing_ok=True)
-            yield
+            with io.locked(self.path, ".rnnx-lock"):
+                self._check()  # again: a run that had the lock may have written here
+                shutil.rmtree(self.part, ignore_errors=True)  # of a command that was killed
+                try:
+                    self.part.mkdir()  # fail now, not after the training
+                    if self.force:
+                        (self.path / CHECKPOINT).unlink(missing_ok=True)
+                    yield
+                finally:
+                    shutil.rmtree(self.part, ignore_errors=True)
         except BaseException:
             if made and not any(self.path.iterdir()):
                 self.path.rmdir()
             raise
 
     def write(self, files: Mapping[str, Callable[[Path], None]]) -> None:
-        """Write files, each by its function: all of them or, on an error, none."""
-        with tempfile.TemporaryDirectory(prefix=".rnnx-", dir=self.path) as part:
-            for name, write in files.items():
-                write(Path(part) / name)
-            for name in files:
-                os.replace(Path(part) / name, self.path / name)
-        for name in {*NAMES, CHECKPOINT} - {*files}:  # of another training
+        """Write files, each by its function: all of them or, on an error, none.
+
+        The checkpoint goes last: a command that is killed before can be resumed.
+        """
+        for name, write in files.items():
+            write(self.part / name)
+        (self.path / SUMMARY).unlink(missing_ok=True)  # it belongs to the model that goes now
+        for name in files:
+            os.replace(self.part / name, self.path / name)
+        for name in {*NAMES} - {*files}:  # of another training
             (self.path / name).unlink(missing_ok=True)
+        (self.path / CHECKPOINT).unlink(missing_ok=True)
+
+    def _check(self) -> None:
+        """Raise FileExistsError if the folder must not be written."""
+        path, interrupted = self.path, (self.path / CHECKPOINT).exists()
+        if path.exists() and not path.is_dir():
+            raise FileExistsError(f"--out must name a folder, existing or new, got {path}")
+        if self.force or (interrupted and self.resume):
+            return
+        if interrupted:
+            raise FileExistsError(
+                f"{path} holds an interrupted training: give --resume to continue it, or --force "
+                "to start over"
+            )
+        if (path / MODEL).exists():
+            raise FileExistsError(
+                f"{path} already holds a model: give --force to replace it, or another --out"
+            )
 
 
 def pictures(drawings: Mapping[str, Callable[[Any], None]]) -> dict[str, Callable[[Path], None]]:
@@ -94,7 +113,10 @@ def find(path: Path) -> tuple[Path, dict[str, Any]]:
     if path.name != MODEL or not beside.exists():
         return path, {}
     try:
-        return path, _checked(json.loads(beside.read_text(encoding="utf-8")))
+        with io.regular(beside) as file:
+            raw = file.read(HEADER_LIMIT + 1)
+        check_size(raw)
+        return path, _checked(json.loads(raw))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{beside} must be what `rnnx train` wrote, got {error}") from None
 

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Callable, Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from rnnx import io
+
+_DATE = re.compile(r"\d{4}-\d\d(-\d\d([T ]\d\d(:\d\d(:\d\d(\.\d{1,6})?)?)?Z?)?)?", re.ASCII)
+
+LABEL = 100  # characters: NumPy makes all texts as long as the longest
 
 
 class Table(NamedTuple):
@@ -31,7 +39,7 @@ class Table(NamedTuple):
     def numbers(self, names: list[str], option: str, *, empty: bool = False) -> np.ndarray:
         """Return columns of finite numbers (rows, columns); with `empty`, NaN for an empty cell."""
         columns = [self.column(name, option) for name in names]
-        values = np.asarray([[_read_as(float, c, np.nan) for c in cells] for cells in columns]).T
+        values = np.asarray([[_read_as(_number, c, np.nan) for c in cells] for cells in columns]).T
         for i, j in np.argwhere(~np.isfinite(values)):
             if columns[j][i] or not empty:
                 raise self.wrong(i, names[j], "a finite number")
@@ -40,8 +48,9 @@ class Table(NamedTuple):
     def labels(self, name: str, option: str) -> np.ndarray:
         """Return a column of labels: integers if Python would write all of them so, else texts."""
         cells = self.column(name, option)
-        if "" in cells:
-            raise self.wrong(cells.index(""), name, "a label")
+        for i, cell in enumerate(cells):
+            if not 0 < len(cell) <= LABEL:
+                raise self.wrong(i, name, f"a label of at most {LABEL} characters")
         labels = np.asarray([_read_as(int, cell, 0) for cell in cells])
         whole = labels.dtype.kind == "i" and list(map(str, labels)) == cells
         return labels if whole else np.asarray(cells)
@@ -52,8 +61,10 @@ class Table(NamedTuple):
         try:
             return self.numbers([name], option)[:, 0]
         except ValueError:
-            dates = np.asarray([_read_as(_date, cell, _date("NaT")) for cell in cells])
-        for i in np.flatnonzero(np.isnat(dates)):
+            dates = np.asarray([_read_as(_date, cell, _date("")) for cell in cells])
+        lost = np.isnat(dates)
+        neither = lost & ~np.isfinite([_read_as(_number, cell, np.nan) for cell in cells])
+        for i in [*np.flatnonzero(neither), *np.flatnonzero(lost)]:
             raise self.wrong(i, name, "a number, or a date like 2024-01-31 or 2024-01-31T12:00")
         return dates
 
@@ -82,7 +93,7 @@ class Table(NamedTuple):
     def wrong(self, i: Any, column: str, expected: str, more: str = "") -> ValueError:
         """Return the error for the cell of row i of a column."""
         cell = self.column(column, "")[i]
-        got = repr(cell) if cell else "an empty cell"
+        got = f"{cell!r:.80}" if cell else "an empty cell"
         return ValueError(f"{self.place(i, column)}: expected {expected}, got {got}{more}")
 
     def _sorted(self, rows: np.ndarray, at: np.ndarray, key: str, time: str) -> np.ndarray:
@@ -126,8 +137,8 @@ def read(paths: Sequence[Path], delimiter: str | None) -> Table:
 def _lines(path: Path, delimiter: str) -> list[tuple[list[str], int]]:
     """Return the cells of each line that is not empty, and its number."""
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, delimiter=delimiter, strict=True)
+        with io.regular(path) as file, TextIOWrapper(file, "utf-8-sig", newline="") as text:
+            reader = csv.reader(text, delimiter=delimiter, strict=True)
             lines = [([cell.strip() for cell in row], reader.line_num) for row in reader if row]
     except UnicodeDecodeError:
         raise ValueError(f"{path} must be a text file in UTF-8, got other bytes") from None
@@ -146,7 +157,15 @@ def _lines(path: Path, delimiter: str) -> list[tuple[list[str], int]]:
     return lines
 
 
+def _number(text: str) -> float:
+    if "_" in text:  # Python reads 1_000
+        raise ValueError(text)
+    return float(text)
+
+
 def _date(text: str) -> Any:
+    if text and not _DATE.fullmatch(text):  # NumPy reads "now", too
+        raise ValueError(text)
     return np.datetime64(text.removesuffix("Z"), "us")
 
 
@@ -160,4 +179,4 @@ def _read_as(kind: Callable[[str], Any], text: str, otherwise: Any) -> Any:
 def _brief(names: list[str]) -> str:
     """Return names separated by commas, at most about a dozen of them."""
     more = f" and {len(names) - 12} more" * (len(names) > 13)
-    return ", ".join(names[:12] if more else names) + more
+    return ", ".join(f"{name:.40}" for name in (names[:12] if more else names)) + more

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
+from rnnx import io
 from rnnx.cli.task import Answer, Task
 
 FORMS = """\
@@ -70,7 +72,8 @@ class Writing(Task):
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        with io.regular(path) as file, TextIOWrapper(file, encoding="utf-8-sig") as lines:
+            return lines.read()
     except UnicodeDecodeError as error:
         raise ValueError(
             f"{path} must be a text in UTF-8, got other bytes at {error.start}: convert it"

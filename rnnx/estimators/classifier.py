@@ -27,7 +27,7 @@ def _read_labels(name: str, value: Any) -> list[Any]:
     if not isinstance(value, list) or len(value) != 2 or not isinstance(value[1], list):
         raise ValueError(f"{name} must be a dtype and a list, got {value!r:.80}")
     dtype = validate.one_of("the dtype of the classes", value[0], ("str", *DTYPES.values()))
-    if _classes(np.asarray(value[1], dtype=dtype)).tolist() != value[1]:
+    if repr(_classes(np.asarray(value[1], dtype=dtype)).tolist()) != repr(value[1]):
         raise ValueError(f"{name} must be {dtype} labels, sorted, each once, got {value[1]!r:.80}")
     return value
 

@@ -1,16 +1,16 @@
 """Files: models, checkpoints and whatever else must be written whole or not at all.
 
-`save` and `load` are for every model. `read`, `write` and `describe` are the format beneath them,
-and `replacing` is how any file is written.
+`save` and `load` are for every model. `read`, `write` and `describe` are the format beneath them;
+`regular` and `replacing` open any file, to read and to write.
 """
 
-from rnnx.io.format import damaged, describe, finite, part, read, write
+from rnnx.io.files import damaged, regular, replacing
+from rnnx.io.format import describe, finite, part, read, write
 from rnnx.io.header import Description, Spec
+from rnnx.io.lock import locked
 from rnnx.io.models import Saved, layer_specs, load, restore_layer, save
-from rnnx.io.replacing import PART, replacing
 
 __all__ = [
-    "PART",
     "Description",
     "Saved",
     "Spec",
@@ -19,8 +19,10 @@ __all__ = [
     "finite",
     "layer_specs",
     "load",
+    "locked",
     "part",
     "read",
+    "regular",
     "replacing",
     "restore_layer",
     "save",

@@ -10,18 +10,15 @@ import errno
 import hashlib
 import json
 import os
-import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from os import PathLike
 from typing import IO, Any
 
 import numpy as np
 
+from rnnx.io.files import File, damaged, regular, replacing
 from rnnx.io.header import DTYPES, VERSION, Description, Spec, check_size, read_header
-from rnnx.io.replacing import replacing
 
-File = str | PathLike[str]
 Arrays = dict[str, np.ndarray]
 Expect = Callable[[Description], Mapping[str, Spec]]
 
@@ -68,7 +65,7 @@ def read(
 def finite(arrays: Mapping[str, np.ndarray]) -> None:
     """Raise ValueError if an array holds NaN or infinity."""
     for name, array in arrays.items():
-        if not np.all(np.isfinite(array)):
+        if array.size and not np.all(np.isfinite([array.min(), array.max()])):  # in no memory
             raise ValueError(f"expected finite numbers in {name!r}, got NaN or infinity")
 
 
@@ -78,30 +75,16 @@ def part(named: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     return {k.removeprefix(start): v for k, v in named.items() if k.startswith(start)}
 
 
-def damaged(path: File, reason: object) -> ValueError:
-    """Return the error for a file that does not hold what it should."""
-    text = " ".join(str(reason).split())[:500]
-    return ValueError(f"cannot load {os.fspath(path)!r}: {text}")
-
-
 @contextmanager
 def _opened(path: File) -> Iterator[IO[bytes]]:
     """Open a regular file; what is wrong with its content becomes one line that names the file."""
-
-    def opener(name: str, flags: int) -> int:
-        return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))  # a pipe would wait for a writer
-
-    try:
-        if "\0" in os.fsdecode(path):
-            raise ValueError("a file name has no null character")
-        with open(path, "rb", opener=opener) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise ValueError("it is a device or a pipe, expected a file")
+    with regular(path) as file:
+        try:
             yield file
-    except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
-        raise damaged(path, error) from None
-    except MemoryError:
-        raise OSError(errno.ENOMEM, "not enough memory for its arrays", os.fspath(path)) from None
+        except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
+            raise damaged(path, error) from None
+        except MemoryError:
+            raise OSError(errno.ENOMEM, "not enough memory for it", os.fspath(path)) from None
 
 
 def _fields(description: Description) -> dict[str, Any]:

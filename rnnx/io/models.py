@@ -15,7 +15,8 @@ from typing import Any, Self
 import numpy as np
 
 from rnnx.backend import Backend, target_backend
-from rnnx.io.format import Arrays, damaged, describe, finite, read, write
+from rnnx.io.files import damaged
+from rnnx.io.format import Arrays, describe, finite, read, write
 from rnnx.io.header import Description, Spec
 from rnnx.layers.base import UNDRAWN
 from rnnx.models import build, shapes
@@ -135,8 +136,23 @@ def restore_layer(config: Mapping[str, Any], arrays: Arrays, backend: Backend) -
         own = {name: w.astype(backend.dtype_name, copy=False) for name, w in arrays.items()}
     finite(own)
     layer = build(config, backend=backend, seed=UNDRAWN)
-    layer.set_params(own)
+    _check_built("config", config, layer.config())
+    if {k: tuple(w.shape) for k, w in layer.params.items()} != {k: w.shape for k, w in own.items()}:
+        raise ValueError("its arrays are not those of the layer")
+    layer._take({name: backend.asarray(own[name]) for name in layer.params})  # nobody else has them
     return layer
+
+
+def _check_built(name: str, given: Any, built: Any) -> None:
+    """Raise ValueError if a configuration was read as another one, such as [] as False."""
+    if isinstance(given, Mapping) and isinstance(built, Mapping):
+        for key, value in given.items():
+            _check_built(key, value, built.get(key))
+    elif isinstance(given, list | tuple) and isinstance(built, list | tuple):
+        for i, (value, own) in enumerate(zip(given, built, strict=True)):
+            _check_built(f"{name}[{i}]", value, own)
+    elif given != built or isinstance(given, bool) != isinstance(built, bool):
+        raise ValueError(f"{name!r:.80} cannot be {given!r:.80}")
 
 
 def _load(path: Any, hooks: Any, kind: str, backend: Any, device: Any, dtype: Any) -> Any:
@@ -152,7 +168,11 @@ def _load(path: Any, hooks: Any, kind: str, backend: Any, device: Any, dtype: An
 class _Layer:
     """The hooks of a layer."""
 
-    _expect = staticmethod(layer_specs)
+    @staticmethod
+    def _expect(description: Description) -> dict[str, Spec]:
+        if description.extra:
+            raise ValueError(f"a layer has nothing extra, got {list(description.extra)!r:.80}")
+        return layer_specs(description)
 
     @staticmethod
     def _restore(description: Description, arrays: Arrays, backend: Backend) -> Any:

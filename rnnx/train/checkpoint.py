@@ -21,7 +21,7 @@ from rnnx.backend import Array, Backend
 from rnnx.io import Description, Spec
 from rnnx.io.header import natural
 from rnnx.train import generators
-from rnnx.train.history import PER_STEP, History
+from rnnx.train.history import INTEGERS, PER_STEP, History
 from rnnx.train.run import Run
 from rnnx.train.step import RESERVED, mapped
 
@@ -52,8 +52,6 @@ class Checkpoints:
 
     def begin(self, run: Run, resume: bool) -> None:
         """Bring a new run to where the checkpoint stands, or write its first one."""
-        for part in self.path.parent.glob(f"{NAME}.*{io.PART}"):
-            part.unlink(missing_ok=True)  # of a process that was killed while it wrote
         if resume and self.path.exists():
             self.restore(run)
         elif self.path.exists() and io.describe(self.path).extra.get("step") != 0:
@@ -96,7 +94,7 @@ class Checkpoints:
         description, arrays = io.read(self.path, KIND, partial(self._expected, run))
         extra = description.extra
         try:
-            io.finite({k: w for k, w in arrays.items() if k.startswith(("model.", "best."))})
+            self._check(arrays)
             states = [generators.decoded(extra[name]) for name in ("rng", "epoch_rng")]
         except ValueError as error:
             raise io.damaged(self.path, error) from None
@@ -134,6 +132,19 @@ class Checkpoints:
             raise ValueError(f"seconds must be a number, got {extra['seconds']!r:.80}")
         if type(extra["best"]) is not bool or type(extra["blas_threads"]) not in (int, type(None)):
             raise ValueError("best or blas_threads has the wrong type")
+
+    def _check(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Raise if the arrays hold numbers that no run has."""
+        io.finite({k: w for k, w in arrays.items() if k.startswith(("model.", "best."))})
+        for name, array in arrays.items():  # a second moment may be infinite
+            if name.startswith(("optimizer.", "state.")) and np.any(np.isnan(array)):
+                raise ValueError(f"expected numbers in {name!r}, got NaN")
+        epochs, (epoch, step) = arrays["epochs"], (self._columns().index(k) for k in INTEGERS)
+        if not np.array_equal(epochs[:, epoch], np.arange(1, len(epochs) + 1)):
+            raise ValueError("its epochs are not counted from 1")
+        ends = np.concatenate([[0], epochs[:, step], [len(arrays["steps"])]])
+        if not np.all(np.diff(ends) >= 0) or np.any(ends % 1):
+            raise ValueError("the steps of its epochs are not counts that grow")
 
     def _expected(self, run: Run, description: Description) -> dict[str, Spec]:
         """Return what the arrays of a checkpoint of this run must be."""

@@ -12,7 +12,7 @@ import numpy as np
 from rnnx import io
 
 PER_STEP = ("loss", "grad_norm", "learning_rate")
-_INTEGERS = ("epoch", "step")
+INTEGERS = ("epoch", "step")
 
 
 class History(Mapping[str, np.ndarray]):
@@ -53,7 +53,7 @@ class History(Mapping[str, np.ndarray]):
             raise KeyError(
                 f"the history has {', '.join(self._epochs) or 'no epoch yet'}: no {name!r}"
             )
-        return np.asarray(self._epochs[name], "int64" if name in _INTEGERS else "float64")
+        return np.asarray(self._epochs[name], "int64" if name in INTEGERS else "float64")
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._epochs)
@@ -118,6 +118,6 @@ class History(Mapping[str, np.ndarray]):
         history = cls()
         for row in epochs.tolist():
             named = zip(columns, row, strict=True)
-            history.append({k: int(v) if k in _INTEGERS else v for k, v in named})
+            history.append({k: int(v) if k in INTEGERS else v for k, v in named})
         history.append_steps(*steps.T)
         return history

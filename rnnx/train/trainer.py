@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from rnnx import validate
+from rnnx import io, validate
 from rnnx.data import Batch
 from rnnx.train.callbacks import Callback
 from rnnx.train.checkpoint import Checkpoints
 from rnnx.train.evaluate import evaluator, means
 from rnnx.train.history import History
-from rnnx.train.lock import locked
 from rnnx.train.progress import Bar
 from rnnx.train.run import Run
 from rnnx.train.step import Objective, Params, draw_masks, start, train_step, zero_state
@@ -63,7 +62,7 @@ class Trainer:
             stack.enter_context(model.backend.scope())
             stack.enter_context(np.errstate(over="ignore", invalid="ignore"))  # Diverged says more
             if self.store is not None:
-                stack.enter_context(locked(self.store.path.parent))
+                stack.enter_context(io.locked(self.store.path.parent))
             run = self._begin(rng, resume)
             stack.callback(self._leave, run)
             bar = stack.enter_context(closing(Bar(progress, *self._extent(run))))

@@ -1,4 +1,4 @@
-"""A lock on a folder, so that two runs never share a checkpoint."""
+"""Locks, so that two processes never write the same files."""
 
 from __future__ import annotations
 
@@ -14,16 +14,28 @@ try:
 except ImportError:  # on Windows: nothing is locked there
     fcntl = None  # type: ignore[assignment]
 
-NAME = "lock"
+
+def hold(number: int, *, wait: bool = False) -> bool:
+    """Lock an open file until it is closed, or its process ends; return whether that worked.
+
+    It does not where another process has the lock, unless this one waits, or where there are none.
+    """
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    return True
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder. The system releases it when the process ends, however it ends."""
+def locked(folder: Path, name: str = "lock") -> Iterator[None]:
+    """Hold the lock of a folder, a file of this name. It ends with the process, however it ends."""
     if fcntl is None:
         yield
         return
-    path = folder / NAME
+    path = folder / name
     number = _taken(path)
     try:
         yield
@@ -37,14 +49,13 @@ def _taken(path: Path) -> int:
     while True:
         number = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.read(number, 500).decode(errors="replace").strip() or "another run"
-            os.close(number)
-            raise ValueError(
-                f"{str(path.parent)!r} is in use by {holder}: wait until it ends, or give another "
-                "checkpoint_dir"
-            ) from None
+            if not hold(number):
+                holder = os.read(number, 500).decode(errors="replace").strip() or "another run"
+                os.close(number)
+                raise ValueError(
+                    f"{str(path.parent)!r} is in use by {holder}: wait until it ends, or give "
+                    "another folder"
+                )
         except OSError as error:
             warnings.warn(
                 f"{str(path.parent)!r} cannot be locked ({error.strerror}): make sure that no "
