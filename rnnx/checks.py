@@ -38,42 +38,19 @@ Along = Callable[[str, np.ndarray], float]  # (name, direction) -> the derivativ
 
 
 class Row(NamedTuple):
-    """The comparison of one gradient.
+    """The comparison of one gradient."""
 
-    Attributes
-    ----------
-    name : str
-        Of the array: x, state, or a parameter; entries of a list or a tuple have an index.
-    error : float
-        The larger of the two errors below; infinite for a gradient that is missing.
-    entry_error : float
-        The largest difference of the entries compared, relative to the largest derivative there.
-    projection_error : float
-        The difference along random directions, relative to the gradient's norm, as a root mean
-        square: an estimate of the relative error of the array as a whole.
-    at : tuple of int
-        Where the entries differ most.
-    gradient, derivative : float
-        What the layer and its forward pass say there.
-    largest : float
-        The largest derivative in size, of entries or along a direction; 0 where nothing was proven.
-    checked, entries : int
-        Entries compared one by one, and entries in all.
-    note : str
-        What is wrong where nothing could be compared.
-    """
-
-    name: str
-    error: float
-    entry_error: float = np.inf
-    projection_error: float = np.inf
-    at: tuple[int, ...] = ()
-    gradient: float = np.nan
-    derivative: float = np.nan
-    largest: float = np.inf
-    checked: int = 0
-    entries: int = 0
-    note: str = ""
+    name: str  # x, state, or a parameter; entries of a list or a tuple have an index
+    error: float  # the larger of the next two; infinite for a gradient that is missing
+    entry_error: float = np.inf  # largest difference, relative to the largest derivative
+    projection_error: float = np.inf  # root mean square, relative to the gradient's norm
+    at: tuple[int, ...] = ()  # where the entries differ most
+    gradient: float = np.nan  # what the layer says there
+    derivative: float = np.nan  # what its forward pass says there
+    largest: float = np.inf  # the largest derivative in size; 0 where nothing was proven
+    checked: int = 0  # entries compared one by one
+    entries: int = 0  # entries in all, compared along random directions
+    note: str = ""  # what is wrong where nothing could be compared
 
 
 class Report(NamedTuple):

@@ -125,14 +125,7 @@ def backward(
             total += weight_gradient(np, d, input_)
     if extras.weight is not None:
         dW_hh *= extras.weight
-    grads = {"weight_ih": dW, "weight_hh": dW_hh}
-    if sums is not None:
-        db = np.sum(sums, axis=0)
-        both = db[: job.rows]
-        if isinstance(job.cell, GRUCell):
-            both = np.concatenate([db[: 2 * H], db[3 * H :]])
-        biases = {"bias_ih": db[: job.rows], "bias_hh": both}
-        grads |= {name: d for name, d in biases.items() if name in params}
+    grads = {"weight_ih": dW, "weight_hh": dW_hh} | _bias_gradients(job, params, sums)
     return Gradients(dx, dstate, grads, whole)
 
 
@@ -212,6 +205,16 @@ def _biases(job: Job, params: Params) -> tuple[Any, Any]:
     total, both = b.copy(), 2 * job.hidden_size
     total[:both] += c[:both]
     return total, c[both:].copy()
+
+
+def _bias_gradients(job: Job, params: Params, sums: Any) -> Params:
+    """Return the gradients of the biases from the sums over time of dp and dq, (B, ·)."""
+    if sums is None:
+        return {}
+    db, H = np.sum(sums, axis=0), job.hidden_size
+    dq = np.concatenate([db[: 2 * H], db[3 * H :]]) if isinstance(job.cell, GRUCell) else db
+    found = {"bias_ih": db[: job.rows], "bias_hh": dq}
+    return {name: d for name, d in found.items() if name in params}
 
 
 def _in_rows(x: Any) -> np.ndarray:

@@ -223,8 +223,7 @@ class Stacked(Layer):
         Raises
         ------
         ValueError
-            For a wrong shape, or a layer that also reads its input backward. Shapes and dtypes that
-            a step has had before are not checked again.
+            For a wrong shape, or a layer that also reads its input backward.
         """
         stepper = self._stepper
         if stepper is None or stepper.params is not self._params:
@@ -232,12 +231,7 @@ class Stacked(Layer):
         return stepper(x, state)
 
     def states(self, cache: Cache) -> dict[str, Array]:
-        """Return every state of every layer and direction at every step, by name.
-
-        Parameters
-        ----------
-        cache : Cache
-            What `forward` returned, without checkpoints.
+        """Return every state of every layer and direction, from a cache without checkpoints.
 
         Returns
         -------
@@ -269,7 +263,6 @@ class Stacked(Layer):
         ----------
         shape : sequence of int
             The shape of x; for a list of sequences, (T, B, I) of the longest.
-        seed : None, int or numpy.random.Generator
 
         Returns
         -------

@@ -19,6 +19,8 @@ from rnnx.simple import vectors
 class SimpleRNN:
     """An Elman network with a linear output, trained by backpropagation through time.
 
+    The references are those of `rnnx.cells.rnn`.
+
     Forward, written for columns; arrays hold them as rows::
 
         h_t = φ(Wxh x_t + Whh h_{t-1} + bh)            φ = tanh or relu
@@ -56,12 +58,6 @@ class SimpleRNN:
     ------
     ValueError, BackendUnavailable
         For sizes below one, and as `rnnx.get_backend` does.
-
-    References
-    ----------
-    J. L. Elman, "Finding structure in time", Cognitive Science 14 (1990), 179-211,
-    doi:10.1207/s15516709cog1402_1. P. J. Werbos, "Backpropagation through time: what it does and
-    how to do it", Proc. IEEE 78 (1990), 1550-1560, doi:10.1109/5.58337.
 
     Examples
     --------
@@ -196,12 +192,8 @@ class SimpleRNN:
     def gradients(self, doutputs: Any) -> Params:
         """Compute the gradients of the last forward pass, and change nothing.
 
-        Parameters and errors are those of `backward`.
-
-        Returns
-        -------
-        dict of arrays
-            The gradients with respect to `Wxh`, `Whh`, `Why`, `bh`, `by`, in their shapes.
+        The gradients with respect to `Wxh`, `Whh`, `Why`, `bh`, `by`, in their shapes. Parameters
+        and errors are those of `backward`.
         """
         cache, dy = self._arriving(doutputs)
         with self.backend.scope():
@@ -215,15 +207,10 @@ class SimpleRNN:
             }
 
     def state_gradients(self, doutputs: Any) -> Array:
-        """Compute dL/dh_t for every t: how far back in time the loss is felt.
+        """Compute dL/dh_t for every t, (T, B, H): how far back in time the loss is felt.
 
-        Parameters and errors are those of `backward`.
-
-        Returns
-        -------
-        array, shape (T, B, H)
-            The whole gradient of the loss with respect to h_t, through y_t and through all later
-            states; B is 1 where the input had no batch axis.
+        The whole gradient of the loss with respect to h_t, through y_t and through all later
+        states; B is 1 where the input had no batch axis. Parameters and errors as of `backward`.
         """
         cache, dy = self._arriving(doutputs)
         dh: Array = self._model.state_gradients(dy, cache)[0]["0.h_l0"]
