@@ -77,7 +77,10 @@ class Linear(Layer):
     def forward(
         self, x: Any, state: None = None, *, params: Params | None = None
     ) -> tuple[Array, None, Cache]:
-        """Return y (..., O), None for a state, and a cache, from x (..., I)."""
+        """Return y (..., O), None for a state, and a cache, from x (..., I).
+
+        The cache may share the memory of x: leave x as it is until `backward`.
+        """
         params = self._chosen(params)
         with self.backend.scope():
             x = self.backend.floating("x", x)

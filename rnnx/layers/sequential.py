@@ -151,7 +151,8 @@ class Sequential(Layer):
         Returns
         -------
         y, state, cache
-            The last layer's output, the tuple of all layers' states, and what `backward` needs.
+            The last layer's output, the tuple of all layers' states, and what `backward` needs. The
+            cache may share the memory of x, `state` and y: do not write to them before `backward`.
 
         Raises
         ------
@@ -200,15 +201,14 @@ class Sequential(Layer):
 
         Parameters
         ----------
-        x : array
-            The first layer's input of this step: (I,) or (B, I), symbols () or (B,).
+        x : array, shape (I,) or (B, I), or symbols () or (B,)
         state : sequence, optional
             What the last step returned: one entry per layer.
 
         Raises
         ------
         ValueError
-            For a wrong shape, and a layer that needs the whole sequence.
+            For a wrong shape, or a layer that needs the whole sequence.
         """
         finals = []
         for layer, start in zip(self.layers, self._states(state), strict=True):
