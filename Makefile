@@ -5,7 +5,7 @@
 #   make test-all              the same, and on torch and JAX
 #   make test-gpu              the same, and on CuPy, which must find a GPU   [CUDA=12]
 #   make lint                  ruff and mypy
-#   make bench                 the CPU benchmarks, against torch and JAX
+#   make bench                 the CPU benchmarks, against other libraries
 
 BACKEND ?= numpy
 CUDA ?= 13
@@ -49,7 +49,7 @@ lint: $(VENV)/base
 	$(BIN)/mypy
 
 bench: $(VENV)/base
-	$(PIP) -e . $(TORCH) jax keras scikit-learn sktime
+	$(PIP) -e . $(TORCH) jax keras onnx onnxruntime threadpoolctl scikit-learn sktime
 	$(BIN)/python benchmarks/cpu.py
 	$(BIN)/python benchmarks/layers.py
 	$(BIN)/python benchmarks/training.py
