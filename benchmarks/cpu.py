@@ -16,7 +16,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from itertools import product
 from statistics import geometric_mean, median
 from typing import Any
@@ -39,7 +39,10 @@ STACKS = {"two layers": {"layers": 2}, "bidirectional": {"bidirectional": True}}
 STACKED = RAGGED = (256, 16, 64, 64)
 STREAMED, STEPS, INPUT = (16, 64, 256), 200, 8  # H, steps in one sample, I
 GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
-TURN, LONG = 4e-3, 5e-2  # seconds: a sample repeats what is shorter, and leads in below the second
+TURN, LONG = (
+    4e-3,
+    5e-2,
+)  # seconds: shorter runs are repeated, and start with one that does not count
 OURS = ("rnnx", "rnnx portable")
 PACKAGES = ("rnnx", "numpy", "array-api-compat", "torch", "jax", "keras", "onnxruntime")
 Row = dict[str, Any]
@@ -50,16 +53,25 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seconds", type=float, default=0.8, help="seconds per measurement")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=10.0,
+        help="points that have not begun by then are left out",
+    )
     parser.add_argument("--quick", action="store_true", help="measure a few points, write no file")
     parser.add_argument("--worker", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
-        print(json.dumps(work(options.worker, options.seconds, options.quick)))
+        end = time.perf_counter() + 60 * options.minutes
+        print(json.dumps(work(options.worker, options.seconds, end, options.quick)))
         return 0
     from common import environment, write
 
     began, flags = time.perf_counter(), ["--quick"] if options.quick else []
-    parts = [run_worker(threads, options.seconds, flags) for threads in options.threads]
+    flags += ["--seconds", str(options.seconds)]
+    flags += ["--minutes", str(options.minutes / len(options.threads))]
+    parts = [run_worker(threads, flags) for threads in options.threads]
     keys = ("rows", "step", "ragged", "stacked")
     result: dict[str, Any] = {key: [row for part in parts for row in part[key]] for key in keys}
     result["machine"] = [part["machine"] for part in parts]
@@ -71,13 +83,13 @@ def main() -> int:
     return 0
 
 
-def run_worker(threads: int, seconds: float, flags: list[str]) -> dict[str, Any]:
+def run_worker(threads: int, flags: list[str]) -> dict[str, Any]:
     """Measure in a process that has `threads` cores and that many threads in every library."""
     count = str(threads)
     names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "RNNX_THREADS")
     one = "--xla_cpu_multi_thread_eigen=false" if threads == 1 else ""
     settings = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "XLA_FLAGS": one}
-    command = [sys.executable, __file__, "--worker", count, "--seconds", str(seconds), *flags]
+    command = [sys.executable, __file__, "--worker", count, *flags]
     cores = sorted(os.sched_getaffinity(0))[:threads]
     done = subprocess.run(
         command,
@@ -91,8 +103,8 @@ def run_worker(threads: int, seconds: float, flags: list[str]) -> dict[str, Any]
     return found
 
 
-def work(threads: int, seconds: float, quick: bool) -> dict[str, Any]:
-    """Return all rows for one number of threads."""
+def work(threads: int, seconds: float, end: float, quick: bool) -> dict[str, Any]:
+    """Return the rows for one number of threads; start no point of the grid after `end`."""
     import torch
     from threadpoolctl import threadpool_info, threadpool_limits
 
@@ -105,13 +117,16 @@ def work(threads: int, seconds: float, quick: bool) -> dict[str, Any]:
         pools = [{k: v for k, v in p.items() if k != "filepath"} for p in threadpool_info()]
         result: dict[str, Any] = {
             "machine": {"threads": threads, "gflops": rate, "pools": pools},
-            "rows": list(
-                measure_grid(threads, seconds, QUICK if quick else SHAPES, max(rate.values()))
-            ),
-            "stacked": list(measure_stacked(threads, seconds)),
-            "ragged": [measure_ragged(cell, threads, seconds) for cell in CELLS],
             "step": list(measure_steps(seconds)) if threads == 1 else [],
+            "ragged": [measure_ragged(cell, threads, seconds) for cell in CELLS],
+            "stacked": list(measure_stacked(threads, seconds)),
+            "rows": [],
         }
+        for shape, cell in product(QUICK if quick else SHAPES, CELLS):
+            if time.perf_counter() < end:
+                result["rows"] += measure_point(cell, shape, threads, seconds, max(rate.values()))
+            else:
+                print("out of time:", cell, shape, threads, "threads", file=sys.stderr)
     return result
 
 
@@ -136,21 +151,20 @@ def measure_rate() -> dict[str, float]:
     return {name: round(rate, 1) for name, rate in best.items()}
 
 
-def measure_grid(
-    threads: int, seconds: float, shapes: Iterable[tuple[int, int, int, int]], rate: float
+def measure_point(
+    cell: str, shape: tuple[int, int, int, int], threads: int, seconds: float, rate: float
 ) -> Iterator[Row]:
-    """Yield a row for each cell, shape and kind of run."""
+    """Yield a row of training and one of inference."""
     from contenders import CONTENDERS, make_problem
 
-    for shape, cell in product(shapes, CELLS):
-        made = {n: make(make_problem(cell, shape, threads)) for n, make in CONTENDERS.items()}
-        T, B, I, H = shape
-        for kind in ("training", "inference"):
-            runs = {name: run for name, c in made.items() if (run := getattr(c, kind))}
-            row = compare(runs, seconds, 1e6 / T)
-            flops = (6 if kind == "training" else 2) * B * GATES[cell] * H * (I + H)  # per step
-            row["of the product rate"] = round(flops / row["us"]["rnnx"] / 1e3 / rate, 3)
-            yield show({"cell": cell, "shape": shape, "threads": threads, "run": kind} | row)
+    made = {n: make(make_problem(cell, shape, threads)) for n, make in CONTENDERS.items()}
+    T, B, I, H = shape
+    for kind in ("training", "inference"):
+        runs = {name: run for name, c in made.items() if (run := getattr(c, kind))}
+        row = compare(runs, seconds, 1e6 / T)
+        flops = (6 if kind == "training" else 2) * B * GATES[cell] * H * (I + H)  # per step
+        row["of the product rate"] = round(flops / row["us"]["rnnx"] / 1e3 / rate, 3)
+        yield show({"cell": cell, "shape": shape, "threads": threads, "run": kind} | row)
 
 
 def measure_stacked(threads: int, seconds: float) -> Iterator[Row]:
@@ -243,6 +257,8 @@ def means(rows: list[Row]) -> list[Row]:
         sorted({row["threads"] for row in rows}), ("training", "inference"), CELLS
     ):
         part = [r for r in rows if (r["threads"], r["run"], r["cell"]) == (threads, kind, cell)]
+        if not part:
+            continue
         ratios = {
             f"{name} / rnnx": round(
                 geometric_mean(r["us"][name] / r["us"]["rnnx"] for r in part), 2

@@ -213,7 +213,10 @@ def columns(rows: list[Result]) -> list[str]:
     """Return the ratios of one line with the rivals' names: training, inference; 1, 2 threads."""
     found = {(r["run"], r["threads"]): r for r in rows}
     keys = [(run, threads) for run in KINDS for threads in THREADS]
-    return [f"{found[k]['ratio']:.2f} ({NAMES[found[k]['fastest rival']]})" for k in keys]
+    return [
+        f"{r['ratio']:.2f} ({NAMES[r['fastest rival']]})" if r else "not run"
+        for r in map(found.get, keys)
+    ]
 
 
 def grid(cpu: Result) -> list[str]:
@@ -222,7 +225,7 @@ def grid(cpu: Result) -> list[str]:
     for cell, shape in product(ARTICLES, shapes):
         rows = pick(cpu["rows"], cell=cell, shape=list(shape))
         rate = {r["threads"]: r["of the product rate"] for r in pick(rows, run="training")}
-        cells = [*columns(rows), *(f"{100 * rate[n]:.0f} %" for n in THREADS)]
+        cells = [*columns(rows), *(f"{100 * rate[n]:.0f} %" if n in rate else "" for n in THREADS)]
         lines.append(f"| {cell} | {', '.join(map(str, shape))} | {' | '.join(cells)} |")
     return lines
 
