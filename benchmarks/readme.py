@@ -101,7 +101,11 @@ def slower(cpu: Result) -> list[str]:
         for kind in KINDS
         for rows in [pick(cpu["rows"], run=kind)]
     ]
-    return [f"A rival is faster at {' and '.join(counts)}."]
+    return [
+        f"A rival is faster at {' and '.join(counts)}.",
+        "All libraries share one process. On two threads their thread pools slow each other down,",
+        "torch most of all: trust the numbers on one thread more.",
+    ]
 
 
 def details(cpu: Result, footprint: Result, layers: Result, training: Result) -> str:
@@ -124,6 +128,7 @@ def details(cpu: Result, footprint: Result, layers: Result, training: Result) ->
         "Each number is the fastest rival's time divided by ours. Above 1, rnnx is faster. The",
         "last two columns give the rate of our training step, relative to the best matrix product",
         f"of NumPy, torch and JAX in the same run ({rates(cpu)}).",
+        *slower(cpu),
         "",
         "| cell | T, B, I, H | training, 1 thread | 2 threads | inference, 1 thread | 2 threads "
         "| rate, 1 thread | 2 threads |",
