@@ -71,7 +71,7 @@ def summary(cpu: Result, footprint: Result, layers: Result, training: Result) ->
             "",
         ),
         (
-            "import, ms more than NumPy",
+            f"import, ms more than NumPy, on an {footprint['environment']['processor']}",
             f"{ms['rnnx'] - ms['numpy']:.0f}",
             f"{ms['torch'] - ms['numpy']:,.0f}",
             "",
