@@ -8,7 +8,7 @@
 #   make fuzz                  read 25,000 hostile files, and print how they end
 #   make kills                 kill 100 trainings and 50 commands; nothing is lost
 #   make lint                  ruff and mypy
-#   make bench                 the CPU benchmarks, against torch and JAX
+#   make bench                 the CPU benchmarks, against other libraries
 
 BACKEND ?= numpy
 CUDA ?= 13
@@ -69,7 +69,7 @@ lint: $(VENV)/base
 	$(BIN)/mypy
 
 bench: $(VENV)/base
-	$(PIP) -e . $(TORCH) jax keras scikit-learn sktime
+	$(PIP) -e . $(TORCH) jax keras onnx onnxruntime threadpoolctl scikit-learn sktime
 	$(BIN)/python benchmarks/cpu.py
 	$(BIN)/python benchmarks/layers.py
 	$(BIN)/python benchmarks/training.py

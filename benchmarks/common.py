@@ -29,13 +29,17 @@ def interleaved(
 
 
 def take_turns(
-    samplers: Mapping[str, Callable[[], Sample]], *, seconds: float, least: int = 7
+    samplers: Mapping[str, Callable[[], Sample]],
+    *,
+    seconds: float,
+    least: int = 7,
+    warm_up: bool = True,
 ) -> dict[str, list[Sample]]:
     """Return each sampler's measurements, from rounds in which all of them take turns.
 
     Interleaving spreads the machine's other load evenly over all of them.
     """
-    for sampler in samplers.values():  # compile, allocate, warm the caches
+    for sampler in samplers.values() if warm_up else ():  # compile, allocate, warm the caches
         sampler()
         sampler()
     samples: dict[str, list[Sample]] = {name: [] for name in samplers}

@@ -1,10 +1,11 @@
-"""Time the tanh RNN on the CPU against torch.nn.RNN and JAX: forward, and the whole training step.
+"""Time RNN, GRU and LSTM on the CPU against torch, JAX, Keras and ONNX Runtime.
 
-python benchmarks/cpu.py [--seconds S] [--threads 1 2]
+python benchmarks/cpu.py [--seconds S] [--threads 1 2] [--quick]
 
-Each thread count runs in its own process, pinned to as many cores. The rivals take turns on the
-same data, and medians are compared. A training step is the forward pass and BPTT: from x and the
-gradient with respect to the outputs to the gradients of all weights and biases, but not of x.
+Everything is float32. Each thread count runs in its own process, pinned to as many cores, with that
+many threads in every library. All contenders take turns on the same data, and medians are compared.
+They are first checked to compute the same numbers. A ratio is the fastest rival's time divided by
+ours. `contenders.py` says what a training step is.
 """
 
 from __future__ import annotations
@@ -14,236 +15,280 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
-from functools import partial
+import time
+from collections.abc import Callable, Iterator
+from itertools import product
+from statistics import geometric_mean, median
 from typing import Any
 
+CELLS = ("RNN", "GRU", "LSTM")
 SHAPES = [  # T, B, I, H
     (256, 1, 32, 32),
     (256, 1, 64, 64),
+    (256, 1, 256, 256),
     (256, 16, 64, 64),
     (256, 16, 256, 256),
+    (256, 64, 128, 128),
     (256, 64, 256, 256),
     (100, 64, 512, 512),
+    (100, 7, 50, 50),
+    (100, 33, 200, 200),
 ]
-Runs = dict[str, Callable[[], object]]
+QUICK = [(256, 1, 32, 32), (100, 7, 50, 50), (256, 16, 64, 64)]
+STACKS = {"two layers": {"layers": 2}, "bidirectional": {"bidirectional": True}}
+STACKED = RAGGED = (256, 16, 64, 64)
+STREAMED, STEPS, INPUT = (16, 64, 256), 200, 8  # H, steps in one sample, I
+GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
+TURN, LONG = (
+    4e-3,
+    5e-2,
+)  # seconds: shorter runs are repeated, and start with one that does not count
+OURS = ("rnnx", "rnnx portable")
+PACKAGES = ("rnnx", "numpy", "array-api-compat", "torch", "jax", "keras", "onnxruntime")
+Row = dict[str, Any]
+Run = Callable[[], Any]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument(
-        "--seconds", type=float, default=3.0, help="seconds per shape and kind of run"
-    )
+    parser.add_argument("--seconds", type=float, default=0.8, help="seconds per measurement")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=10.0,
+        help="points that have not begun by then are left out",
+    )
+    parser.add_argument("--quick", action="store_true", help="measure a few points, write no file")
     parser.add_argument("--worker", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("--flat", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
-        run = measure_lengths if options.flat else partial(measure, options.worker)
-        print(json.dumps(run(options.seconds)))
+        end = time.perf_counter() + 60 * options.minutes
+        print(json.dumps(work(options.worker, options.seconds, end, options.quick)))
         return 0
     from common import environment, write
 
-    rows: list[dict[str, Any]] = []
-    for threads in options.threads:
-        rows += run_worker(threads, options.seconds)
-    flat = run_worker(1, options.seconds, "--flat")
-    packages = ["rnnx", "numpy", "array-api-compat", "torch", "jax"]
-    result = {"environment": environment(packages), "unit": "us per step of T"}
-    write("cpu", result | {"rows": rows, "by_length": flat})
-    report(rows)
-    print("forward and BPTT by length T at B = 1, I = H = 32, us per step:", *flat)
+    began, flags = time.perf_counter(), ["--quick"] if options.quick else []
+    flags += ["--seconds", str(options.seconds)]
+    flags += ["--minutes", str(options.minutes / len(options.threads))]
+    parts = [run_worker(threads, flags) for threads in options.threads]
+    keys = ("rows", "step", "ragged", "stacked")
+    result: dict[str, Any] = {key: [row for part in parts for row in part[key]] for key in keys}
+    result["machine"] = [part["machine"] for part in parts]
+    result["means"] = means(result["rows"])
+    result["minutes"] = round((time.perf_counter() - began) / 60, 1)
+    if not options.quick:
+        write("cpu", {"environment": environment(PACKAGES), "unit": "us per step of T"} | result)
+    report(result)
     return 0
 
 
-def run_worker(threads: int, seconds: float, *flags: str) -> list[dict[str, Any]]:
+def run_worker(threads: int, flags: list[str]) -> dict[str, Any]:
     """Measure in a process that has `threads` cores and that many threads in every library."""
     count = str(threads)
-    names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
-    command = [sys.executable, __file__, "--worker", count, "--seconds", str(seconds), *flags]
+    names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "RNNX_THREADS")
+    one = "--xla_cpu_multi_thread_eigen=false" if threads == 1 else ""
+    settings = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "XLA_FLAGS": one}
+    command = [sys.executable, __file__, "--worker", count, *flags]
     cores = sorted(os.sched_getaffinity(0))[:threads]
     done = subprocess.run(
         command,
-        env=os.environ | dict.fromkeys(names, count),
+        env=os.environ | settings | dict.fromkeys(names, count),
         preexec_fn=lambda: os.sched_setaffinity(0, cores),
         stdout=subprocess.PIPE,
         check=True,
         text=True,
     )
-    rows: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
-    return rows
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
-def measure(threads: int, seconds: float) -> list[dict[str, Any]]:
-    """Return one row per shape: medians in microseconds per time step, and the largest error."""
+def work(threads: int, seconds: float, end: float, quick: bool) -> dict[str, Any]:
+    """Return the rows for one number of threads; start no point of the grid after `end`."""
     import torch
-    from common import interleaved
+    from threadpoolctl import threadpool_info, threadpool_limits
 
+    import rnnx
+
+    rnnx.set_num_threads(threads)
     torch.set_num_threads(threads)
-    rows = []
-    for T, B, I, H in SHAPES:
-        problem = make_problem(T, B, I, H)
-        forward: Runs = {}
-        training: Runs = {}
-        for name, make in (("rnnx", ours), ("torch", torchs), ("jax", jaxs)):
-            forward[name], training[name] = make(problem)
-        error = compare(problem, training)
-        per_step = 1e6 / T
-        rows.append(
-            {
-                "threads": threads,
-                "shape": [T, B, I, H],
-                "forward": scaled(interleaved(forward, seconds=seconds), per_step),
-                "training": scaled(interleaved(training, seconds=seconds), per_step),
-                "largest_relative_error": error,
-            }
-        )
-        print(rows[-1], file=sys.stderr, flush=True)
-    return rows
+    with threadpool_limits(threads):
+        rate = measure_rate()
+        pools = [{k: v for k, v in p.items() if k != "filepath"} for p in threadpool_info()]
+        result: dict[str, Any] = {
+            "machine": {"threads": threads, "gflops": rate, "pools": pools},
+            "step": list(measure_steps(seconds)) if threads == 1 else [],
+            "ragged": [measure_ragged(cell, threads, seconds) for cell in CELLS],
+            "stacked": list(measure_stacked(threads, seconds)),
+            "rows": [],
+        }
+        for shape, cell in product(QUICK if quick else SHAPES, CELLS):
+            if time.perf_counter() < end:
+                result["rows"] += measure_point(cell, shape, threads, seconds, max(rate.values()))
+            else:
+                print("out of time:", cell, shape, threads, "threads", file=sys.stderr)
+    return result
 
 
-def measure_lengths(seconds: float) -> list[dict[str, Any]]:
-    """Return the cost of our training step per time step at growing lengths; it should be flat."""
-    from common import interleaved
-
-    runs = {str(T): ours(make_problem(T, 1, 32, 32))[1] for T in (100, 1_000, 10_000, 100_000)}
-    times = interleaved(runs, seconds=4 * seconds)
-    return [{"T": int(T), "training": round(1e6 * t / int(T), 2)} for T, t in times.items()]
-
-
-def scaled(times: dict[str, float], factor: float) -> dict[str, float]:
-    return {name: round(seconds * factor, 3) for name, seconds in times.items()}
-
-
-def make_problem(T: int, B: int, I: int, H: int) -> dict[str, Any]:
-    """Return weights as torch draws them, an input, and a gradient with respect to the outputs."""
+def measure_rate() -> dict[str, float]:
+    """Return each library's best rate of float32 matrix products, in GFLOP/s."""
+    import jax
     import numpy as np
-
-    rng = np.random.default_rng(0)
-    bound = H**-0.5
-    shapes = {"weight_ih": (H, I), "weight_hh": (H, H), "bias_ih": (H,)}
-    params = {k: rng.uniform(-bound, bound, s).astype("float32") for k, s in shapes.items()}
-    x = rng.standard_normal((T, B, I)).astype("float32")
-    dy = rng.standard_normal((T, B, H)).astype("float32")
-    return {"params": params, "x": x, "dy": dy, "h0": np.zeros((B, H), "float32")}
-
-
-def ours(problem: dict[str, Any]) -> tuple[Callable[[], object], Callable[[], dict[str, Any]]]:
-    from rnnx import get_backend
-
-    return ours_on(get_backend("numpy"), problem)
-
-
-def ours_on(
-    backend: Any, problem: dict[str, Any]
-) -> tuple[Callable[[], object], Callable[[], dict[str, Any]]]:
-    """Return our two runs on any backend."""
-    from rnnx.cells.rnn import RNNCell
-    from rnnx.core import maker, select
-    from rnnx.core.contract import NONE, Arriving, Job
-
-    cell = RNNCell("tanh")
-    params = {name: backend.asarray(W) for name, W in problem["params"].items()}
-    x, dy, h0 = (backend.asarray(problem[name]) for name in ("x", "dy", "h0"))
-
-    H = dy.shape[-1]
-    job = Job(backend, cell, *x.shape, H, H, True)
-
-    def forward() -> object:
-        with backend.scope():
-            return select(job).forward(job, params, x, (h0,), NONE, False)
-
-    def training() -> dict[str, Any]:
-        with backend.scope():
-            trace = select(job).forward(job, params, x, (h0,), NONE, True)
-            core, arriving = maker(trace.saved), Arriving((dy,), (h0,))
-            return core.backward(job, params, x, trace, arriving, NONE, False).params
-
-    return forward, training
-
-
-def torchs(problem: dict[str, Any]) -> tuple[Callable[[], object], Callable[[], object]]:
     import torch
 
-    x, dy = torch.tensor(problem["x"]), torch.tensor(problem["dy"])
-    rnn = torch.nn.RNN(x.shape[2], dy.shape[2])
-    with torch.no_grad():
-        for name in ("weight_ih", "weight_hh"):
-            getattr(rnn, f"{name}_l0").copy_(torch.tensor(problem["params"][name]))
-        rnn.bias_ih_l0.copy_(torch.tensor(problem["params"]["bias_ih"]))
-        rnn.bias_hh_l0.zero_()
-
-    def forward() -> object:
-        with torch.no_grad():
-            return rnn(x)
-
-    def training() -> dict[str, Any]:
-        rnn.zero_grad(set_to_none=True)
-        y, _ = rnn(x)
-        y.backward(dy)
-        grads = {name: getattr(rnn, f"{name}_l0").grad for name in ("weight_ih", "weight_hh")}
-        return grads | {"bias_ih": rnn.bias_ih_l0.grad}
-
-    return forward, training
+    multiply = jax.jit(jax.numpy.matmul)
+    best = dict.fromkeys(("numpy", "torch", "jax"), 0.0)
+    for m, k, n in ((1024, 1024, 1024), (6400, 512, 2048)):
+        a, b = (np.ones(shape, "float32") for shape in ((m, k), (k, n)))
+        s, t, u, v = torch.tensor(a), torch.tensor(b), jax.numpy.asarray(a), jax.numpy.asarray(b)
+        runs: dict[str, Run] = {
+            "numpy": lambda a=a, b=b: a @ b,
+            "torch": lambda s=s, t=t: s @ t,
+            "jax": lambda u=u, v=v: jax.block_until_ready(multiply(u, v)),
+        }
+        for name, times in samples(runs, 1.0).items():
+            best[name] = max(best[name], 2e-9 * m * k * n / min(times))
+    return {name: round(rate, 1) for name, rate in best.items()}
 
 
-def jaxs(problem: dict[str, Any]) -> tuple[Callable[[], object], Callable[[], object]]:
-    import jax
-    import jax.numpy as jnp
+def measure_point(
+    cell: str, shape: tuple[int, int, int, int], threads: int, seconds: float, rate: float
+) -> Iterator[Row]:
+    """Yield a row of training and one of inference."""
+    from contenders import CONTENDERS, make_problem
 
-    params = {name: jnp.asarray(W) for name, W in problem["params"].items()}
-    x, dy, h0 = (jnp.asarray(problem[name]) for name in ("x", "dy", "h0"))
-
-    def run(params: Any, x: Any) -> Any:
-        z = x @ params["weight_ih"].T + params["bias_ih"]
-
-        def step(h: Any, z_t: Any) -> Any:
-            h = jnp.tanh(z_t + h @ params["weight_hh"].T)
-            return h, h
-
-        return jax.lax.scan(step, h0, z)[1]
-
-    def gradient(params: Any, x: Any, dy: Any) -> Any:
-        return jax.vjp(lambda p: run(p, x), params)[1](dy)[0]
-
-    forward, training = jax.jit(run), jax.jit(gradient)
-    return (
-        lambda: jax.block_until_ready(forward(params, x)),
-        lambda: jax.block_until_ready(training(params, x, dy)),
-    )
+    made = {n: make(make_problem(cell, shape, threads)) for n, make in CONTENDERS.items()}
+    T, B, I, H = shape
+    for kind in ("training", "inference"):
+        runs = {name: run for name, c in made.items() if (run := getattr(c, kind))}
+        row = compare(runs, seconds, 1e6 / T)
+        flops = (6 if kind == "training" else 2) * B * GATES[cell] * H * (I + H)  # per step
+        row["of the product rate"] = round(flops / row["us"]["rnnx"] / 1e3 / rate, 3)
+        yield show({"cell": cell, "shape": shape, "threads": threads, "run": kind} | row)
 
 
-def compare(problem: dict[str, Any], training: Runs) -> dict[str, float]:
-    """Return each gradient's largest error against ours in float64, relative to its largest."""
+def measure_stacked(threads: int, seconds: float) -> Iterator[Row]:
+    """Yield the rows of two stacked layers and of two directions."""
+    from contenders import CONTENDERS, make_problem
+
+    for (form, options), cell in product(STACKS.items(), CELLS):
+        problem = make_problem(cell, STACKED, threads, **options)
+        made = {n: CONTENDERS[n](problem) for n in CONTENDERS if n != "keras"}
+        for kind in ("training", "inference"):
+            runs = {name: run for name, c in made.items() if (run := getattr(c, kind))}
+            head = {"cell": cell, "form": form, "shape": STACKED, "threads": threads, "run": kind}
+            yield show(head | compare(runs, seconds, 1e6 / STACKED[0]))
+
+
+def measure_ragged(cell: str, threads: int, seconds: float) -> Row:
+    """Return the time of training steps on a ragged batch and on a padded one."""
     import numpy as np
+    from contenders import check, make_problem, ours, torchs
 
-    from rnnx import get_backend
+    T, B, _, _ = RAGGED
+    padded = make_problem(cell, RAGGED, threads)
+    ragged = padded._replace(lengths=np.random.default_rng(1).integers(T // 2, T + 1, B))
+    runs: dict[str, Any] = {
+        "rnnx": ours(ragged).training,
+        "torch packed": torchs(ragged).training,
+        "rnnx padded": ours(padded).training,
+        "torch padded": torchs(padded).training,
+    }
+    check(dict(list(runs.items())[:2]))
+    us = {name: round(1e6 / T * median(t), 3) for name, t in samples(runs, 2 * seconds).items()}
+    ratios = {
+        "ratio": round(us["torch packed"] / us["rnnx"], 2),
+        "rnnx ragged / padded": round(us["rnnx"] / us["rnnx padded"], 3),
+        "torch packed / padded": round(us["torch packed"] / us["torch padded"], 3),
+    }
+    return show({"cell": cell, "shape": RAGGED, "threads": threads, "us": us} | ratios)
 
-    exact: Any = ours_on(get_backend("numpy", dtype="float64"), problem)[1]()
-    errors = {}
-    for name, run in training.items():
-        grads: Any = run()
-        errors[name] = max(
-            float(np.abs(np.asarray(grads[k]) - exact[k]).max() / np.abs(exact[k]).max())
-            for k in exact
-        )
-    return errors
+
+def measure_steps(seconds: float) -> Iterator[Row]:
+    """Yield the microseconds of one streaming step of one row."""
+    from contenders import make_problem, streams
+
+    for cell, H in product(CELLS, STREAMED):
+        runs = streams(make_problem(cell, (1, 1, INPUT, H), 1), STEPS)
+        yield show({"cell": cell, "I": INPUT, "H": H} | compare(runs, seconds, 1e6 / STEPS))
 
 
-def report(rows: list[dict[str, Any]]) -> None:
-    """Print a table in Markdown: microseconds per time step, and how many times faster we are."""
-    print("| T, B, I, H | threads | run | rnnx | torch | JAX | torch / rnnx | JAX / rnnx |")
-    print("|---|---|---|---|---|---|---|---|")
-    for row in rows:
-        shape = ", ".join(map(str, row["shape"]))
-        for run in ("forward", "training"):
-            ours, torch, jax = (row[run][name] for name in ("rnnx", "torch", "jax"))
-            print(
-                f"| {shape} | {row['threads']} | {run} | {ours:.1f} | {torch:.1f} | {jax:.1f} | "
-                f"{torch / ours:.2f} | {jax / ours:.2f} |"
+def compare(runs: dict[str, Run], seconds: float, scale: float) -> Row:
+    """Check that the runs agree; return their scaled medians, and the fastest rival's over ours."""
+    from contenders import check
+
+    check(runs)
+    us = {name: round(scale * median(t), 3) for name, t in samples(runs, seconds).items()}
+    fastest = min((name for name in us if name not in OURS), key=us.__getitem__)
+    return {"us": us, "fastest rival": fastest, "ratio": round(us[fastest] / us["rnnx"], 3)}
+
+
+def samples(runs: dict[str, Run], seconds: float) -> dict[str, list[float]]:
+    """Return each run's seconds; a short one is repeated, after a call that is not timed.
+
+    During that call the threads that the last library left spinning come to rest.
+    """
+    from common import take_turns
+
+    def sampler(run: Run) -> Run:
+        start = time.perf_counter()
+        run()
+        seconds = time.perf_counter() - start
+        count = max(1, int(TURN / seconds))
+
+        def sample() -> float:
+            if seconds < LONG:
+                run()
+            start = time.perf_counter()
+            for _ in range(count):
+                run()
+            return (time.perf_counter() - start) / count
+
+        return sample
+
+    samplers = {name: sampler(run) for name, run in runs.items()}
+    return take_turns(samplers, seconds=seconds, least=3, warm_up=False)
+
+
+def means(rows: list[Row]) -> list[Row]:
+    """Return geometric means over the shapes, by cell, kind of run and threads."""
+    found = []
+    for threads, kind, cell in product(
+        sorted({row["threads"] for row in rows}), ("training", "inference"), CELLS
+    ):
+        part = [r for r in rows if (r["threads"], r["run"], r["cell"]) == (threads, kind, cell)]
+        if not part:
+            continue
+        ratios = {
+            f"{name} / rnnx": round(
+                geometric_mean(r["us"][name] / r["us"]["rnnx"] for r in part), 2
             )
-    worst = max(row["largest_relative_error"]["rnnx"] for row in rows)
-    print(f"largest relative error of our float32 gradients against float64: {worst:.1e}")
+            for name in part[0]["us"]
+            if name != "rnnx"
+        }
+        head = {"threads": threads, "run": kind, "cell": cell}
+        fastest = round(geometric_mean(r["ratio"] for r in part), 2)
+        found.append(head | {"ratio": fastest, "least": min(r["ratio"] for r in part)} | ratios)
+    return found
+
+
+def show(row: Row) -> Row:
+    print(*(v for v in row.values() if not isinstance(v, dict)), row["us"], file=sys.stderr)
+    return row
+
+
+def report(result: dict[str, Any]) -> None:
+    """Print the ratios in Markdown, one table per kind of rows, and every point below 1."""
+    for name in ("rows", "stacked", "ragged", "step", "means"):
+        head = list(dict.fromkeys(key for row in result[name] for key in row if key != "us"))
+        print(f"\n{name}\n\n| {' | '.join(head)} |\n|{'---|' * len(head)}")
+        for row in result[name]:
+            print(f"| {' | '.join(str(row.get(key, '')) for key in head)} |")
+    below = [r for key in ("rows", "stacked", "step") for r in result[key] if r["ratio"] < 1]
+    print(f"\n{len(below)} points where a rival is faster:")
+    for row in below:
+        print(*(v for v in row.values() if not isinstance(v, dict)))
+    print(f"{result['minutes']} minutes, products in GFLOP/s:", result["machine"][0]["gflops"])
 
 
 if __name__ == "__main__":

@@ -24,10 +24,17 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-from cpu import SHAPES as CPU_SHAPES
-from cpu import Runs, compare, make_problem, ours_on, scaled
-
-SHAPES = [*CPU_SHAPES, (256, 256, 512, 512), (1000, 32, 64, 64)]  # T, B, I, H
+SHAPES = [  # T, B, I, H
+    (256, 1, 32, 32),
+    (256, 1, 64, 64),
+    (256, 16, 64, 64),
+    (256, 16, 256, 256),
+    (256, 64, 256, 256),
+    (100, 64, 512, 512),
+    (256, 256, 512, 512),
+    (1000, 32, 64, 64),
+]
+Runs = dict[str, Callable[[], object]]
 PRECISIONS = ("fp32", "tf32")
 CLOCKS = ("device", "wall")
 MEMORY = 4 * 2**30  # bytes per library; the largest shape needs about 1 GB
@@ -183,6 +190,68 @@ def measure(shape: tuple[int, ...], precision: str, seconds: float) -> dict[str,
     row["largest_relative_error"] = compare(problem, grads)
     print(row, file=sys.stderr, flush=True)
     return row
+
+
+def scaled(times: dict[str, float], factor: float) -> dict[str, float]:
+    return {name: round(seconds * factor, 3) for name, seconds in times.items()}
+
+
+def make_problem(T: int, B: int, I: int, H: int) -> dict[str, Any]:
+    """Return weights as torch draws them, an input, and a gradient with respect to the outputs."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    bound = H**-0.5
+    shapes = {"weight_ih": (H, I), "weight_hh": (H, H), "bias_ih": (H,)}
+    params = {k: rng.uniform(-bound, bound, s).astype("float32") for k, s in shapes.items()}
+    x = rng.standard_normal((T, B, I)).astype("float32")
+    dy = rng.standard_normal((T, B, H)).astype("float32")
+    return {"params": params, "x": x, "dy": dy, "h0": np.zeros((B, H), "float32")}
+
+
+def ours_on(
+    backend: Any, problem: dict[str, Any]
+) -> tuple[Callable[[], object], Callable[[], dict[str, Any]]]:
+    """Return our two runs on any backend."""
+    from rnnx.cells.rnn import RNNCell
+    from rnnx.core import maker, select
+    from rnnx.core.contract import NONE, Arriving, Job
+
+    cell = RNNCell("tanh")
+    params = {name: backend.asarray(W) for name, W in problem["params"].items()}
+    x, dy, h0 = (backend.asarray(problem[name]) for name in ("x", "dy", "h0"))
+
+    H = dy.shape[-1]
+    job = Job(backend, cell, *x.shape, H, H, True)
+
+    def forward() -> object:
+        with backend.scope():
+            return select(job).forward(job, params, x, (h0,), NONE, False)
+
+    def training() -> dict[str, Any]:
+        with backend.scope():
+            trace = select(job).forward(job, params, x, (h0,), NONE, True)
+            core, arriving = maker(trace.saved), Arriving((dy,), (h0,))
+            return core.backward(job, params, x, trace, arriving, NONE, False).params
+
+    return forward, training
+
+
+def compare(problem: dict[str, Any], training: Runs) -> dict[str, float]:
+    """Return each gradient's largest error against ours in float64, relative to its largest."""
+    import numpy as np
+
+    from rnnx import get_backend
+
+    exact: Any = ours_on(get_backend("numpy", dtype="float64"), problem)[1]()
+    errors = {}
+    for name, run in training.items():
+        grads: Any = run()
+        errors[name] = max(
+            float(np.abs(np.asarray(grads[k]) - exact[k]).max() / np.abs(exact[k]).max())
+            for k in exact
+        )
+    return errors
 
 
 def host_gradients(rival: Rival) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Compare RNN, GRU and LSTM with torch.nn on the CPU: ragged batches, memory, streaming.
+"""Compare RNN, GRU and LSTM with torch.nn on the CPU: long ragged batches, memory.
 
 python benchmarks/layers.py [--seconds S] [--full]
 
@@ -19,7 +19,6 @@ import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -35,8 +34,6 @@ CELLS, RIVALS, FORMS = ("RNN", "GRU", "LSTM"), ("rnnx", "torch"), ("ragged", "pa
 RAGGED, LENGTHS = (32, 32, 64), (1_000, 4_000)  # B, I, H and T
 KEPT = {"RNN": 1.1, "GRU": 5.1, "LSTM": 6.1}  # goals: the state, and what the step computed
 CACHE, LONG = (200, 32, 32, 64), (10_000, 160_000)  # T, B, I, H and T
-DENSE = [(256, 1, 64, 64), (256, 16, 64, 64), (256, 16, 256, 256), (256, 64, 256, 256)]
-STEP, STEPS = (8, 64), 500  # I, H of a stream, and its length in one sample
 Run = Callable[[], Any]
 
 
@@ -58,8 +55,6 @@ def main() -> int:
         "ragged": [row for k in CELLS for row in measure_ragged(k, seconds, options.full)],
         "cache": [measure_cache(kind) for kind in CELLS],  # in T·B·H
         "long": measure_long() | measure_stream(),
-        "step": [measure_step(kind, seconds / 4) for kind in CELLS],  # in us
-        "dense": [measure_dense(k, s, seconds / 4) for k, s in product(CELLS[1:], DENSE)],
     }
     result["goals"] = judge(result)
     write("layers", {"environment": environment(PACKAGES)} | result)
@@ -91,17 +86,6 @@ def measure_ragged(kind: str, seconds: float, full: bool) -> list[dict[str, Any]
             found = {"ragged, s": ragged, "padded, s": padded, "ratio": ragged / padded}
             rows[-1] |= {f"{who} {k}": round(v, 3) for k, v in found.items() if v == v}
     return rows
-
-
-def measure_dense(kind: str, shape: tuple[int, ...], seconds: float) -> dict[str, Any]:
-    """Return the milliseconds of a training step on a batch without padding."""
-    T, B, I, H = shape
-    (layer, module), x, dy = pair(kind, I, H), draw(T, B, I), draw(T, B, H)
-    runs = {"rnnx": ours(layer, x, dy), "torch": torchs(module, x, dy)}
-    times = interleaved(runs, seconds=seconds)
-    found = {f"{name}, ms": round(1e3 * t, 3) for name, t in times.items()}
-    found |= {"torch / rnnx": round(times["torch"] / times["rnnx"], 2)}
-    return {"cell": kind, "T, B, I, H": shape} | found
 
 
 def measure_cache(kind: str) -> dict[str, Any]:
@@ -162,30 +146,6 @@ def measure_stream() -> dict[str, Any]:
             tracemalloc.reset_peak()
     tracemalloc.stop()
     return {"tbptt_peak": peaks}
-
-
-def measure_step(kind: str, seconds: float) -> dict[str, Any]:
-    """Return the microseconds of one streaming step with one row."""
-    layer, module = pair(kind, *STEP)
-    cell, x = getattr(torch.nn, f"{kind}Cell")(*STEP), draw(1, 1, STEP[0])
-
-    def stream(step: Callable[[Any, Any], Any], x: Any) -> Run:
-        def run() -> None:
-            state = None
-            with torch.inference_mode():
-                for _ in range(STEPS):
-                    state = step(x, state)
-
-        return run
-
-    runs = {
-        "rnnx (I,)": stream(lambda x, state: layer.step(x, state)[1], x[0, 0]),
-        "rnnx (1, I)": stream(lambda x, state: layer.step(x, state)[1], x[0]),
-        "torch cell": stream(cell, torch.tensor(x[0])),
-        "torch layer": stream(lambda x, state: module(x, state)[1], torch.tensor(x)),
-    }
-    times = interleaved(runs, seconds=seconds)
-    return {"cell": kind} | {name: round(1e6 * t / STEPS, 2) for name, t in times.items()}
 
 
 @dataclass(frozen=True)
@@ -269,7 +229,6 @@ def judge(result: dict[str, Any]) -> dict[str, Any]:
     peaks, stream = result["long"]["chunked_peak"], result["long"]["tbptt_peak"]
     ragged = [row["rnnx ragged, s"] for row in result["ragged"]]  # by cell and T
     growth = max(long / short for short, long in zip(ragged[::2], ragged[1::2], strict=True))
-    step = max(r[k] / r["torch cell"] for r in result["step"] for k in r if k.startswith("rnnx"))
     goals = {
         "time, ragged / padded": (max(row["rnnx ratio"] for row in result["ragged"]), 1.3),
         "time, T = 4,000 / T = 1,000": (growth, 4.4),  # linear is 4
@@ -277,7 +236,6 @@ def judge(result: dict[str, Any]) -> dict[str, Any]:
         "peak of chunked_bptt, T = 160,000 / T = 10,000": (peaks["160000"] / peaks["10000"], 5),
         "error of chunked_bptt, float64": (result["long"]["chunked_error"]["float64"], 1e-10),
         "peak of tbptt, 1,000 chunks / 100 chunks": (stream["1000"] / stream["100"], 1.1),
-        "time of a step, rnnx / torch's cell": (step, 0.5),
     }
     return {
         name: {"measured": float(f"{value:.3g}"), "goal": goal, "met": value <= goal}
@@ -287,7 +245,7 @@ def judge(result: dict[str, Any]) -> dict[str, Any]:
 
 def report(result: dict[str, Any]) -> None:
     """Print the tables in Markdown, and which goals are met."""
-    for name in ("ragged", "cache", "step", "dense"):
+    for name in ("ragged", "cache"):
         head = list(result[name][0])
         print(f"{name}\n\n| {' | '.join(head)} |\n|{'---|' * len(head)}")
         for row in result[name]:

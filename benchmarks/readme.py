@@ -1,4 +1,4 @@
-"""Write the measured sections of README.md and docs/measured.md from the result files.
+"""Write the measured sections of README.md and docs/measured.md, and their picture.
 
 python benchmarks/readme.py
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,10 @@ TRAININGS = [  # problem, cell, accuracy
     ("digits", "LSTM", 0.97),
     ("vowels", "GRU", 0.95),
 ]
+ARTICLES = {"RNN": "an", "GRU": "a", "LSTM": "an"}
+NAMES = {"torch": "torch", "jax": "JAX", "keras": "Keras", "onnxruntime": "ONNX Runtime"}
+KINDS, THREADS = ("training", "inference"), (1, 2)
+PICTURE = ROOT / "docs" / "pictures" / "cpu.png"
 Result = dict[str, Any]
 BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
 
@@ -26,6 +31,7 @@ def main() -> None:
         page = ROOT / name
         before, rest = page.read_text().split(BEGIN)
         page.write_text(before + BEGIN + text + END + rest.split(END)[1])
+    draw(json.loads((ROOT / "benchmarks" / "results" / "cpu.json").read_text()))
 
 
 def sections() -> dict[str, str]:
@@ -39,98 +45,134 @@ def sections() -> dict[str, str]:
 
 def summary(cpu: Result, footprint: Result, layers: Result, training: Result) -> str:
     """Return the most telling numbers, those where others are faster included."""
-    shape = [256, 16, 64, 64]
-    rnn = next(row for row in cpu["rows"] if (row["shape"], row["threads"]) == (shape, 1))
-    dense = {row["cell"]: row for row in layers["dense"] if row["T, B, I, H"] == shape}
-    per_step = {"RNN": (rnn["training"]["rnnx"], rnn["training"]["torch"])} | {
-        cell: (1e3 * row["rnnx, ms"] / shape[0], 1e3 * row["torch, ms"] / shape[0])
-        for cell, row in dense.items()
-    }
-    ragged = {row["cell"]: row for row in short(layers["ragged"])}
-    cache = {row["cell"]: row for row in layers["cache"]}
-    step = {row["cell"]: row for row in layers["step"]}
-    ms = footprint["import_ms"]
+    ragged, step = by_cell(cpu["ragged"], threads=1), by_cell(cpu["step"], H=64)
+    cache, ms = by_cell(layers["cache"]), footprint["import_ms"]
+    known = {"threads": 1, "shape": [256, 16, 64, 64]}
     rows = [
         *(
-            (f"training step of {article} {cell}, µs per time step", *map("{:.0f}".format, pair))
-            for (cell, pair), article in zip(per_step.items(), ("an", "a", "an"), strict=True)
+            (f"{run} of {ARTICLES[cell]} {cell}, µs per time step", *timed(row["us"]))
+            for run, what in (("training step", "training"), ("inference", "inference"))
+            for cell, row in by_cell(cpu["rows"], run=what, **known).items()
+        ),
+        *(
+            (f"one streaming step of {ARTICLES[cell]} {cell}, µs", *timed(row["us"]))
+            for cell, row in step.items()
         ),
         (
             "training a ragged batch (GRU), relative to a padded one",
-            f"{ragged['GRU']['rnnx ratio']:.2f}",
-            f"{ragged['GRU']['torch ratio']:.1f}",
+            f"{ragged['GRU']['rnnx ragged / padded']:.2f}",
+            f"{ragged['GRU']['torch packed / padded']:.1f}",
+            "",
         ),
         (
             "kept for BPTT (LSTM), numbers per unit and step",
             f"{cache['LSTM']['rnnx']:.1f}",
             f"{cache['LSTM']['torch']:.1f}",
+            "",
         ),
         (
-            "one streaming step (GRU), µs",
-            f"{step['GRU']['rnnx (I,)']:.0f}",
-            f"{step['GRU']['torch cell']:.0f}",
-        ),
-        (
-            "import, ms more than NumPy",
+            f"import, ms more than NumPy, on an {footprint['environment']['processor']}",
             f"{ms['rnnx'] - ms['numpy']:.0f}",
             f"{ms['torch'] - ms['numpy']:,.0f}",
+            "",
         ),
     ]
     lines = [
-        f"On one core of an {cpu['environment']['processor']}, in float32. Training steps have "
-        "T = 256, B = 16 and H = 64.",
+        f"On one core of an {cpu['environment']['processor']}, in float32, with the compiled core.",
+        "Training and inference have T = 256, B = 16 and H = 64; streaming steps have B = 1.",
         "",
-        f"| | rnnx on NumPy | torch {cpu['environment']['versions']['torch']} |",
-        "|---|---|---|",
+        f"| | rnnx on NumPy | torch {cpu['environment']['versions']['torch']} | fastest rival |",
+        "|---|---|---|---|",
         *(f"| {' | '.join(row)} |" for row in rows),
         "",
-        "torch's LSTM is compiled (oneDNN); ours on NumPy is not.",
+        "The fastest rival's time divided by ours; above 1, rnnx is faster:",
+        "",
+        "![Ratios by cell, shape and number of threads](docs/pictures/cpu.png)",
+        "",
+        *slower(cpu),
     ]
     return "\n".join(lines) + "\n"
+
+
+def slower(cpu: Result) -> list[str]:
+    """Say at how many points of the grid a rival is faster, by kind of run."""
+    counts = [
+        f"{sum(r['ratio'] < 1 for r in rows)} of {len(rows)} points in {kind}"
+        for kind in KINDS
+        for rows in [pick(cpu["rows"], run=kind)]
+    ]
+    return [
+        f"A rival is faster at {' and '.join(counts)}.",
+        "All libraries share one process. On two threads their thread pools slow each other down,",
+        "torch most of all: trust the numbers on one thread more.",
+    ]
 
 
 def details(cpu: Result, footprint: Result, layers: Result, training: Result) -> str:
     """Return all the tables."""
     machine, versions = cpu["environment"], cpu["environment"]["versions"]
     lines = [
-        "## The tanh RNN",
-        "",
-        "One training step is the forward pass and BPTT to all weight gradients, in float32 on",
-        "NumPy. Times are in microseconds per time step. All rivals run in turn, on the same data.",
-        "",
-        "| T, B, I, H | threads | rnnx | torch.nn.RNN | JAX | torch / rnnx | JAX / rnnx |",
-        "|---|---|---|---|---|---|---|",
-        *map(row, cpu["rows"]),
+        "## One layer against its rivals",
         "",
         f"{machine['processor']}, {machine['cores']} cores, Python {machine['python']}, NumPy "
-        f"{versions['numpy']}, torch {versions['torch']}, JAX {versions['jax']}.",
-        "JAX compiles the whole loop and is faster where a step is small. It is also a backend.",
-        f"The largest error of our float32 gradients is {worst(cpu):.0e} of the largest entry.",
-        "A time step at B = 1 and I = H = 32 costs",
-        f"{lengths(cpu)}.",
+        f"{versions['numpy']}, torch {versions['torch']}, JAX {versions['jax']}, Keras "
+        f"{versions['keras']} on JAX,",
+        f"ONNX Runtime {versions['onnxruntime']}, float32. All libraries run in turn on the same "
+        "weights and data, and are first",
+        "checked to compute the same numbers. A training step is the forward pass and BPTT to the",
+        "gradients with respect to x and all parameters. torch, JAX (`jit` and `scan`) and Keras",
+        "run training steps. torch, JAX and ONNX Runtime run inference.",
         "",
-        "## The layers",
+        "![Ratios by cell, shape and number of threads](pictures/cpu.png)",
         "",
-        "Float32, one thread. The first two columns give the time to train a ragged batch",
-        "(T = 1000, B = 32, H = 64, lengths between T/2 and T) relative to a padded one. The next",
-        "two give what is kept for BPTT, in units of T·B·H numbers. The last two give the time of",
-        "one streaming step (B = 1, I = 8, H = 64) in microseconds.",
+        "Each number is the fastest rival's time divided by ours. Above 1, rnnx is faster. The",
+        "last two columns give the rate of our training step, relative to the best matrix product",
+        f"of NumPy, torch and JAX in the same run ({rates(cpu)}).",
+        *slower(cpu),
         "",
-        "| | ragged / padded | torch packed / padded | kept | torch | step | torch's cell |",
+        "| cell | T, B, I, H | training, 1 thread | 2 threads | inference, 1 thread | 2 threads "
+        "| rate, 1 thread | 2 threads |",
+        "|---|---|---|---|---|---|---|---|",
+        *grid(cpu),
+        "",
+        "Geometric means over these shapes of each library's time divided by ours. *Portable* is",
+        "our core without compiled code.",
+        "",
+        "| run | threads | cell | fastest rival | torch | JAX | Keras | ONNX Runtime | portable |",
+        "|---|---|---|---|---|---|---|---|---|",
+        *map(mean_row, cpu["means"]),
+        "",
+        "Two stacked layers and two directions, at (T, B, I, H) = (256, 16, 64, 64), without",
+        "Keras:",
+        "",
+        "| cell | | training, 1 thread | 2 threads | inference, 1 thread | 2 threads |",
+        "|---|---|---|---|---|---|",
+        *stacked(cpu),
+        "",
+        "One streaming step from Python (B = 1, I = 8, one thread), in microseconds:",
+        "",
+        "| cell | H | rnnx | torch's cell | ONNX Runtime |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {r['cell']} | {r['H']} | {r['us']['rnnx']:.1f} | {r['us']['torch']:.1f} "
+            f"| {r['us']['onnxruntime']:.1f} |"
+            for r in cpu["step"]
+        ),
+        "",
+        "Training steps on ragged batches, at (256, 16, 64, 64) with lengths between T/2 and T.",
+        "What is kept for BPTT is in units of T·B·H numbers.",
+        "",
+        "| cell | threads | ragged / padded | torch packed / padded | torch packed / ours | kept "
+        "| torch keeps |",
         "|---|---|---|---|---|---|---|",
-        *map(layer_row, layers["cache"], layers["step"], short(layers["ragged"])),
-        "",
-        "Training steps of dense batches, torch's time divided by ours, at (T, B, I, H):",
-        "",
-        *dense(layers),
-        "",
-        "torch's LSTM is compiled (oneDNN); ours on NumPy is not.",
+        *(ragged_row(r, by_cell(layers["cache"])[r["cell"]]) for r in cpu["ragged"]),
         "",
         "## Training with `rnnx.train.fit`",
         "",
         "Processor seconds until a held-out accuracy is reached, on NumPy with one thread. The",
         "rivals' times are multiples of ours. The numbers in brackets leave out the time before",
         "the first epoch, which JAX spends compiling. Model, optimizer and batches are alike.",
+        f"The machine is an {training['environment']['processor']}.",
         "",
         "| | accuracy | rnnx, s | torch | Keras on torch | Keras on JAX |",
         "|---|---|---|---|---|---|",
@@ -141,40 +183,119 @@ def details(cpu: Result, footprint: Result, layers: Result, training: Result) ->
         "",
         "## Import",
         "",
-        f"`import rnnx` takes {added(footprint):.0f} ms more than `import numpy`.",
+        f"`import rnnx` takes {added(footprint):.0f} ms more than `import numpy`, on an "
+        f"{footprint['environment']['processor']}.",
     ]
     return "\n".join(lines) + "\n"
 
 
-def row(result: dict[str, Any]) -> str:
-    ours, torch, jax = (result["training"][name] for name in ("rnnx", "torch", "jax"))
-    return (
-        f"| {', '.join(map(str, result['shape']))} | {result['threads']} "
-        f"| {ours:.1f} | {torch:.1f} | {jax:.1f} | {torch / ours:.1f} | {jax / ours:.1f} |"
+def pick(rows: list[Result], **facts: Any) -> list[Result]:
+    """Return the rows in which all of these facts hold."""
+    return [r for r in rows if all(r[key] == fact for key, fact in facts.items())]
+
+
+def by_cell(rows: list[Result], **facts: Any) -> dict[str, Result]:
+    """Return each cell's row in which all of these facts hold."""
+    return {r["cell"]: r for r in pick(rows, **facts)}
+
+
+def timed(us: dict[str, float]) -> tuple[str, str, str]:
+    """Return our time, torch's, and that of the fastest rival with its name."""
+    rivals = {name: t for name, t in us.items() if not name.startswith("rnnx")}
+    fastest = min(rivals, key=rivals.__getitem__)
+    return f"{us['rnnx']:.1f}", f"{us['torch']:.1f}", f"{us[fastest]:.1f} ({NAMES[fastest]})"
+
+
+def rates(cpu: Result) -> str:
+    found = (
+        f"{max(m['gflops'].values()):.0f} GFLOP/s on {m['threads']} thread{'s'[: m['threads'] - 1]}"
+        for m in cpu["machine"]
     )
+    return ", ".join(found)
 
 
-def short(ragged: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [row for row in ragged if row["T"] == 1000]
-
-
-def layer_row(cache: dict[str, Any], step: dict[str, Any], ragged: dict[str, Any]) -> str:
-    ours = f"{ragged['rnnx ratio']:.2f} | {ragged['torch ratio']:.1f}"
-    kept = f"{cache['rnnx']:.1f} | {cache['torch']:.1f}"
-    steps = f"{step['rnnx (I,)']:.1f} | {step['torch cell']:.1f}"
-    return f"| {cache['cell']} | {ours} | {kept} | {steps} |"
-
-
-def dense(layers: dict[str, Any]) -> list[str]:
+def columns(rows: list[Result]) -> list[str]:
+    """Return the ratios of one line with the rivals' names: training, inference; 1, 2 threads."""
+    found = {(r["run"], r["threads"]): r for r in rows}
+    keys = [(run, threads) for run in KINDS for threads in THREADS]
     return [
-        f"- {cell}: "
-        + "; ".join(
-            f"{tuple(row['T, B, I, H'])} {row['torch / rnnx']:.1f}"
-            for row in layers["dense"]
-            if row["cell"] == cell
-        )
-        for cell in ("GRU", "LSTM")
+        f"{r['ratio']:.2f} ({NAMES[r['fastest rival']]})" if r else "not run"
+        for r in map(found.get, keys)
     ]
+
+
+def grid(cpu: Result) -> list[str]:
+    lines = []
+    shapes = dict.fromkeys(tuple(r["shape"]) for r in cpu["rows"])
+    for cell, shape in product(ARTICLES, shapes):
+        rows = pick(cpu["rows"], cell=cell, shape=list(shape))
+        rate = {r["threads"]: r["of the product rate"] for r in pick(rows, run="training")}
+        cells = [*columns(rows), *(f"{100 * rate[n]:.0f} %" if n in rate else "" for n in THREADS)]
+        lines.append(f"| {cell} | {', '.join(map(str, shape))} | {' | '.join(cells)} |")
+    return lines
+
+
+def stacked(cpu: Result) -> list[str]:
+    rows = cpu["stacked"]
+    return [
+        f"| {cell} | {form} | " + " | ".join(columns(pick(rows, cell=cell, form=form))) + " |"
+        for cell, form in dict.fromkeys((r["cell"], r["form"]) for r in rows)
+    ]
+
+
+def mean_row(mean: Result) -> str:
+    keys = ("torch", "jax", "keras", "onnxruntime", "rnnx portable")
+    found = [mean.get(f"{name} / rnnx") for name in keys]
+    cells = [mean["ratio"], *found]
+    texts = ["" if value is None else f"{value:.1f}" for value in cells]
+    return f"| {mean['run']} | {mean['threads']} | {mean['cell']} | {' | '.join(texts)} |"
+
+
+def ragged_row(ragged: Result, cache: Result) -> str:
+    cells = (
+        f"{ragged['rnnx ragged / padded']:.2f}",
+        f"{ragged['torch packed / padded']:.1f}",
+        f"{ragged['ratio']:.1f}",
+        f"{cache['rnnx']:.1f}",
+        f"{cache['torch']:.1f}",
+    )
+    return f"| {ragged['cell']} | {ragged['threads']} | {' | '.join(cells)} |"
+
+
+def draw(cpu: Result) -> None:
+    """Save the picture of the ratios."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    fig, axes = plt.subplots(1, 2, figsize=(10, 5.2), sharey=True, layout="constrained")
+    shapes = list(dict.fromkeys(tuple(r["shape"]) for r in cpu["rows"]))
+    for axis, run in zip(axes, KINDS, strict=True):
+        for k, cell in enumerate(ARTICLES):
+            for threads in THREADS:
+                rows = pick(cpu["rows"], run=run, threads=threads, cell=cell)
+                axis.plot(
+                    [r["ratio"] for r in rows],
+                    [shapes.index(tuple(r["shape"])) + 0.22 * (k - 1) for r in rows],
+                    marker="o",
+                    linestyle="none",
+                    color=f"C{k}",
+                    markerfacecolor="none" if threads > 1 else None,
+                    label=f"{cell}, {threads} thread{'s'[: threads - 1]}",
+                )
+        axis.axvline(1, color="black", linewidth=1)
+        axis.set_xscale("log")
+        ticks = (0.2, 0.5, 1, 2, 5, 10, 20)
+        axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        axis.minorticks_off()
+        axis.grid(axis="x", alpha=0.3)
+        axis.set_xlabel("fastest rival's time / rnnx's; right of 1, rnnx is faster")
+        axis.set_title("training step" if run == "training" else run)
+    axes[0].set_yticks(range(len(shapes)), [f"T={T}, B={B}, H={H}" for T, B, _, H in shapes])
+    axes[0].invert_yaxis()
+    fig.legend(*axes[0].get_legend_handles_labels(), ncols=6, loc="outside lower center")
+    fig.savefig(PICTURE, dpi=110)
 
 
 def training_row(runs: list[dict[str, Any]], run: tuple[str, str, float]) -> str:
@@ -192,14 +313,6 @@ def fit_adds(training: dict[str, Any]) -> str:
     return ", ".join(
         f"{row['cell']} {100 * row['beside a loop']:.0f} %" for row in training["added"]
     )
-
-
-def worst(cpu: dict[str, Any]) -> float:
-    return max(float(row["largest_relative_error"]["rnnx"]) for row in cpu["rows"])
-
-
-def lengths(cpu: dict[str, Any]) -> str:
-    return ", ".join(f"{row['training']:.1f} µs at T = {row['T']:,}" for row in cpu["by_length"])
 
 
 def added(footprint: dict[str, Any]) -> float:
