@@ -22,91 +22,44 @@ typedef struct {
     const void *panels;                          /* weights, as `pack` laid them out */
 } problem;
 
-
-/* Each dtype with each instruction set: the compiler's vectors, chosen when the module is loaded. */
-#define REAL float
-#define INT int32_t
+/* Each instruction set: the compiler's vectors, chosen when the module is loaded. */
 #define BYTES 16
 #define WIDE 0
-#define NAME(x) x##_f32_base
-#include "_kernels.h"
-#undef REAL
-#undef INT
-#undef NAME
-#define REAL double
-#define INT int64_t
-#define NAME(x) x##_f64_base
-#include "_kernels.h"
-#undef REAL
-#undef INT
-#undef NAME
-#undef BYTES
-#undef WIDE
+#define SUFFIX(x) x##_base
+#include "_dtypes.h"
 
 #if defined(__x86_64__) && defined(__GNUC__)
 #include <immintrin.h>
 #define CHOICES
 #define BYTES 32
 #define WIDE 0
+#define SUFFIX(x) x##_avx2
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#include "_dtypes.h"
+#pragma clang attribute pop
 #else
 #pragma GCC push_options
 #pragma GCC target("avx2,fma")
-#endif
-#define REAL float
-#define INT int32_t
-#define NAME(x) x##_f32_avx2
-#include "_kernels.h"
-#undef REAL
-#undef INT
-#undef NAME
-#define REAL double
-#define INT int64_t
-#define NAME(x) x##_f64_avx2
-#include "_kernels.h"
-#undef REAL
-#undef INT
-#undef NAME
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
+#include "_dtypes.h"
 #pragma GCC pop_options
 #endif
-#undef BYTES
-#undef WIDE
 
 #define BYTES 64
 #define WIDE 1
+#define SUFFIX(x) x##_avx512
+#define ESTIMATE_F32(x) _mm512_rcp14_ps((__m512)(x))
 #if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx512f,avx512dq,avx512vl,avx512bw,fma"))), apply_to = function)
+#pragma clang attribute push(                                                                      \
+    __attribute__((target("avx512f,avx512dq,avx512vl,avx512bw,fma"))), apply_to = function)
+#include "_dtypes.h"
+#pragma clang attribute pop
 #else
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512dq,avx512vl,avx512bw,fma,prefer-vector-width=512")
-#endif
-#define REAL float
-#define INT int32_t
-#define NAME(x) x##_f32_avx512
-#define ESTIMATE(x) _mm512_rcp14_ps((__m512)(x))
-#include "_kernels.h"
-#undef ESTIMATE
-#undef REAL
-#undef INT
-#undef NAME
-#define REAL double
-#define INT int64_t
-#define NAME(x) x##_f64_avx512
-#include "_kernels.h"
-#undef REAL
-#undef INT
-#undef NAME
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
+#include "_dtypes.h"
 #pragma GCC pop_options
 #endif
-#undef BYTES
-#undef WIDE
 #endif
 
 typedef void (*loop)(const problem *, int, int);
@@ -166,6 +119,7 @@ static void spread(const problem *s, loop run, int threads) {
     pthread_t ids[MOST];
     slice slices[MOST];
     int started[MOST] = {0};
+    if (threads < 1) threads = 1;
     if (threads > MOST) threads = MOST;
     if (threads > s->B) threads = s->B;
     for (int i = 0; i < threads; i++) {
@@ -180,7 +134,10 @@ static void spread(const problem *s, loop run, int threads) {
 }
 
 /* The buffers of a call, in the order of their names in native.py. */
-enum { P, BIAS, BIAS_N, PANELS, H0, C0, H_, C_, KEPT, OUTER, OUTER_C, DH, DC, DP, DQ, WHOLE, SUMS, COUNT };
+enum {
+    P, BIAS, BIAS_N, PANELS, H0, C0, H_, C_, KEPT, OUTER, OUTER_C, DH, DC, DP, DQ, WHOLE, SUMS,
+    COUNT
+};
 
 /* The size of a number by its format, 0 for another kind; '<' is native where this is built. */
 static size_t size_of(const char *format) {
@@ -258,7 +215,6 @@ static PyObject *run(PyObject *module, PyObject *const *args, Py_ssize_t count) 
     size_t row = (size_t)B * H, all = (size_t)T * row, G = (size_t)s.gates;
     size_t sizes[COUNT] = {
         [P] = all * G, [BIAS] = G * H, [BIAS_N] = (size_t)H, [PANELS] = 0, /* as `pack` says */
-       
         [H0] = row, [C0] = row, [H_] = all, [C_] = all, [KEPT] = all * 4,
         [OUTER] = all, [OUTER_C] = all, [DH] = row, [DC] = row,
         [DP] = all * G, [DQ] = all * G, [WHOLE] = all,
@@ -336,6 +292,7 @@ typedef struct {
     PyObject_HEAD
     problem s;
     int I, double_;
+    const kernels *k; /* those that the weights were laid out for */
     void *memory, *input_panels;
     void *p; /* scratch for one row; more rows take their own */
     PyObject *empty_like;
@@ -369,10 +326,10 @@ static PyObject *stepper_new(PyTypeObject *type, PyObject *args, PyObject *optio
     problem *s = &self->s;
     s->cell = cell, s->relu = relu, s->T = s->B = 1, s->H = H;
     s->gates = cell == RNN ? 1 : cell == GRU ? 3 : 4;
-    self->I = I, self->double_ = double_;
+    self->I = I, self->double_ = double_ = !!double_;
     self->empty_like = Py_NewRef(empty_like);
     size_t size = double_ ? 8 : 4, G = (size_t)s->gates * H;
-    const kernels *k = &SETS[chosen].of[double_];
+    const kernels *k = self->k = &SETS[chosen].of[double_];
     size_t inputs = k->pack(s, 0, I, NULL, NULL), states = k->pack(s, 0, H, NULL, NULL);
     size_t weights = G * (size_t)(I > H ? I : H);
     self->memory = calloc(inputs + states + 2 * G + H + 64, size);
@@ -460,9 +417,8 @@ static PyObject *stepper_call(PyObject *object, PyObject *args, PyObject *option
     s.h0 = in[1].buf, s.h = out[0].buf;
     if (arrays == 2) s.c0 = in[2].buf, s.c = out[1].buf;
     s.p = p;
-    const kernels *k = &SETS[chosen].of[self->double_];
-    k->project(&s, self->I, in[0].buf, self->input_panels, p);
-    k->forward(&s, 0, s.B);
+    self->k->project(&s, self->I, in[0].buf, self->input_panels, p);
+    self->k->forward(&s, 0, s.B);
     result = Py_NewRef(after);
 done:
     free(own);

@@ -65,6 +65,10 @@ class Extras(NamedTuple):
         """The names of the options in use."""
         return frozenset(k for k, v in zip(self._fields, self, strict=True) if v is not None)
 
+    def dropped(self, W: Array) -> Array:
+        """Return weight_hh, or the gradient with respect to it, times its dropout mask."""
+        return W if self.weight is None else W * self.weight
+
 
 NONE = Extras()
 

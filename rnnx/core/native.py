@@ -123,9 +123,8 @@ def backward(
         terms += [(dW_hh, dq[1:n], h[start : part.stop - 1])] if n > 1 else []
         for total, d, input_ in terms:
             total += weight_gradient(np, d, input_)
-    if extras.weight is not None:
-        dW_hh *= extras.weight
-    grads = {"weight_ih": dW, "weight_hh": dW_hh} | _bias_gradients(job, params, sums)
+    grads = {"weight_ih": dW, "weight_hh": extras.dropped(dW_hh)}
+    grads |= _bias_gradients(job, params, sums)
     return Gradients(dx, dstate, grads, whole)
 
 
@@ -141,9 +140,8 @@ def part(saved: Saved, steps: slice) -> Saved:
 
 def step(job: Job, params: Params) -> Step:
     """Return one step on weights laid out once; the state keeps an axis of one layer."""
-    relu = getattr(job.cell, "nonlinearity", "tanh") == "relu"
     made = _native.Stepper(
-        CELLS[type(job.cell)], relu, job.input_size, job.hidden_size,
+        CELLS[type(job.cell)], _is_relu(job), job.input_size, job.hidden_size,
         job.backend.dtype_name == "float64",
         *map(_in_rows, (params["weight_ih"], params["weight_hh"])),
         *_biases(job, params), np.empty_like,
@@ -171,7 +169,7 @@ def _loop(job: Job) -> Any:
     kind, B, H = CELLS[type(job.cell)], job.batch, job.hidden_size
     work = (job.steps or 0) * (B or 0) * H * job.recurrent_rows
     count = threads.get_num_threads() if work > WORTH_A_THREAD else 1
-    relu = getattr(job.cell, "nonlinearity", "tanh") == "relu"
+    relu = _is_relu(job)
 
     def run(**buffers: Any) -> None:
         _native.run(kind, relu, len(buffers["h"]), B, H, count, *map(buffers.get, BUFFERS))
@@ -179,10 +177,13 @@ def _loop(job: Job) -> Any:
     return run
 
 
+def _is_relu(job: Job) -> bool:
+    return getattr(job.cell, "nonlinearity", "tanh") == "relu"
+
+
 def _panels(job: Job, params: Params, extras: Extras, *, backward: bool) -> np.ndarray:
     """Return weight_hh laid out for the loop over time, at the start of a cache line."""
-    W = params["weight_hh"]
-    W = _in_rows(W if extras.weight is None else W * extras.weight)
+    W = _in_rows(extras.dropped(params["weight_hh"]))
     kind, H = CELLS[type(job.cell)], job.hidden_size
     room = np.empty(_native.pack(kind, backward, H, W) + LINE // W.itemsize, W.dtype)
     start = -room.ctypes.data % LINE // W.itemsize

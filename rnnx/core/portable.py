@@ -27,9 +27,9 @@ from rnnx.backend import Array
 from rnnx.cells.base import State, Steps
 from rnnx.core.contract import Arriving, Extras, Gradients, Job, Params, Step, Trace
 from rnnx.core.products import affine, bias_gradient, product, weight_gradient
+from rnnx.core.sizes import LAYER_NAMES
 
 NAME = "portable"
-_LAYER = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
 
 
 class Saved(NamedTuple):
@@ -48,7 +48,7 @@ def forward(job: Job, params: Params, x: Array, state0: State, extras: Extras, k
     """Run the cell over a sequence; see `rnnx.core.contract`."""
     xp, cell, own = job.backend.xp, job.cell, _own(params)
     p = affine(xp, x, params["weight_ih"], _input_bias(job, params))  # (T, B, G·H)
-    W = _contiguous(xp, xp.matrix_transpose(_recurrent_weight(params, extras)))  # (P, G·H)
+    W = _contiguous(xp, xp.matrix_transpose(extras.dropped(params["weight_hh"])))  # (P, G·H)
     bias, mask = None if cell.additive else params.get("bias_hh"), extras.recurrent
     W_hr = xp.matrix_transpose(params["weight_hr"]) if job.projected else None  # (H, P)
     count = len(state0)
@@ -87,7 +87,7 @@ def backward(
     xp, cell, own = job.backend.xp, job.cell, _own(params)
     before = previous(xp, trace, extras.reset)
     known = Steps(before, trace.states, trace.saved.cell)
-    weight_hh = _recurrent_weight(params, extras)
+    weight_hh = extras.dropped(params["weight_hh"])
     slopes = cell.linearize(xp, known, own)
     given = tuple(d for d in arriving.states if d is not None)
     first, mask, reset = len(slopes), extras.recurrent, extras.reset
@@ -175,10 +175,9 @@ def _parameter_gradients(
     """Return the gradients of weights and biases from dp, dq, and h before every step."""
     xp, (dp, dq) = job.backend.xp, d
     h = h if extras.recurrent is None else h * extras.recurrent
-    dW_hh = weight_gradient(xp, dq, h)
     grads = {
         "weight_ih": weight_gradient(xp, dp, x),
-        "weight_hh": dW_hh if extras.weight is None else dW_hh * extras.weight,
+        "weight_hh": extras.dropped(weight_gradient(xp, dq, h)),
     }
     if "bias_ih" in params:
         grads = grads | {"bias_ih": bias_gradient(xp, dp)}
@@ -190,7 +189,7 @@ def _parameter_gradients(
 
 def _own(params: Params) -> Params:
     """Return the cell's own parameters."""
-    return {name: W for name, W in params.items() if name not in _LAYER}
+    return {name: W for name, W in params.items() if name not in LAYER_NAMES}
 
 
 def _input_bias(job: Job, params: Params) -> Array | None:
@@ -199,11 +198,6 @@ def _input_bias(job: Job, params: Params) -> Array | None:
     if b_ih is None or b_hh is None or not job.cell.additive:
         return b_ih
     return b_ih + b_hh
-
-
-def _recurrent_weight(params: Params, extras: Extras) -> Array:
-    W = params["weight_hh"]
-    return W if extras.weight is None else W * extras.weight
 
 
 def _cleared(xp: ModuleType, arrays: State, where: Array) -> State:

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from rnnx.cells.base import Cell, recurrent_gates
 
 Shapes = dict[str, tuple[int, ...]]
+LAYER_NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")  # else the cell's own
 
 
 class Sizes(NamedTuple):

@@ -10,10 +10,9 @@ import numpy as np
 from rnnx import validate
 from rnnx.cells import CELLS, Cell
 from rnnx.cells.base import Steps, recurrent_gates
-from rnnx.core.sizes import Sizes
+from rnnx.core.sizes import LAYER_NAMES, Sizes
 
 STEPS, ROWS = 2, 3
-LAYER = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
 
 
 def read_proj_size(proj_size: int, hidden_size: int) -> int:
@@ -60,7 +59,7 @@ def check_cell(cell: Cell, hidden_size: int) -> None:
     gates = cell.gates
     if not isinstance(gates, tuple) or not gates or not all(isinstance(g, str) for g in gates):
         raise TypeError(f"{name}.gates must be a tuple of names, got {gates!r}")
-    taken = [own for own in cell.parameters(hidden_size) if own in LAYER or "_l" in own]
+    taken = [own for own in cell.parameters(hidden_size) if own in LAYER_NAMES or "_l" in own]
     if taken:
         raise ValueError(f"{name}.parameters must not have the name {taken[0]!r}: choose another")
     try:
