@@ -7,7 +7,7 @@ setup(
         Extension(
             "rnnx.core._native",
             ["rnnx/core/_native.c"],
-            depends=["rnnx/core/_dtypes.h", "rnnx/core/_kernels.h"],
+            depends=[f"rnnx/core/_{name}.h" for name in ("dtypes", "kernels", "products", "vectors")],
             extra_compile_args=["-O3", "-g0"],
             extra_link_args=["-pthread"],
             py_limited_api=True,

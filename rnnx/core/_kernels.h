@@ -1,464 +1,460 @@
-/* The loops over time of RNN, GRU and LSTM, forward and backward, for rows b0 to b1 of a batch.
+/* RNN, GRU and LSTM over a sequence, forward and backward, for a share of the batch.
  *
- * Included once for every dtype and instruction set, with
- *   REAL    float or double            INT      an integer of the same size
- *   BYTES   of a vector register       NAME(x)  x with a suffix of its own
- *   WIDE    1 for 32 registers, 0 for 16
- *
- * Equations and letters are those of rnnx/cells. A panel holds the weights of LANES units of all
- * gates, one row of NV vectors for each k. A tile of up to MR rows by NV vectors stays in registers
- * for all k, then goes through the gates without a detour through memory. Every number is summed in
- * the order of k, whatever the tile, so that it does not depend on the number of threads.
+ * Included by _dtypes.h once for every dtype and instruction set. Equations and letters are those of
+ * rnnx/cells. Units are taken in groups of LANES. What is kept of a step, and the gradients da of the
+ * pre-activations, lie as [group][row][slot][lane], with zeros for units beyond H. The slots are
+ * i, f, o, g for an LSTM. Those of a GRU are n, r, z, q: a row of dp is the first three of them, a row
+ * of dq the last three.
  */
+#define GROUP(j, rows) ((size_t)(j) * (rows) * s->slots * LANES)
+#define LINED __attribute__((aligned(64))) /* at the start of a cache line */
+#define CHUNK 96 /* rows of a product at a time, so that they stay in the cache */
+#define CHAIN 256 /* rows of a weight gradient at a time */
 
-typedef REAL NAME(vec) __attribute__((vector_size(BYTES), aligned(sizeof(REAL)), may_alias));
-typedef INT NAME(ivec) __attribute__((vector_size(BYTES), aligned(sizeof(REAL)), may_alias));
-#define VEC NAME(vec)
-#define IVEC NAME(ivec)
-#define LANES ((int)(BYTES / sizeof(REAL)))
-#define ALL ((VEC){0})
-#define INLINE static inline __attribute__((always_inline))
-
-INLINE VEC NAME(pick)(IVEC m, VEC a, VEC b) { return (VEC)(((IVEC)a & m) | ((IVEC)b & ~m)); }
-INLINE VEC NAME(abs)(VEC x) { return NAME(pick)((IVEC)(x < (REAL)0), -x, x); }
-INLINE VEC NAME(at_most)(VEC x, REAL most) { return NAME(pick)((IVEC)(x > most), ALL + most, x); }
-
-/* The first n of LANES numbers; the others are zero, and are not written. */
-INLINE VEC NAME(load)(const REAL *from, int n) {
-    if (n >= LANES) return *(const VEC *)from;
-    VEC v = ALL;
-    memcpy(&v, from, (size_t)n * sizeof(REAL));
-    return v;
+/* The gate of W's rows whose panel comes in place g. */
+INLINE int NAME(gate)(const problem *s, int input, int g) {
+    if (s->cell == LSTM) return g < 2 ? g : 5 - g;
+    return input && s->cell == GRU ? (g + 2) % 3 : g;
 }
-INLINE void NAME(store)(REAL *to, VEC v, int n) {
-    if (n >= LANES) *(VEC *)to = v;
-    else memcpy(to, &v, (size_t)n * sizeof(REAL));
+INLINE int NAME(panel)(const problem *s, int left) {
+    return s->cell == RNN ? NAME(width)(left) : s->gates;
 }
 
-/* exp, tanh: the approximations of the Cephes library (S. L. Moshier, 1989); NaN stays NaN. */
-INLINE VEC NAME(exp)(VEC x) {
-    x = NAME(at_most)(x, sizeof(REAL) == 4 ? (REAL)88 : (REAL)709);
-    x = -NAME(at_most)(-x, sizeof(REAL) == 4 ? (REAL)87 : (REAL)708);
-    if (sizeof(REAL) == 4) {
-        VEC n = x * (REAL)1.44269504088896341 + (REAL)12582912.0;
-        n = n - (REAL)12582912.0;
-        VEC r = (x - n * (REAL)0.693359375) - n * (REAL)-2.12194440e-4;
-        VEC p = r * (REAL)1.9875691500e-4 + (REAL)1.3981999507e-3;
-        p = p * r + (REAL)8.3334519073e-3;
-        p = p * r + (REAL)4.1665795894e-2;
-        p = p * r + (REAL)1.6666665459e-1;
-        p = p * r + (REAL)5.0000001201e-1;
-        p = p * (r * r) + r + (REAL)1;
-        IVEC k = (__builtin_convertvector(n, IVEC) + 127) << 23;
-        return p * (VEC)k;
-    } else {
-        VEC n = x * (REAL)1.44269504088896340736 + (REAL)6755399441055744.0;
-        n = n - (REAL)6755399441055744.0;
-        VEC r = (x - n * (REAL)6.93145751953125e-1) - n * (REAL)1.42860682030941723212e-6;
-        VEC z = r * r;
-        VEC p = z * (REAL)1.26177193074810590878e-4 + (REAL)3.02994407707441961300e-2;
-        p = (p * z + (REAL)9.99999999999999999910e-1) * r;
-        VEC q = z * (REAL)3.00198505138664455042e-6 + (REAL)2.52448340349684104192e-3;
-        q = q * z + (REAL)2.27265548208155028766e-1;
-        q = q * z + (REAL)2.0;
-        p = (REAL)1 + (REAL)2 * (p / (q - p));
-        IVEC k = (__builtin_convertvector(n, IVEC) + 1023) << (sizeof(REAL) == 4 ? 0 : 52);
-        return p * (VEC)k;
+/* Panels of W (G·H, K) by units, for products with Wᵀ: all gates of a group, or groups of an RNN. */
+static void NAME(lay_gates)(const problem *s, int input, int K, const REAL *W, REAL *to) {
+    for (int j = 0, V, step; j < s->groups; j += step) {
+        V = NAME(panel)(s, s->groups - j);
+        step = s->cell == RNN ? V : 1;
+        for (int v = 0; v < V; v++) {
+            int first = s->cell == RNN ? 0 : NAME(gate)(s, input, v) * s->H;
+            int unit = (s->cell == RNN ? j + v : j) * LANES;
+            NAME(lay_rows)(V, K, W, first + unit, first + s->H, to + v * LANES);
+        }
+        to += (size_t)V * K * LANES;
     }
 }
-/* 1/x for x >= 1: an estimate of 14 bits and a step of Newton's method, where there is one. */
-INLINE VEC NAME(reciprocal)(VEC x) {
-#ifdef ESTIMATE
-    VEC y = (VEC)ESTIMATE(x);
-    return y + y * ((REAL)1 - x * y);
-#else
-    return (REAL)1 / x;
-#endif
-}
-INLINE VEC NAME(sigmoid)(VEC x) { return NAME(reciprocal)((REAL)1 + NAME(exp)(-x)); }
-INLINE VEC NAME(tanh)(VEC x) {
-    VEC z = x * x, size = NAME(abs)(x), small;
-    if (sizeof(REAL) == 4) {
-        VEC p = z * (REAL)-5.70498872745e-3 + (REAL)2.06390887954e-2;
-        p = p * z + (REAL)-5.37397155531e-2;
-        p = p * z + (REAL)1.33314422036e-1;
-        p = p * z + (REAL)-3.33332819422e-1;
-        small = p * (z * x) + x;
-    } else {
-        VEC p = z * (REAL)-9.64399179425052238628e-1 + (REAL)-9.92877231001918586564e1;
-        p = p * z + (REAL)-1.61468768441708447952e3;
-        VEC q = z + (REAL)1.12811678491632931402e2;
-        q = q * z + (REAL)2.23548839060100448583e3;
-        q = q * z + (REAL)4.84406305325125486048e3;
-        small = x + x * z * p / q;
+
+/* Panels of W (G·H, N) by columns, for products of da with W; rows are in the order of da. */
+static void NAME(lay_back)(const problem *s, int input, int N, const REAL *W, REAL *to) {
+    for (int u = 0, V; u * LANES < N; u += V) {
+        V = NAME(width)(NAME(vectors)(N) - u);
+        for (int j = 0; j < s->groups; j++)
+            for (int g = 0; g < s->gates; g++)
+                for (int l = 0; l < LANES; l++)
+                    for (int v = 0; v < V; v++, to += LANES) {
+                        int unit = j * LANES + l, at = (u + v) * LANES;
+                        size_t row = (size_t)NAME(gate)(s, input, g) * s->H + unit;
+                        *(VEC *)to = unit < s->H ? NAME(load)(W + row * N + at, N - at) : ALL;
+                    }
     }
-    VEC e = NAME(exp)((REAL)2 * NAME(at_most)(size, (REAL)40));
-    VEC large = (REAL)1 - (REAL)2 * NAME(reciprocal)(e + (REAL)1);
-    large = NAME(pick)((IVEC)(x < (REAL)0), -large, large);
-    return NAME(pick)((IVEC)(size < (REAL)0.625), small, NAME(pick)((IVEC)(x == x), large, x));
 }
 
-/* tile[r][v] += Σ_k a[r][k] w[k][v], in the order of k, with all sums in registers. */
-#define PRODUCT(R, V, K, a, lda, w)                                                                \
-    VEC c[R][V];                                                                                   \
-    _Pragma("GCC unroll 8") for (int r = 0; r < (R); r++)                                          \
-        _Pragma("GCC unroll 8") for (int v = 0; v < (V); v++) c[r][v] = tile[r][v];                \
-    for (int k = 0; k < (K); k++) {                                                                \
-        const VEC *row = (const VEC *)((w) + (size_t)k * (V) * LANES);                             \
-        VEC u[V];                                                                                  \
-        _Pragma("GCC unroll 8") for (int v = 0; v < (V); v++) u[v] = row[v];                       \
-        _Pragma("GCC unroll 8") for (int r = 0; r < (R); r++) {                                    \
-            REAL s = (a)[(size_t)r * (lda) + k];                                                   \
-            _Pragma("GCC unroll 8") for (int v = 0; v < (V); v++) c[r][v] += s * u[v];             \
-        }                                                                                          \
-    }                                                                                              \
-    _Pragma("GCC unroll 8") for (int r = 0; r < (R); r++)                                          \
-        _Pragma("GCC unroll 8") for (int v = 0; v < (V); v++) tile[r][v] = c[r][v];
+/* The biases of a group's slots: those of W_ih and W_hh are added up where the cell adds them. */
+static void NAME(lay_biases)(const problem *s, REAL *to) {
+    const REAL *b = s->bias_ih, *b_hh = s->bias_hh;
+    for (int j = 0; j < s->groups; j++)
+        for (int slot = 0; slot < s->slots; slot++, to += LANES) {
+            int gate = NAME(gate)(s, 1, slot == 3 && s->cell == GRU ? 0 : slot);
+            int at = gate * s->H + j * LANES, n = s->H - j * LANES;
+            VEC v = ALL;
+            if (b && !(s->cell == GRU && slot == 3)) v += NAME(load)(b + at, n);
+            if (b_hh && !(s->cell == GRU && slot == 0)) v += NAME(load)(b_hh + at, n);
+            *(VEC *)to = v;
+        }
+}
 
-/* The same for the only row of a batch, in four sums, so that no sum waits for another. */
-#define PRODUCT_OF_ONE(V, K, a, w)                                                                 \
-    VEC c[4][V];                                                                                   \
-    int k = 0;                                                                                     \
-    _Pragma("GCC unroll 8") for (int v = 0; v < (V); v++)                                          \
-        c[0][v] = tile[0][v], c[1][v] = c[2][v] = c[3][v] = ALL;                                   \
-    for (; k + 4 <= (K); k += 4)                                                                   \
-        _Pragma("GCC unroll 4") for (int i = 0; i < 4; i++) {                                      \
-            const VEC *row = (const VEC *)((w) + (size_t)(k + i) * (V) * LANES);                   \
-            _Pragma("GCC unroll 8") for (int v = 0; v < (V); v++) c[i][v] += (a)[k + i] * row[v];  \
-        }                                                                                          \
-    for (; k < (K); k++) {                                                                         \
-        const VEC *row = (const VEC *)((w) + (size_t)k * (V) * LANES);                             \
-        _Pragma("GCC unroll 8") for (int v = 0; v < (V); v++) c[0][v] += (a)[k] * row[v];          \
-    }                                                                                              \
-    _Pragma("GCC unroll 8") for (int v = 0; v < (V); v++)                                          \
-        tile[0][v] = (c[0][v] + c[1][v]) + (c[2][v] + c[3][v]);
-
-/* The product as a function of the number of rows, the only part that differs by it. */
-#define PRODUCTS(name, V, most)                                                                    \
-    static void NAME(name)(int R, int one, int K, const REAL *a, int lda, const REAL *w,           \
-                           VEC (*tile)[V]) {                                                       \
-        if (one) {                                                                                 \
-            PRODUCT_OF_ONE(V, K, a, w)                                                             \
-            return;                                                                                \
-        }                                                                                          \
-        switch (R) {                                                                               \
-        case 8: if ((most) >= 8) { PRODUCT(8, V, K, a, lda, w) } break;                            \
-        case 7: if ((most) >= 7) { PRODUCT(7, V, K, a, lda, w) } break;                            \
-        case 6: if ((most) >= 6) { PRODUCT(6, V, K, a, lda, w) } break;                            \
-        case 5: if ((most) >= 5) { PRODUCT(5, V, K, a, lda, w) } break;                            \
-        case 4: if ((most) >= 4) { PRODUCT(4, V, K, a, lda, w) } break;                            \
-        case 3: if ((most) >= 3) { PRODUCT(3, V, K, a, lda, w) } break;                            \
-        case 2: { PRODUCT(2, V, K, a, lda, w) } break;                                             \
-        default: { PRODUCT(1, V, K, a, lda, w) }                                                   \
-        }                                                                                          \
+/* Give the problem its memory, and return how many bytes of it there must be. */
+static size_t NAME(plan)(problem *s, int backward, int threads, void *memory) {
+    size_t used = 0, L = LANES;
+    s->groups = NAME(vectors)(s->H);
+    size_t units = (size_t)s->groups * L, G = s->gates;
+    size_t I = (size_t)NAME(vectors)(s->I) * L, block = (size_t)s->block * s->B * s->slots * units;
+#define TAKE(to, n) to = (void *)((uintptr_t)memory + used), used += (n) * sizeof(REAL)
+    TAKE(s->panels_in, backward ? I * units * G : units * G * s->I);
+    used = (used + 63) & ~(size_t)63;
+    TAKE(s->panels, backward ? units * units * G : units * G * s->H);
+    used = (used + 63) & ~(size_t)63;
+    TAKE(s->bias, units * s->slots);
+    TAKE(s->da, backward ? 2 * block : block);
+    if (backward) {
+        TAKE(s->zeros, 4 * L);
+        TAKE(s->carry, s->B * units);
+        TAKE(s->carry_c, s->cell == LSTM ? s->B * units : 0);
+        s->strip = CHAIN * (I > units ? I : units);
+        TAKE(s->strips, s->strip * threads);
     }
-PRODUCTS(product2, 2, WIDE ? 8 : 4)
-PRODUCTS(product3, 3, WIDE ? 8 : 4)
-PRODUCTS(product4, 4, WIDE ? 6 : 3)
+    return used;
+}
 
-/* Weights of G gates (G·H, K) as panels [H / LANES][K][G][LANES]; the last is filled with zeros. */
-static void NAME(pack_gates)(int gates, int H, int K, const REAL *W, REAL *panels) {
-    for (int j = 0; j < H; j += LANES)
-        for (int g = 0; g < gates; g++)
-            for (int l = 0; l < LANES; l++) {
-                REAL *to = panels + (size_t)j * K * gates + (size_t)g * LANES + l;
-                const REAL *from = W + ((size_t)g * H + j + l) * K;
-                for (int k = 0; k < K; k++) to[(size_t)k * gates * LANES] = j + l < H ? from[k] : 0;
+/* Lay the weights out, and set what begins at zero. */
+static void NAME(lay_out)(const problem *s, int backward) {
+    const REAL *W = s->weight_ih, *W_hh = s->weight_hh;
+    if (!backward) {
+        NAME(lay_gates)(s, 1, s->I, W, s->panels_in);
+        NAME(lay_gates)(s, 0, s->H, W_hh, s->panels);
+        NAME(lay_biases)(s, s->bias);
+        return;
+    }
+    NAME(lay_back)(s, 1, s->I, W, s->panels_in);
+    NAME(lay_back)(s, 0, s->H, W_hh, s->panels);
+    size_t rows = (size_t)s->gates * s->H;
+    memset(s->zeros, 0, 4 * BYTES);
+    memset(s->dW_ih, 0, rows * s->I * sizeof(REAL));
+    memset(s->dW_hh, 0, rows * s->H * sizeof(REAL));
+    if (s->db) memset(s->db, 0, (size_t)s->slots * s->H * sizeof(REAL));
+}
+
+/* Copy rows (R, H) to or from rows of whole groups. */
+static void NAME(widen)(const problem *s, const REAL *from, REAL *to, int R) {
+    for (int r = 0; r < R; r++)
+        for (int j = 0; j < s->H; j += LANES, to += LANES)
+            *(VEC *)to = NAME(load)(from + (size_t)r * s->H + j, s->H - j);
+}
+static void NAME(narrow)(const problem *s, const REAL *from, REAL *to, int R) {
+    for (int r = 0; r < R; r++)
+        for (int j = 0; j < s->H; j += LANES, from += LANES)
+            NAME(store)(to + (size_t)r * s->H + j, *(const VEC *)from, s->H - j);
+}
+
+/* p = x W_ihᵀ + b of the n rows of a block, as [group][row][slot][lane]. */
+static void NAME(project)(const problem *s, int t0, int n, int b0, int R, REAL *p) {
+    int slots = s->slots;
+    if (s->cell == GRU) /* q begins at b_hh, and is no part of this product */
+        for (int j = 0; j < s->groups; j++)
+            for (int q = 0; q < n; q++)
+                *(VEC *)(p + GROUP(j, n) + (size_t)(q * slots + 3) * LANES) =
+                    *(const VEC *)((REAL *)s->bias + GROUP(j, 1) + 3 * LANES);
+    for (int q0 = 0; q0 < n; q0 += CHUNK) {
+        const REAL *row[CHUNK], *w = s->panels_in;
+        int some = n - q0 < CHUNK ? n - q0 : CHUNK;
+        for (int i = 0; i < some; i++) {
+            int t = t0 + (q0 + i) / R, b = b0 + (q0 + i) % R;
+            row[i] = (const REAL *)s->x + ((size_t)t * s->B + b) * s->I;
+        }
+        for (int j = 0, V; j < s->groups; j += s->cell == RNN ? V : 1) {
+            V = NAME(panel)(s, s->groups - j);
+            int stride = (s->cell == RNN ? V : slots) * LANES;
+            for (int i = 0, m; i < some; i += m) {
+                m = NAME(tile)(V, some - i);
+                NAME(rows) a = {row + i, 1, s->I, 0};
+                NAME(sums) sums = {(REAL *)s->bias + GROUP(j, 1),
+                                   p + GROUP(j, n) + (size_t)(q0 + i) * stride, 0, stride, LANES};
+                NAME(product)(V, m, s->T == 1 && s->B == 1, &a, w, &sums);
             }
-}
-
-/* Weights (H, K) of one gate as panels [H / 2·LANES][K][2·LANES]. */
-static void NAME(pack_units)(int H, int K, const REAL *W, REAL *panels) {
-    int width = 2 * LANES;
-    for (int j = 0; j < H; j += width)
-        for (int l = 0; l < width; l++) {
-            REAL *to = panels + (size_t)j * K + l;
-            for (int k = 0; k < K; k++)
-                to[(size_t)k * width] = j + l < H ? W[(size_t)(j + l) * K + k] : 0;
-        }
-}
-
-/* W (K, N) as panels [N / (V·LANES)][K][V·LANES]. */
-static void NAME(pack_columns)(int vectors, int N, int K, const REAL *W, REAL *panels) {
-    int width = vectors * LANES;
-    for (int n = 0; n < N; n += width) {
-        int some = N - n < width ? N - n : width;
-        for (int k = 0; k < K; k++, panels += width) {
-            memcpy(panels, W + (size_t)k * N + n, (size_t)some * sizeof(REAL));
-            memset(panels + some, 0, (size_t)(width - some) * sizeof(REAL));
+            w += (size_t)V * s->I * LANES;
         }
     }
 }
 
-/* h_t = φ(p_t + b + h_{t-1} W_hhᵀ); two vectors of units to a panel. */
-static void NAME(rnn_tile)(int R, const problem *s, const REAL *p, const REAL *h, const REAL *w,
-                           REAL *out, int j) {
-    int H = s->H;
-    const REAL *bias = s->bias;
-    VEC tile[8][2];
-    for (int r = 0; r < R; r++)
-        for (int v = 0, i = j; v < 2; v++, i += LANES) {
-            tile[r][v] = i < H ? NAME(load)(p + (size_t)r * H + i, H - i) : ALL;
-            if (bias && i < H) tile[r][v] += NAME(load)(bias + i, H - i);
+/* A tile of a step: rows r0 to r0 + m of the share, units of the groups j to end. The arrays begin at
+ * the share's first row; each group of p has `rows` rows, and those of this step begin at q0.
+ */
+typedef struct {
+    const REAL *p, *before, *c0;
+    REAL *h, *c1, *kept;
+    int rows, q0, j, end, r0, m;
+} NAME(tile_of);
+#define MANY 24 /* vectors of units */
+#define EACH_OF(a, n)                                                                              \
+    for (int n = 0, u = (a)->j; u < (a)->end; u++) for (int r = (a)->r0; r < (a)->r0 + (a)->m; r++, n++)
+#define OWN(r, u) ((size_t)(r) * s->H + (u) * LANES)
+#define SOME(u) (s->H - (u) * LANES)
+
+/* h_t = φ(p_t + h_{t-1} W_hhᵀ) */
+static void NAME(rnn_gates)(const problem *s, const NAME(tile_of) *a, VEC *sums) {
+    if (!s->relu) NAME(tanhs)(sums, a->m * (a->end - a->j));
+    for (int u = a->j, V; u < a->end; u += V) {
+        V = NAME(width)(s->groups - u);
+        for (int r = a->r0; r < a->r0 + a->m; r++)
+            for (int v = u; v < u + V; v++, sums++) {
+                VEC y = s->relu ? NAME(pick)((IVEC)(*sums < (REAL)0), ALL, *sums) : *sums;
+                NAME(store)(a->h + OWN(r, v), y, SOME(v));
+            }
+    }
+}
+
+/* r, z = σ(p + q)    n = tanh(p_n + r q_n)    h_t = n + z (h_{t-1} - n) */
+static void NAME(gru_gates)(const problem *s, const NAME(tile_of) *a, VEC *sums) {
+    int all = a->m * (a->end - a->j);
+    VEC *reset = sums, *z = reset + all, *q = z + all, new[MANY] LINED;
+    NAME(sigmoids)(sums, 2 * all);
+    EACH_OF(a, i) {
+        const VEC *p = (const VEC *)(a->p + GROUP(u, a->rows)) + 4 * (a->q0 + r);
+        new[i] = *p + reset[i] * q[i];
+    }
+    NAME(tanhs)(new, all);
+    EACH_OF(a, i) {
+        VEC h = new[i] + z[i] * (NAME(load)(a->before + OWN(r, u), SOME(u)) - new[i]);
+        NAME(store)(a->h + OWN(r, u), h, SOME(u));
+        if (!a->kept) continue;
+        VEC *to = (VEC *)(a->kept + GROUP(u, s->B)) + 4 * r;
+        to[0] = new[i], to[1] = reset[i], to[2] = z[i], to[3] = q[i];
+    }
+}
+
+/* i, f, o = σ(p + q)    g = tanh(p_g + q_g)    c_t = f c_{t-1} + i g    h_t = o tanh(c_t) */
+static void NAME(lstm_gates)(const problem *s, const NAME(tile_of) *a, VEC *sums) {
+    int all = a->m * (a->end - a->j);
+    VEC *in = sums, *f = in + all, *o = f + all, *g = o + all, c[MANY] LINED;
+    NAME(sigmoids)(sums, 3 * all);
+    NAME(tanhs)(g, all);
+    EACH_OF(a, i) {
+        c[i] = f[i] * NAME(load)(a->c0 + OWN(r, u), SOME(u)) + in[i] * g[i];
+        NAME(store)(a->c1 + OWN(r, u), c[i], SOME(u));
+        if (!a->kept) continue;
+        VEC *to = (VEC *)(a->kept + GROUP(u, s->B)) + 4 * r;
+        to[0] = in[i], to[1] = f[i], to[2] = o[i], to[3] = g[i];
+    }
+    NAME(tanhs)(c, all);
+    EACH_OF(a, i) NAME(store)(a->h + OWN(r, u), o[i] * c[i], SOME(u));
+}
+
+/* A step of R rows. Tiles of few rows are put together before they go through the gates. */
+static void NAME(forward_step)(const problem *s, NAME(tile_of) a, int R) {
+    int H = s->H, rnn = s->cell == RNN, together = R < 5 ? 8 / R : 1;
+    const REAL *w = s->panels;
+    for (int V; a.end < s->groups;) {
+        a.j = a.end;
+        do a.end += rnn ? NAME(width)(s->groups - a.end) : 1;
+        while (a.end < s->groups && a.end - a.j < together);
+        for (a.r0 = 0; a.r0 < R; a.r0 += a.m) {
+            REAL sums[4 * MANY * LANES] LINED;
+            const REAL *from[8], *panel = w;
+            a.m = NAME(tile)(rnn ? 3 : s->gates, R - a.r0);
+            for (int i = 0; i < a.m; i++) from[i] = a.before + (size_t)(a.r0 + i) * H;
+            REAL *to = sums;
+            for (int u = a.j; u < a.end; u += rnn ? V : 1) {
+                V = NAME(panel)(s, s->groups - u);
+                int stride = (rnn ? V : s->slots) * LANES, wide = rnn ? V * LANES : LANES;
+                const REAL *p = a.p + GROUP(u, a.rows) + (size_t)(a.q0 + a.r0) * stride;
+                NAME(rows) product = {from, 1, H, 0};
+                NAME(sums) out = {s->cell == GRU ? p + LANES : p, to, stride, wide,
+                                  rnn ? LANES : a.m * (a.end - a.j) * LANES};
+                NAME(product)(V, a.m, s->B == 1, &product, panel, &out);
+                panel += (size_t)V * H * LANES;
+                to += a.m * wide;
+            }
+            if (rnn) NAME(rnn_gates)(s, &a, (VEC *)sums);
+            else if (s->cell == GRU) NAME(gru_gates)(s, &a, (VEC *)sums);
+            else NAME(lstm_gates)(s, &a, (VEC *)sums);
         }
-    NAME(product2)(R, s->B == 1, H, h, H, w, tile);
-    for (int r = 0; r < R; r++)
-        for (int v = 0, i = j; v < 2 && i < H; v++, i += LANES) {
-            VEC a = tile[r][v];
-            a = s->relu ? NAME(pick)((IVEC)(a < (REAL)0), ALL, a) : NAME(tanh)(a);
-            NAME(store)(out + (size_t)r * H + i, a, H - i);
+        w += (size_t)(a.end - a.j) * (rnn ? 1 : s->gates) * H * LANES;
+    }
+}
+
+static void NAME(forward)(const problem *s, share *own) {
+    int R = own->b1 - own->b0;
+    if (!R) return;
+    REAL *p = (REAL *)s->da + GROUP(s->groups, own->b0) * s->block;
+    for (int t0 = 0; t0 < s->T; t0 += s->block) {
+        int steps = s->T - t0 < s->block ? s->T - t0 : s->block;
+        NAME(project)(s, t0, steps * R, own->b0, R, p);
+        for (int t = t0; t < t0 + steps; t++) {
+            size_t first = (size_t)own->b0 * s->H, row = (size_t)t * s->B * s->H + first;
+            size_t past = row - (size_t)s->B * s->H;
+            NAME(tile_of) a = {.p = p, .rows = steps * R, .q0 = (t - t0) * R};
+            a.before = t ? (REAL *)s->h + past : (REAL *)s->h0 + first;
+            a.h = (REAL *)s->h + row;
+            if (s->cell == LSTM) {
+                a.c0 = t ? (REAL *)s->c + past : (REAL *)s->c0 + first;
+                a.c1 = (REAL *)s->c + row;
+            }
+            if (s->kept) a.kept = (REAL *)s->kept + t * GROUP(s->groups, s->B) + GROUP(1, own->b0);
+            NAME(forward_step)(s, a, R);
         }
-}
-
-static void NAME(gru_tile)(int R, const problem *s, const REAL *p, const REAL *h, const REAL *w,
-                           REAL *out, REAL *kept, int j) {
-    int H = s->H, n = H - j;
-    const REAL *bias = s->bias, *bias_n = s->bias_n;
-    VEC tile[8][3], b[4] = {ALL, ALL, ALL, ALL};
-    if (bias)
-        for (int g = 0; g < 3; g++) b[g] = NAME(load)(bias + g * H + j, n);
-    if (bias_n) b[3] = NAME(load)(bias_n + j, n);
-    for (int r = 0; r < R; r++) {
-        const REAL *row = p + (size_t)r * 3 * H + j;
-        tile[r][0] = NAME(load)(row, n) + b[0];
-        tile[r][1] = NAME(load)(row + H, n) + b[1];
-        tile[r][2] = b[3];
-    }
-    NAME(product3)(R, s->B == 1, H, h, H, w, tile);
-    for (int r = 0; r < R; r++) {
-        VEC p_n = NAME(load)(p + (size_t)r * 3 * H + 2 * H + j, n) + b[2];
-        VEC reset = NAME(sigmoid)(tile[r][0]), z = NAME(sigmoid)(tile[r][1]), q_n = tile[r][2];
-        VEC new = NAME(tanh)(p_n + reset * q_n);
-        VEC before = NAME(load)(h + (size_t)r * H + j, n);
-        NAME(store)(out + (size_t)r * H + j, new + z * (before - new), n);
-        if (!kept) continue;
-        REAL *to = kept + (size_t)r * 4 * H + j;
-        NAME(store)(to, reset, n);
-        NAME(store)(to + H, z, n);
-        NAME(store)(to + 2 * H, new, n);
-        NAME(store)(to + 3 * H, q_n, n);
     }
 }
 
-static void NAME(lstm_tile)(int R, const problem *s, const REAL *p, const REAL *h, const REAL *w,
-                            REAL *out, REAL *kept, const REAL *c0, REAL *c1, int j) {
-    int H = s->H, n = H - j;
-    VEC tile[8][4], b[4] = {ALL, ALL, ALL, ALL};
-    if (s->bias)
-        for (int g = 0; g < 4; g++) b[g] = NAME(load)((const REAL *)s->bias + g * H + j, n);
-    for (int r = 0; r < R; r++)
-        for (int g = 0; g < 4; g++)
-            tile[r][g] = NAME(load)(p + (size_t)r * 4 * H + g * H + j, n) + b[g];
-    NAME(product4)(R, s->B == 1, H, h, H, w, tile);
-    for (int r = 0; r < R; r++) {
-        VEC i = NAME(sigmoid)(tile[r][0]), f = NAME(sigmoid)(tile[r][1]);
-        VEC g = NAME(tanh)(tile[r][2]), o = NAME(sigmoid)(tile[r][3]);
-        VEC cell = f * NAME(load)(c0 + (size_t)r * H + j, n) + i * g;
-        NAME(store)(c1 + (size_t)r * H + j, cell, n);
-        NAME(store)(out + (size_t)r * H + j, o * NAME(tanh)(cell), n);
-        if (!kept) continue;
-        REAL *to = kept + (size_t)r * 4 * H + j;
-        NAME(store)(to, i, n);
-        NAME(store)(to + H, f, n);
-        NAME(store)(to + 2 * H, g, n);
-        NAME(store)(to + 3 * H, o, n);
-    }
+/* da_t from dh_t and dc_t, for a vector of units; dh and dc become what goes on past the product. */
+INLINE void NAME(rnn_back)(const problem *s, VEC y, VEC d, VEC *da) {
+    VEC slope = (REAL)1 - y * y;
+    if (s->relu) slope = NAME(pick)((IVEC)(y > (REAL)0), ALL + (REAL)1, ALL);
+    da[0] = d * slope;
+}
+INLINE void NAME(gru_back)(const VEC *kept, VEC before, VEC d, VEC *dh, VEC *da) {
+    VEC new = kept[0], r = kept[1], z = kept[2], q_n = kept[3];
+    VEC da_n = d * ((REAL)1 - z) * ((REAL)1 - new * new);
+    da[0] = da_n;
+    da[1] = da_n * q_n * r * ((REAL)1 - r);
+    da[2] = d * (before - new) * z * ((REAL)1 - z);
+    da[3] = da_n * r;
+    *dh = d * z;
+}
+INLINE void NAME(lstm_back)(const VEC *kept, VEC c0, VEC th, VEC d, VEC *dc, VEC *da) {
+    VEC i = kept[0], f = kept[1], o = kept[2], g = kept[3];
+    VEC e = *dc + d * o * ((REAL)1 - th * th);
+    da[0] = e * g * i * ((REAL)1 - i);
+    da[1] = e * c0 * f * ((REAL)1 - f);
+    da[2] = d * th * o * ((REAL)1 - o);
+    da[3] = e * i * ((REAL)1 - g * g);
+    *dc = e * f;
 }
 
-#define AT(x, n) ((x) + (size_t)r * (n))
-static void NAME(forward)(const problem *s, int b0, int b1) {
-    int H = s->H, B = s->B, R = b1 - b0, G = s->gates;
-    int width = s->cell == RNN ? 2 * LANES : LANES;
-    for (int t = 0; t < s->T; t++) {
-        size_t row = (size_t)t * B + b0;
-        const REAL *p = (const REAL *)s->p + row * G * H;
-        const REAL *h = t ? (const REAL *)s->h + (row - B) * H : (const REAL *)s->h0 + (size_t)b0 * H;
-        const REAL *c0 = NULL;
-        REAL *out = (REAL *)s->h + row * H, *c1 = NULL;
-        REAL *kept = s->kept ? (REAL *)s->kept + row * 4 * H : NULL;
+/* da of a step; `to` is its first row, and each group has Q rows. */
+static void NAME(back_step)(const problem *s, int t, int b0, int R, REAL *to, int Q) {
+    int H = s->H, B = s->B, units = s->groups * LANES;
+    size_t now = (size_t)t * B * H, first = (size_t)b0 * H, past = now + first - (size_t)B * H;
+    const REAL *kept = s->kept, *outer = s->outer, *outer_c = s->outer_c, *c0 = NULL;
+    const REAL *before = t ? (const REAL *)s->h + past : (const REAL *)s->h0 + first;
+    if (s->cell == LSTM) c0 = t ? (const REAL *)s->c + past : (const REAL *)s->c0 + first;
+    if (kept) kept += (size_t)t * GROUP(s->groups, B) + (size_t)b0 * 4 * LANES;
+    for (int k = 0; k < s->groups * R; k += 8) {
+        VEC th[8] LINED; /* tanh(c_t) */
+        int some = s->groups * R - k < 8 ? s->groups * R - k : 8;
         if (s->cell == LSTM) {
-            c1 = (REAL *)s->c + row * H;
-            c0 = t ? c1 - (size_t)B * H : (const REAL *)s->c0 + (size_t)b0 * H;
+            for (int i = 0; i < some; i++) {
+                int j = (k + i) / R * LANES, r = (k + i) % R;
+                th[i] = NAME(load)((const REAL *)s->c + now + first + (size_t)r * H + j, H - j);
+            }
+            NAME(tanhs)(th, some);
         }
-        for (int j = 0; j < H; j += width) {
-            const REAL *w = (const REAL *)s->panels + (size_t)j * H * (s->cell == RNN ? 1 : G);
-            int most = s->cell == LSTM ? (WIDE ? 6 : 3) : (WIDE ? 8 : 4);
-            for (int r = 0, m; r < R; r += m) {
-                m = R - r < most ? R - r : most;
-                REAL *k = kept ? AT(kept, 4 * H) : NULL;
-                if (s->cell == RNN)
-                    NAME(rnn_tile)(m, s, AT(p, H), AT(h, H), w, AT(out, H), j);
-                else if (s->cell == GRU)
-                    NAME(gru_tile)(m, s, AT(p, 3 * H), AT(h, H), w, AT(out, H), k, j);
-                else
-                    NAME(lstm_tile)(m, s, AT(p, 4 * H), AT(h, H), w, AT(out, H), k, AT(c0, H),
-                                    AT(c1, H), j);
+        for (int i = 0; i < some; i++) {
+            int j = (k + i) / R, r = (k + i) % R, n = H - j * LANES;
+            size_t own = (size_t)r * H + j * LANES, at = now + first + own;
+            size_t mine = (size_t)(b0 + r) * units + j * LANES;
+            const VEC *gates = kept ? (const VEC *)(kept + GROUP(j, B)) + 4 * r : NULL;
+            VEC *dh = (VEC *)((REAL *)s->carry + mine), d = *dh;
+            VEC *da = (VEC *)(to + GROUP(j, Q)) + s->slots * r;
+            if (outer) d += NAME(load)(outer + at, n);
+            if (s->whole) NAME(store)((REAL *)s->whole + at, d, n);
+            if (s->cell == RNN) {
+                NAME(rnn_back)(s, NAME(load)((const REAL *)s->h + at, n), d, da);
+            } else if (s->cell == GRU) {
+                NAME(gru_back)(gates, NAME(load)(before + own, n), d, dh, da);
+            } else {
+                VEC *dc = (VEC *)((REAL *)s->carry_c + mine);
+                if (outer_c) *dc += NAME(load)(outer_c + at, n);
+                NAME(lstm_back)(gates, NAME(load)(c0 + own, n), th[i], d, dc, da);
             }
         }
     }
 }
 
-/* dh (R, N) = da (R, K) W, for panels of columns. */
-#if WIDE
-#define COLUMNS 3
-#define BY_COLUMNS NAME(product3)
-#else
-#define COLUMNS 2
-#define BY_COLUMNS NAME(product2)
-#endif
-static void NAME(carry_tile)(int R, const problem *s, const REAL *da, const REAL *w, REAL *dh,
-                             int j, int add) {
-    int H = s->H, K = s->gates * H;
-    VEC tile[8][COLUMNS];
-    for (int r = 0; r < R; r++)
-        for (int v = 0; v < COLUMNS; v++) tile[r][v] = ALL;
-    BY_COLUMNS(R, s->B == 1, K, da, K, w, tile);
-    for (int r = 0; r < R; r++)
-        for (int v = 0, i = j; v < COLUMNS && i < H; v++, i += LANES) {
-            REAL *to = dh + (size_t)r * H + i;
-            if (add) tile[r][v] += NAME(load)(to, H - i);
-            NAME(store)(to, tile[r][v], H - i);
+/* dh_{t-1} += dq_t W_hh; `da` is the first row of the step. */
+static void NAME(carry)(const problem *s, int b0, int R, const REAL *da, int Q) {
+    int units = s->groups * LANES, width = s->slots * LANES;
+    const REAL *w = s->panels, *dq = s->cell == GRU ? da + LANES : da;
+    for (int u = 0, V; u < s->groups; u += V) {
+        V = NAME(width)(s->groups - u);
+        for (int r = 0, m; r < R; r += m) {
+            const REAL *row[8];
+            m = NAME(tile)(V, R - r);
+            for (int i = 0; i < m; i++) row[i] = dq + (size_t)(r + i) * width;
+            REAL *to = (REAL *)s->carry + (size_t)(b0 + r) * units + u * LANES;
+            NAME(rows) a = {row, s->groups, s->gates * LANES, GROUP(1, Q)};
+            NAME(sums) sums = {s->cell == GRU ? to : s->zeros, to, s->cell == GRU ? units : 0,
+                               units, LANES};
+            NAME(product)(V, m, s->B == 1, &a, w, &sums);
         }
-}
-
-INLINE void NAME(put)(REAL *to, REAL *sum, VEC v, int n) {
-    NAME(store)(to, v, n);
-    if (sum) NAME(store)(sum, NAME(load)(sum, n) + v, n);
-}
-
-/* da_t from dh_t and dc_t, for one row; dh and dc become what goes on past the product. */
-static void NAME(back_row)(const problem *s, const REAL *h, const REAL *before, const REAL *kept,
-                           const REAL *c0, const REAL *c1, REAL *dh, REAL *dc, REAL *dp, REAL *dq,
-                           REAL *sums) {
-    int H = s->H;
-#define SUM(k) (sums ? sums + (k) * H + j : NULL)
-    for (int j = 0; j < H; j += LANES) {
-        int n = H - j;
-        VEC d = NAME(load)(dh + j, n);
-        if (s->cell == RNN) {
-            VEC y = NAME(load)(h + j, n), slope = (REAL)1 - y * y;
-            if (s->relu) slope = NAME(pick)((IVEC)(y > (REAL)0), ALL + (REAL)1, ALL);
-            NAME(put)(dp + j, SUM(0), d * slope, n);
-        } else if (s->cell == GRU) {
-            VEC r = NAME(load)(kept + j, n), z = NAME(load)(kept + H + j, n);
-            VEC new = NAME(load)(kept + 2 * H + j, n), q_n = NAME(load)(kept + 3 * H + j, n);
-            VEC da_n = d * ((REAL)1 - z) * ((REAL)1 - new * new);
-            VEC da_z = d * (NAME(load)(before + j, n) - new) * z * ((REAL)1 - z);
-            VEC da_r = da_n * q_n * r * ((REAL)1 - r);
-            NAME(put)(dp + j, SUM(0), da_r, n);
-            NAME(put)(dp + H + j, SUM(1), da_z, n);
-            NAME(put)(dp + 2 * H + j, SUM(2), da_n, n);
-            NAME(store)(dq + j, da_r, n);
-            NAME(store)(dq + H + j, da_z, n);
-            NAME(put)(dq + 2 * H + j, SUM(3), da_n * r, n);
-            NAME(store)(dh + j, d * z, n);
-        } else {
-            VEC i = NAME(load)(kept + j, n), f = NAME(load)(kept + H + j, n);
-            VEC g = NAME(load)(kept + 2 * H + j, n), o = NAME(load)(kept + 3 * H + j, n);
-            VEC th = NAME(tanh)(NAME(load)(c1 + j, n));
-            VEC e = NAME(load)(dc + j, n) + d * o * ((REAL)1 - th * th);
-            NAME(put)(dp + j, SUM(0), e * g * i * ((REAL)1 - i), n);
-            NAME(put)(dp + H + j, SUM(1), e * NAME(load)(c0 + j, n) * f * ((REAL)1 - f), n);
-            NAME(put)(dp + 2 * H + j, SUM(2), e * i * ((REAL)1 - g * g), n);
-            NAME(put)(dp + 3 * H + j, SUM(3), d * th * o * ((REAL)1 - o), n);
-            NAME(store)(dc + j, e * f, n);
-        }
+        w += (size_t)V * units * s->gates * LANES;
     }
-#undef SUM
 }
 
-static void NAME(backward)(const problem *s, int b0, int b1) {
-    int H = s->H, B = s->B, R = b1 - b0, K = s->gates * H;
-    REAL *carry = (REAL *)s->dh + (size_t)b0 * H, *carry_c = NULL;
-    if (s->cell == LSTM) carry_c = (REAL *)s->dc + (size_t)b0 * H;
-    size_t wide = (size_t)(s->cell == RNN ? 1 : 4) * H;
-    REAL *sums = s->sums ? (REAL *)s->sums + b0 * wide : NULL;
-    for (int t = s->T - 1; t >= 0; t--) {
-        size_t row = (size_t)t * B + b0;
-        const REAL *h = (const REAL *)s->h + row * H;
-        const REAL *before = t ? h - (size_t)B * H : (const REAL *)s->h0 + (size_t)b0 * H;
-        const REAL *kept = s->kept ? (const REAL *)s->kept + row * 4 * H : NULL;
-        const REAL *outer = s->outer ? (const REAL *)s->outer + row * H : NULL;
-        const REAL *outer_c = s->outer_c ? (const REAL *)s->outer_c + row * H : NULL;
-        const REAL *c1 = NULL, *c0 = NULL;
-        REAL *dp = (REAL *)s->dp + row * K, *dq = s->cell == GRU ? (REAL *)s->dq + row * K : dp;
-        if (s->cell == LSTM) {
-            c1 = (const REAL *)s->c + row * H;
-            c0 = t ? c1 - (size_t)B * H : (const REAL *)s->c0 + (size_t)b0 * H;
+/* dx = dp W_ih, for a share's rows of a block. */
+static void NAME(back_project)(const problem *s, int t0, int steps, int b0, int R, const REAL *da) {
+    int n = steps * R, I = s->I, Q = steps * s->B, width = s->slots * LANES;
+    for (int q0 = 0; q0 < n; q0 += CHUNK) {
+        const REAL *row[CHUNK], *w = s->panels_in;
+        REAL *to[CHUNK];
+        int some = n - q0 < CHUNK ? n - q0 : CHUNK;
+        for (int i = 0; i < some; i++) {
+            size_t q = (size_t)((q0 + i) / R) * s->B + b0 + (q0 + i) % R;
+            row[i] = da + q * width;
+            to[i] = (REAL *)s->dx + ((size_t)t0 * s->B + q) * I;
         }
-        size_t n = (size_t)R * H;
-        if (outer) for (size_t i = 0; i < n; i++) carry[i] += outer[i];
-        if (outer_c) for (size_t i = 0; i < n; i++) carry_c[i] += outer_c[i];
-        if (s->whole) memcpy((REAL *)s->whole + row * H, carry, n * sizeof(REAL));
-        for (int r = 0; r < R; r++)
-            NAME(back_row)(s, AT(h, H), AT(before, H), kept ? AT(kept, 4 * H) : NULL,
-                           c0 ? AT(c0, H) : NULL, c1 ? AT(c1, H) : NULL,
-                           AT(carry, H), carry_c ? AT(carry_c, H) : NULL, AT(dp, K), AT(dq, K),
-                           sums ? AT(sums, wide) : NULL);
-        for (int j = 0; j < H; j += COLUMNS * LANES) {
-            const REAL *w = (const REAL *)s->panels + (size_t)j * K;
-            int most = WIDE ? 8 : 4;
-            for (int r = 0, m; r < R; r += m) {
-                m = R - r < most ? R - r : most;
-                NAME(carry_tile)(m, s, AT(dq, K), w, AT(carry, H), j, s->cell == GRU);
+        for (int u = 0, V; u * LANES < I; u += V) {
+            V = NAME(width)(NAME(vectors)(I) - u);
+            for (int i = 0, m; i < some; i += m) {
+                REAL tile[8 * 3 * LANES] LINED;
+                m = NAME(tile)(V, some - i);
+                NAME(rows) a = {row + i, s->groups, s->gates * LANES, GROUP(1, Q)};
+                NAME(sums) sums = {s->zeros, tile, 0, V * LANES, LANES};
+                NAME(product)(V, m, s->T == 1 && s->B == 1, &a, w, &sums);
+                for (int r = 0; r < m; r++)
+                    for (int v = 0; v < V; v++) {
+                        int at = (u + v) * LANES;
+                        VEC d = *(const VEC *)(tile + (r * V + v) * LANES);
+                        NAME(store)(to[i + r] + at, d, I - at);
+                    }
             }
+            w += (size_t)V * s->groups * LANES * s->gates * LANES;
         }
     }
 }
 
-/* p (R, G·H) = x (R, I) W_ihᵀ, from panels as those of `forward`: the input of a single step. */
-static void NAME(project)(const problem *s, int I, const REAL *x, const REAL *panels, REAL *p) {
-    int H = s->H, G = s->gates, width = s->cell == RNN ? 2 * LANES : LANES;
-    int most = s->cell == LSTM ? (WIDE ? 6 : 3) : (WIDE ? 8 : 4), vectors = s->cell == RNN ? 2 : G;
-    for (int j = 0; j < H; j += width) {
-        const REAL *w = panels + (size_t)j * I * (s->cell == RNN ? 1 : G);
-        for (int r = 0, m; r < s->B; r += m) {
-            VEC tile[8 * 4];
-            m = s->B - r < most ? s->B - r : most;
-            for (int i = 0; i < m * vectors; i++) tile[i] = ALL;
-            if (s->cell == RNN)
-                NAME(product2)(m, s->B == 1, I, AT(x, I), I, w, (VEC(*)[2])tile);
-            else if (s->cell == GRU)
-                NAME(product3)(m, s->B == 1, I, AT(x, I), I, w, (VEC(*)[3])tile);
-            else
-                NAME(product4)(m, s->B == 1, I, AT(x, I), I, w, (VEC(*)[4])tile);
-            for (int i = 0; i < m; i++)
-                for (int v = 0; v < vectors; v++) {
-                    int at = s->cell == RNN ? j + v * LANES : j, gate = s->cell == RNN ? 0 : v;
-                    REAL *to = p + ((size_t)(r + i) * G + gate) * H + at;
-                    if (at < H) NAME(store)(to, tile[i * vectors + v], H - at);
+/* dW (G·H, N) += Σ_q da_q ⊗ row_q, for the groups j0 to j1: the share of a thread. */
+static void NAME(weight_gradient)(const problem *s, int input, int N, const REAL *first, int some,
+                                  const REAL *rest, const REAL *da, int Q, int j0, int j1,
+                                  REAL *strip, REAL *dW) {
+    int slot0 = s->cell == GRU && !input;
+    for (int q0 = 0; q0 < Q; q0 += CHAIN) {
+        int n = Q - q0 < CHAIN ? Q - q0 : CHAIN, left = some - q0;
+        if (left > 0)
+            NAME(lay_columns)(N, n, first + (size_t)q0 * N, left, rest, strip);
+        else
+            NAME(lay_columns)(N, n, first, 0, rest + (size_t)(q0 - some) * N, strip);
+        for (int j = j0; j < j1; j++)
+            for (int g = 0; g < s->gates; g++)
+                for (int half = 0; half < LANES && j * LANES + half < s->H; half += TALL) {
+                    int unit = j * LANES + half, rows = s->H - unit < TALL ? s->H - unit : TALL;
+                    REAL *to = dW + ((size_t)NAME(gate)(s, input, g) * s->H + unit) * N;
+                    const REAL *w = strip, *a = da + GROUP(j, Q) + half +
+                                                (size_t)(q0 * s->slots + slot0 + g) * LANES;
+                    for (int u = 0, V; u * LANES < N; u += V) {
+                        REAL tile[TALL * 3 * LANES] LINED;
+                        V = NAME(width)(NAME(vectors)(N) - u);
+                        NAME(outer)(V, n, a, (size_t)s->slots * LANES, w, tile);
+                        w += (size_t)V * n * LANES;
+                        for (int r = 0; r < rows; r++)
+                            for (int v = 0; v < V; v++) {
+                                int at = (u + v) * LANES;
+                                REAL *sum = to + (size_t)r * N + at;
+                                VEC d = *(const VEC *)(tile + (r * V + v) * LANES);
+                                NAME(store)(sum, NAME(load)(sum, N - at) + d, N - at);
+                            }
+                    }
                 }
-        }
     }
 }
 
-/* The size of the panels, in numbers, and making them. */
-static size_t NAME(pack)(const problem *s, int backward, int K, const REAL *W, REAL *panels) {
-    int H = s->H, width = backward ? COLUMNS * LANES : s->cell == RNN ? 2 * LANES : LANES;
-    size_t columns = (size_t)(H + width - 1) / width * width;
-    if (!panels) return columns * K * (backward || s->cell == RNN ? 1 : s->gates);
-    if (backward) NAME(pack_columns)(COLUMNS, H, K, W, panels);
-    else if (s->cell == RNN) NAME(pack_units)(H, K, W, panels);
-    else NAME(pack_gates)(s->gates, H, K, W, panels);
-    return 0;
+/* db (slots, H) += Σ_q da_q. */
+static void NAME(bias_gradient)(const problem *s, const REAL *da, int Q, int j0, int j1) {
+    for (int j = j0; j < j1; j++)
+        for (int slot = 0; slot < s->slots; slot++) {
+            const REAL *from = da + GROUP(j, Q) + (size_t)slot * LANES;
+            REAL *to = (REAL *)s->db + (size_t)slot * s->H + j * LANES;
+            int n = s->H - j * LANES;
+            VEC sum = ALL;
+            for (int q = 0; q < Q; q++) sum += *(const VEC *)(from + (size_t)q * s->slots * LANES);
+            NAME(store)(to, NAME(load)(to, n) + sum, n);
+        }
 }
 
-/* The same with pointers to any dtype, for the module. */
-static size_t NAME(packed)(const problem *s, int backward, int K, const void *W, void *panels) {
-    return NAME(pack)(s, backward, K, W, panels);
+/* Backward through all blocks; when a block's da is complete, each share sums some of the rows of dW. */
+static void NAME(backward)(const problem *s, share *own) {
+    int b0 = own->b0, R = own->b1 - b0, B = s->B, H = s->H;
+    int j0 = s->groups * own->index / own->team->size;
+    int j1 = s->groups * (own->index + 1) / own->team->size;
+    size_t units = (size_t)s->groups * LANES, first = (size_t)b0 * H, mine = b0 * units;
+    NAME(widen)(s, (REAL *)s->dh + first, (REAL *)s->carry + mine, R);
+    if (s->cell == LSTM) NAME(widen)(s, (REAL *)s->dc + first, (REAL *)s->carry_c + mine, R);
+    REAL *strip = (REAL *)s->strips + own->index * s->strip;
+    for (int t0 = (s->T - 1) / s->block * s->block, k = 0; s->T && t0 >= 0; t0 -= s->block, k ^= 1) {
+        int steps = s->T - t0 < s->block ? s->T - t0 : s->block, Q = steps * B;
+        REAL *da = (REAL *)s->da + (k ? GROUP(s->groups, B) * s->block : 0);
+        for (int t = steps - 1; R && t >= 0; t--) {
+            REAL *to = da + ((size_t)t * B + b0) * s->slots * LANES;
+            NAME(back_step)(s, t0 + t, b0, R, to, Q);
+            NAME(carry)(s, b0, R, to, Q);
+        }
+        if (R) NAME(back_project)(s, t0, steps, b0, R, da);
+        meet(own->team);
+        const REAL *x = (const REAL *)s->x + (size_t)t0 * B * s->I, *h = s->h;
+        NAME(weight_gradient)(s, 1, s->I, x, 0, x, da, Q, j0, j1, strip, s->dW_ih);
+        NAME(weight_gradient)(s, 0, H, s->h0, t0 ? 0 : B, t0 ? h + (size_t)(t0 - 1) * B * H : h, da,
+                              Q, j0, j1, strip, s->dW_hh);
+        if (s->db) NAME(bias_gradient)(s, da, Q, j0, j1);
+    }
+    NAME(narrow)(s, (REAL *)s->carry + mine, (REAL *)s->dh + first, R);
+    if (s->cell == LSTM) NAME(narrow)(s, (REAL *)s->carry_c + mine, (REAL *)s->dc + first, R);
 }
-static void NAME(projected)(const problem *s, int I, const void *x, const void *w, void *p) {
-    NAME(project)(s, I, x, w, p);
-}
-
-#undef AT
-#undef COLUMNS
-#undef PRODUCTS
-#undef BY_COLUMNS
-#undef PRODUCT
-#undef PRODUCT_OF_ONE
-#undef VEC
-#undef IVEC
-#undef LANES
-#undef ALL
-#undef INLINE

@@ -6,25 +6,60 @@
 #define Py_LIMITED_API 0x030B0000
 #include <Python.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { RNN, GRU, LSTM };
 
+/* A layer's run over a sequence. `slots` are the numbers per unit that da holds, `groups` those of
+ * units, `block` the steps whose p or da is in memory at once.
+ */
 typedef struct {
-    int cell, gates, relu, T, B, H;
-    const void *p, *bias, *bias_n, *h0, *c0;     /* in */
-    void *h, *c, *kept;                          /* out of forward, in to backward */
-    const void *outer, *outer_c;                 /* in to backward: gradients from outside */
-    void *dh, *dc;                               /* in and out: final to initial state */
-    void *dp, *dq, *whole, *sums;                /* out of backward; sums (B, ·) are of dp, dq */
-    const void *panels;                          /* weights, as `pack` laid them out */
+    int cell, gates, slots, relu, T, B, I, H, block, groups;
+    const void *x, *weight_ih, *weight_hh, *bias_ih, *bias_hh, *h0, *c0; /* in */
+    void *h, *c, *kept;                     /* out of forward, in to backward */
+    const void *outer, *outer_c;            /* in to backward: gradients from outside */
+    void *dh, *dc;                          /* in and out: final to initial state */
+    void *dx, *dW_ih, *dW_hh, *db, *whole;  /* out of backward */
+    void *panels_in, *panels, *bias, *da, *zeros, *carry, *carry_c, *strips; /* of `plan` */
+    size_t strip;
 } problem;
+
+/* Threads that work on one problem, and meet where one needs what the others have done. */
+typedef struct {
+    int size, arrived, turn, go;
+} team;
+typedef struct {
+    const problem *problem;
+    int b0, b1, index; /* rows of the batch, and which of the team this is */
+    team *team;
+} share;
+typedef void (*loop)(const problem *, share *);
+
+static void pause_for(int *turns) {
+    if (++*turns > 1 << 12) sched_yield();
+}
+
+static void meet(team *all) {
+    if (all->size == 1) return;
+    int turn = __atomic_load_n(&all->turn, __ATOMIC_ACQUIRE), turns = 0;
+    if (__atomic_add_fetch(&all->arrived, 1, __ATOMIC_ACQ_REL) == all->size) {
+        __atomic_store_n(&all->arrived, 0, __ATOMIC_RELAXED);
+        __atomic_store_n(&all->turn, turn + 1, __ATOMIC_RELEASE);
+        return;
+    }
+    while (__atomic_load_n(&all->turn, __ATOMIC_ACQUIRE) == turn) pause_for(&turns);
+}
 
 /* Each instruction set: the compiler's vectors, chosen when the module is loaded. */
 #define BYTES 16
+#if defined(__aarch64__)
+#define WIDE 1
+#else
 #define WIDE 0
+#endif
 #define SUFFIX(x) x##_base
 #include "_dtypes.h"
 
@@ -48,7 +83,7 @@ typedef struct {
 #define BYTES 64
 #define WIDE 1
 #define SUFFIX(x) x##_avx512
-#define ESTIMATE_F32(x) _mm512_rcp14_ps((__m512)(x))
+#define AVX512
 #if defined(__clang__)
 #pragma clang attribute push(                                                                      \
     __attribute__((target("avx512f,avx512dq,avx512vl,avx512bw,fma"))), apply_to = function)
@@ -62,26 +97,26 @@ typedef struct {
 #endif
 #endif
 
-typedef void (*loop)(const problem *, int, int);
 typedef struct {
+    int lanes;
+    size_t (*plan)(problem *, int, int, void *);
+    void (*lay_out)(const problem *, int);
     loop forward, backward;
-    size_t (*pack)(const problem *, int, int, const void *, void *);
-    void (*project)(const problem *, int, const void *, const void *, void *);
 } kernels;
 typedef struct {
     const char *name;
     kernels of[2]; /* float32, float64 */
 } instructions;
 
-#define KERNELS(type, isa)                                                                         \
-    {forward_##type##_##isa, backward_##type##_##isa, packed_##type##_##isa,                       \
-     projected_##type##_##isa}
-#define SET(isa) {#isa, {KERNELS(f32, isa), KERNELS(f64, isa)}}
+#define KERNELS(bytes, size, type, isa)                                                            \
+    {(bytes) / (size), plan_##type##_##isa, lay_out_##type##_##isa, forward_##type##_##isa,        \
+     backward_##type##_##isa}
+#define SET(bytes, isa) {#isa, {KERNELS(bytes, 4, f32, isa), KERNELS(bytes, 8, f64, isa)}}
 static const instructions SETS[] = {
-    SET(base),
+    SET(16, base),
 #ifdef CHOICES
-    SET(avx2),
-    SET(avx512),
+    SET(32, avx2),
+    SET(64, avx512),
 #endif
 };
 static int best = 0, chosen = 0;
@@ -97,46 +132,76 @@ static void choose(void) {
     chosen = best;
 }
 
+/* A block of memory, kept from call to call: fresh pages would cost as much as a short sequence. */
+static void *spare;
+static size_t spare_size;
+enum { SPARE_MOST = 1 << 26 };
+
+static void *borrow(size_t size, size_t *got) {
+    void *found = spare;
+    *got = spare_size;
+    spare = NULL, spare_size = 0;
+    if (found && *got >= size) return found;
+    free(found);
+    *got = size;
+    return malloc(size);
+}
+
+static void give_back(void *memory, size_t size) {
+    if (size > SPARE_MOST || size < spare_size) {
+        free(memory);
+        return;
+    }
+    free(spare);
+    spare = memory, spare_size = size;
+}
+
 static void *aligned(void *memory) {
     return (void *)(((uintptr_t)memory + 63) & ~(uintptr_t)63);
 }
 
 typedef struct {
-    const problem *problem;
     loop run;
-    int b0, b1;
-} slice;
+    share share;
+} job;
 
 static void *work(void *given) {
-    slice *s = given;
-    s->run(s->problem, s->b0, s->b1);
+    job *own = given;
+    int turns = 0;
+    while (!__atomic_load_n(&own->share.team->go, __ATOMIC_ACQUIRE)) pause_for(&turns);
+    const problem *s = own->share.problem;
+    int index = own->share.index, size = own->share.team->size;
+    own->share.b0 = (int)((int64_t)s->B * index / size);
+    own->share.b1 = (int)((int64_t)s->B * (index + 1) / size);
+    own->run(s, &own->share);
     return NULL;
 }
 
-/* Run slices of the batch, each on a thread; where none can be had, here. */
-static void spread(const problem *s, loop run, int threads) {
-    enum { MOST = 64 };
-    pthread_t ids[MOST];
-    slice slices[MOST];
-    int started[MOST] = {0};
-    if (threads < 1) threads = 1;
-    if (threads > MOST) threads = MOST;
+enum { MOST_THREADS = 64 };
+static int wanted(const problem *s, int threads) {
+    if (threads > MOST_THREADS) threads = MOST_THREADS;
     if (threads > s->B) threads = s->B;
-    for (int i = 0; i < threads; i++) {
-        slices[i] = (slice){s, run, (int)((int64_t)s->B * i / threads),
-                            (int)((int64_t)s->B * (i + 1) / threads)};
-        if (i) started[i] = pthread_create(&ids[i], NULL, work, &slices[i]) == 0;
-    }
-    for (int i = 0; i < threads; i++)
-        if (!started[i]) work(&slices[i]);
-    for (int i = 1; i < threads; i++)
-        if (started[i]) pthread_join(ids[i], NULL);
+    return threads < 1 ? 1 : threads;
+}
+
+/* Give each thread a share of the batch; those that can't be had leave theirs to the others. */
+static void spread(const problem *s, loop run, int threads) {
+    pthread_t ids[MOST_THREADS];
+    job jobs[MOST_THREADS];
+    team all = {1, 0, 0, 0};
+    for (int i = 0; i < threads; i++) jobs[i] = (job){run, {s, 0, 0, i, &all}};
+    while (all.size < threads &&
+           pthread_create(&ids[all.size], NULL, work, &jobs[all.size]) == 0)
+        all.size++;
+    __atomic_store_n(&all.go, 1, __ATOMIC_RELEASE);
+    work(&jobs[0]);
+    for (int i = 1; i < all.size; i++) pthread_join(ids[i], NULL);
 }
 
 /* The buffers of a call, in the order of their names in native.py. */
 enum {
-    P, BIAS, BIAS_N, PANELS, H0, C0, H_, C_, KEPT, OUTER, OUTER_C, DH, DC, DP, DQ, WHOLE, SUMS,
-    COUNT
+    X, WEIGHT_IH, WEIGHT_HH, BIAS_IH, BIAS_HH, H0, C0, H_, C_, KEPT, OUTER, OUTER_C, DH, DC, DX,
+    DW_IH, DW_HH, DB, WHOLE, COUNT
 };
 
 /* The size of a number by its format, 0 for another kind; '<' is native where this is built. */
@@ -157,13 +222,12 @@ static int is_aligned(const Py_buffer *view, size_t size) {
 
 static int take(PyObject *const *objects, Py_buffer *views, int *taken, const size_t *sizes,
                 int *itemsize) {
+    int backward = objects[DX] != Py_None;
     for (int i = 0; i < COUNT; i++) {
         taken[i] = 0;
         if (objects[i] == Py_None) continue;
-        int writes = i == H_ || i == C_ || i == KEPT || i >= DH;
         int flags = PyBUF_C_CONTIGUOUS | PyBUF_FORMAT;
-        int backward = objects[DP] != Py_None;
-        if (writes && !(backward && i < DH)) flags |= PyBUF_WRITABLE;
+        if (i >= DH || (!backward && (i == H_ || i == C_ || i == KEPT))) flags |= PyBUF_WRITABLE;
         if (PyObject_GetBuffer(objects[i], &views[i], flags)) return -1;
         taken[i] = 1;
         int size = (int)size_of(views[i].format);
@@ -173,7 +237,7 @@ static int take(PyObject *const *objects, Py_buffer *views, int *taken, const si
             return -1;
         }
         if (!is_aligned(&views[i], (size_t)size)) return -1;
-        if (i != PANELS && (size_t)views[i].len != sizes[i] * (size_t)size) {
+        if (i != KEPT && (size_t)views[i].len != sizes[i] * (size_t)size) {
             PyErr_Format(PyExc_ValueError, "buffer %d must hold %zu numbers, got %zd bytes", i,
                          sizes[i], views[i].len);
             return -1;
@@ -183,65 +247,89 @@ static int take(PyObject *const *objects, Py_buffer *views, int *taken, const si
 }
 
 static int required(const int *taken, int backward, int cell) {
-    int ok = taken[P] != backward && taken[PANELS] && taken[H0] && taken[H_];
+    int ok = taken[X] && taken[WEIGHT_IH] && taken[WEIGHT_HH] && taken[H0] && taken[H_];
     if (cell == LSTM) ok = ok && taken[C0] && taken[C_];
     if (backward) {
-        ok = ok && taken[DH] && taken[DP] && (cell == RNN || taken[KEPT]);
-        ok = ok && (cell != LSTM || taken[DC]) && (cell != GRU || taken[DQ]);
+        ok = ok && taken[DH] && taken[DW_IH] && taken[DW_HH] && (cell == RNN || taken[KEPT]);
+        ok = ok && (cell != LSTM || taken[DC]);
     }
     return ok;
 }
 
-PyDoc_STRVAR(run_doc,
-             "run(cell, relu, T, B, H, threads, *buffers)\n--\n\n"
-             "Run a sequence forward, or backward where the buffer of dp is given.");
+static int sized(problem *s, int cell, int relu, long T, long B, long I, long H) {
+    long most = 1L << 28, widest = 1L << 24;
+    if (cell < RNN || cell > LSTM || T < 0 || B < 0 || I < 0 || H < 1 || T > most || B > most ||
+        I > widest || H > widest) {
+        PyErr_SetString(PyExc_ValueError, "cell, T, B, I or H is out of range");
+        return -1;
+    }
+    *s = (problem){.cell = cell, .relu = relu, .T = (int)T, .B = (int)B, .I = (int)I, .H = (int)H};
+    s->gates = cell == RNN ? 1 : cell == GRU ? 3 : 4, s->slots = cell == RNN ? 1 : 4;
+    s->block = 1;
+    return 0;
+}
 
+PyDoc_STRVAR(run_doc,
+             "run(cell, relu, T, B, I, H, block, threads, *buffers)\n--\n\n"
+             "Run a sequence forward, or backward where the buffer of dx is given.");
+
+enum { NUMBERS = 8 };
 static PyObject *run(PyObject *module, PyObject *const *args, Py_ssize_t count) {
-    if (count != 6 + COUNT)
-        return PyErr_Format(PyExc_TypeError, "run takes %d arguments", 6 + COUNT);
-    long numbers[6];
-    for (int i = 0; i < 6; i++) {
+    if (count != NUMBERS + COUNT)
+        return PyErr_Format(PyExc_TypeError, "run takes %d arguments", NUMBERS + COUNT);
+    long numbers[NUMBERS];
+    for (int i = 0; i < NUMBERS; i++) {
         numbers[i] = PyLong_AsLong(args[i]);
         if (numbers[i] == -1 && PyErr_Occurred()) return NULL;
     }
-    problem s = {0};
-    s.cell = (int)numbers[0], s.relu = (int)numbers[1];
-    long T = numbers[2], B = numbers[3], H = numbers[4], most = 1L << 28;
-    if (s.cell < RNN || s.cell > LSTM || T < 0 || B < 0 || H < 1 || T > most || B > most ||
-        H > 1L << 24)
-        return PyErr_Format(PyExc_ValueError, "cell, T, B or H is out of range");
-    s.T = (int)T, s.B = (int)B, s.H = (int)H;
-    s.gates = s.cell == RNN ? 1 : s.cell == GRU ? 3 : 4;
-    size_t row = (size_t)B * H, all = (size_t)T * row, G = (size_t)s.gates;
+    problem s;
+    if (sized(&s, (int)numbers[0], (int)numbers[1], numbers[2], numbers[3], numbers[4], numbers[5]))
+        return NULL;
+    if (numbers[6] < 1 || numbers[6] > (s.T > 1 ? s.T : 1))
+        return PyErr_Format(PyExc_ValueError, "block is out of range");
+    s.block = (int)numbers[6];
+    size_t row = (size_t)s.B * s.H, all = (size_t)s.T * row, in = (size_t)s.T * s.B * s.I;
+    size_t G = (size_t)s.gates * s.H;
     size_t sizes[COUNT] = {
-        [P] = all * G, [BIAS] = G * H, [BIAS_N] = (size_t)H, [PANELS] = 0, /* as `pack` says */
-        [H0] = row, [C0] = row, [H_] = all, [C_] = all, [KEPT] = all * 4,
-        [OUTER] = all, [OUTER_C] = all, [DH] = row, [DC] = row,
-        [DP] = all * G, [DQ] = all * G, [WHOLE] = all,
-        [SUMS] = row * (s.cell == RNN ? 1 : 4)};
+        [X] = in, [WEIGHT_IH] = G * s.I, [WEIGHT_HH] = G * s.H, [BIAS_IH] = G, [BIAS_HH] = G,
+        [H0] = row, [C0] = row, [H_] = all, [C_] = all, [KEPT] = 0, /* as its units say */
+        [OUTER] = all, [OUTER_C] = all, [DH] = row, [DC] = row, [DX] = in, [DW_IH] = G * s.I,
+        [DW_HH] = G * s.H, [DB] = (size_t)s.slots * s.H, [WHOLE] = all};
     Py_buffer views[COUNT];
-    int taken[COUNT] = {0}, itemsize = 0, backward = args[6 + DP] != Py_None;
+    int taken[COUNT] = {0}, itemsize = 0, backward = args[NUMBERS + DX] != Py_None;
+    int threads = wanted(&s, (int)numbers[7]);
+    void *memory = NULL;
+    size_t got = 0;
     PyObject *result = NULL;
-    if (take(args + 6, views, taken, sizes, &itemsize)) goto done;
+    if (take(args + NUMBERS, views, taken, sizes, &itemsize)) goto done;
     if (!required(taken, backward, s.cell)) {
         PyErr_SetString(PyExc_TypeError, "a buffer is missing");
         goto done;
     }
 #define BUFFER(i) (taken[i] ? views[i].buf : NULL)
-    s.p = BUFFER(P), s.bias = BUFFER(BIAS), s.bias_n = BUFFER(BIAS_N), s.panels = BUFFER(PANELS);
-    s.h0 = BUFFER(H0), s.c0 = BUFFER(C0), s.h = BUFFER(H_), s.c = BUFFER(C_);
-    s.kept = BUFFER(KEPT), s.outer = BUFFER(OUTER), s.outer_c = BUFFER(OUTER_C);
-    s.dh = BUFFER(DH), s.dc = BUFFER(DC), s.dp = BUFFER(DP), s.dq = BUFFER(DQ);
-    s.whole = BUFFER(WHOLE), s.sums = BUFFER(SUMS);
+    s.x = BUFFER(X), s.weight_ih = BUFFER(WEIGHT_IH), s.weight_hh = BUFFER(WEIGHT_HH);
+    s.bias_ih = BUFFER(BIAS_IH), s.bias_hh = BUFFER(BIAS_HH), s.h0 = BUFFER(H0), s.c0 = BUFFER(C0);
+    s.h = BUFFER(H_), s.c = BUFFER(C_), s.kept = BUFFER(KEPT), s.outer = BUFFER(OUTER);
+    s.outer_c = BUFFER(OUTER_C), s.dh = BUFFER(DH), s.dc = BUFFER(DC), s.dx = BUFFER(DX);
+    s.dW_ih = BUFFER(DW_IH), s.dW_hh = BUFFER(DW_HH), s.db = BUFFER(DB), s.whole = BUFFER(WHOLE);
     const kernels *k = &SETS[chosen].of[itemsize == 8];
-    size_t size = k->pack(&s, backward, backward ? s.gates * s.H : s.H, NULL, NULL);
-    if ((size_t)views[PANELS].len != size * (size_t)itemsize) {
-        PyErr_SetString(PyExc_ValueError, "the weights were laid out for other sizes");
+    size_t size = k->plan(&s, backward, threads, NULL);
+    size_t kept = (size_t)s.T * s.B * s.groups * k->lanes * s.slots * itemsize;
+    if (taken[KEPT] && (size_t)views[KEPT].len != kept) {
+        PyErr_Format(PyExc_ValueError, "what is kept must have %zu bytes, got %zd", kept,
+                     views[KEPT].len);
         goto done;
     }
+    if (!(memory = borrow(size + 64, &got))) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    k->plan(&s, backward, threads, aligned(memory));
     Py_BEGIN_ALLOW_THREADS
-    spread(&s, backward ? k->backward : k->forward, (int)numbers[5]);
+    k->lay_out(&s, backward);
+    spread(&s, backward ? k->backward : k->forward, threads);
     Py_END_ALLOW_THREADS
+    give_back(memory, got);
     result = Py_NewRef(Py_None);
 done:
     for (int i = 0; i < COUNT; i++)
@@ -249,112 +337,60 @@ done:
     return result;
 }
 
-PyDoc_STRVAR(pack_doc,
-             "pack(cell, backward, H, W, panels=None)\n--\n\n"
-             "Lay W out for `run`, into a buffer of as many numbers as a call without one returns.");
-
-static PyObject *pack(PyObject *module, PyObject *args) {
-    int cell, backward, H;
-    PyObject *from, *to = Py_None, *result = NULL;
-    if (!PyArg_ParseTuple(args, "iiiO|O", &cell, &backward, &H, &from, &to)) return NULL;
-    if (cell < RNN || cell > LSTM || H < 1 || H > 1 << 24)
-        return PyErr_Format(PyExc_ValueError, "cell or H is out of range");
-    problem s = {.cell = cell, .H = H, .gates = cell == RNN ? 1 : cell == GRU ? 3 : 4};
-    int K = backward ? s.gates * H : H;
-    Py_buffer W, panels;
-    if (PyObject_GetBuffer(from, &W, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)) return NULL;
-    const kernels *k = &SETS[chosen].of[W.itemsize == 8];
-    size_t size = k->pack(&s, backward, K, NULL, NULL);
-    if (!size_of(W.format) || W.len / W.itemsize != (Py_ssize_t)s.gates * H * H) {
-        PyErr_SetString(PyExc_ValueError, "W must be (G·H, H) in float32 or float64");
-    } else if (to == Py_None) {
-        result = PyLong_FromSize_t(size);
-    } else if (is_aligned(&W, (size_t)W.itemsize) &&
-               !PyObject_GetBuffer(to, &panels, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)) {
-        if (!is_aligned(&panels, (size_t)W.itemsize)) {
-            result = NULL;
-        } else if ((size_t)panels.len == size * (size_t)W.itemsize) {
-            Py_BEGIN_ALLOW_THREADS
-            k->pack(&s, backward, K, W.buf, panels.buf);
-            Py_END_ALLOW_THREADS
-            result = Py_NewRef(Py_None);
-        } else {
-            PyErr_Format(PyExc_ValueError, "panels must hold %zu numbers", size);
-        }
-        PyBuffer_Release(&panels);
-    }
-    PyBuffer_Release(&W);
-    return result;
-}
-
 /* A single step of a stream: weights laid out once, then called with x and the state. */
 typedef struct {
     PyObject_HEAD
     problem s;
-    int I, double_;
+    int double_;
     const kernels *k; /* those that the weights were laid out for */
-    void *memory, *input_panels;
-    void *p; /* scratch for one row; more rows take their own */
+    void *memory;
     PyObject *empty_like;
 } Stepper;
 
-static int copy_of(PyObject *from, int size, size_t count, void **to) {
-    Py_buffer view;
-    if (from == Py_None) return 0;
-    if (PyObject_GetBuffer(from, &view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)) return -1;
-    if (size_of(view.format) != (size_t)size || (size_t)view.len != count * (size_t)size) {
-        PyBuffer_Release(&view);
-        PyErr_SetString(PyExc_ValueError, "weights do not have the sizes that were given");
-        return -1;
-    }
-    memcpy(*to, view.buf, (size_t)view.len);
-    PyBuffer_Release(&view);
-    return 1;
-}
-
 static PyObject *stepper_new(PyTypeObject *type, PyObject *args, PyObject *options) {
-    int cell, relu, I, H, double_;
-    PyObject *W_ih, *W_hh, *bias, *bias_n, *empty_like;
-    if (!PyArg_ParseTuple(args, "iiiiiOOOOO", &cell, &relu, &I, &H, &double_, &W_ih, &W_hh, &bias,
-                          &bias_n, &empty_like))
+    int cell, relu, I, H;
+    PyObject *given[4], *empty_like;
+    if (!PyArg_ParseTuple(args, "iiiiOOOOO", &cell, &relu, &I, &H, &given[0], &given[1], &given[2],
+                          &given[3], &empty_like))
         return NULL;
-    if (cell < RNN || cell > LSTM || I < 1 || H < 1 || I > 1 << 24 || H > 1 << 24)
-        return PyErr_Format(PyExc_ValueError, "cell, I or H is out of range");
+    problem s;
+    if (sized(&s, cell, relu, 1, 1, I, H)) return NULL;
     allocfunc alloc = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
     Stepper *self = (Stepper *)alloc(type, 0);
     if (!self) return NULL;
-    problem *s = &self->s;
-    s->cell = cell, s->relu = relu, s->T = s->B = 1, s->H = H;
-    s->gates = cell == RNN ? 1 : cell == GRU ? 3 : 4;
-    self->I = I, self->double_ = double_ = !!double_;
     self->empty_like = Py_NewRef(empty_like);
-    size_t size = double_ ? 8 : 4, G = (size_t)s->gates * H;
-    const kernels *k = self->k = &SETS[chosen].of[double_];
-    size_t inputs = k->pack(s, 0, I, NULL, NULL), states = k->pack(s, 0, H, NULL, NULL);
-    size_t weights = G * (size_t)(I > H ? I : H);
-    self->memory = calloc(inputs + states + 2 * G + H + 64, size);
-    void *W = malloc(weights * size);
-    if (!self->memory || !W) {
-        PyErr_NoMemory();
-        goto failed;
+    Py_buffer views[4];
+    size_t size = 0, G = (size_t)s.gates * H, counts[4] = {G * I, G * H, G, G};
+    const void **to[4] = {&s.weight_ih, &s.weight_hh, &s.bias_ih, &s.bias_hh};
+    int taken[4] = {0}, ok = 1;
+    for (int i = 0; ok && i < 4; i++) {
+        if (i > 1 && given[i] == Py_None) continue;
+        ok = taken[i] = !PyObject_GetBuffer(given[i], &views[i], PyBUF_C_CONTIGUOUS | PyBUF_FORMAT);
+        if (!ok) break;
+        if (!i) size = size_of(views[0].format);
+        *to[i] = views[i].buf;
+        if (!size || size_of(views[i].format) != size || (size_t)views[i].len != counts[i] * size) {
+            PyErr_SetString(PyExc_ValueError, "weights do not have the sizes that were given");
+            ok = 0;
+        } else {
+            ok = is_aligned(&views[i], size);
+        }
     }
-    char *at = aligned(self->memory);
-    void *panels = at + inputs * size;
-    self->input_panels = at, s->panels = panels;
-    self->p = at + (inputs + states) * size;
-    void *b = (char *)self->p + G * size, *b_n = (char *)b + G * size;
-    int biased = copy_of(bias, (int)size, G, &b), biased_n = copy_of(bias_n, (int)size, H, &b_n);
-    if (biased < 0 || biased_n < 0) goto failed;
-    if (biased) s->bias = b;
-    if (biased_n) s->bias_n = b_n;
-    if (copy_of(W_ih, (int)size, G * I, &W) < 0) goto failed;
-    k->pack(s, 0, I, W, self->input_panels);
-    if (copy_of(W_hh, (int)size, G * H, &W) < 0) goto failed;
-    k->pack(s, 0, H, W, panels);
-    free(W);
-    return (PyObject *)self;
-failed:
-    free(W);
+    if (ok) {
+        const kernels *k = self->k = &SETS[chosen].of[size == 8];
+        self->memory = malloc(k->plan(&s, 0, 1, NULL) + 64);
+        if (self->memory) {
+            k->plan(&s, 0, 1, aligned(self->memory));
+            k->lay_out(&s, 0);
+            self->s = s, self->double_ = size == 8;
+        } else {
+            PyErr_NoMemory();
+            ok = 0;
+        }
+    }
+    for (int i = 0; i < 4; i++)
+        if (taken[i]) PyBuffer_Release(&views[i]);
+    if (ok) return (PyObject *)self;
     Py_DecRef((PyObject *)self);
     return NULL;
 }
@@ -394,9 +430,9 @@ static PyObject *stepper_call(PyObject *object, PyObject *args, PyObject *option
         }
     }
     problem s = self->s;
-    size_t rows = (size_t)in[0].len / (self->I * size);
+    size_t rows = (size_t)in[0].len / ((size_t)self->s.I * size);
     for (int i = 0; i < 1 + arrays; i++)
-        if ((size_t)in[i].len != rows * size * (size_t)(i ? s.H : self->I)) {
+        if ((size_t)in[i].len != rows * size * (size_t)(i ? s.H : s.I)) {
             PyErr_SetString(PyExc_ValueError, "x and the state must have the sizes of the layer");
             goto done;
         }
@@ -409,16 +445,19 @@ static PyObject *stepper_call(PyObject *object, PyObject *args, PyObject *option
         if (!array || PyTuple_SetItem(after, made, array)) goto done;
         if (PyObject_GetBuffer(array, &out[made], PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)) goto done;
     }
-    void *p = self->p;
-    if (rows > 1 && !(p = own = malloc(rows * s.gates * s.H * size))) {
-        PyErr_NoMemory();
-        goto done;
+    if (rows > 1) { /* room for p of all rows */
+        size_t each = (size_t)s.groups * self->k->lanes * s.slots * size;
+        if (!(own = malloc(rows * each + 64))) {
+            PyErr_NoMemory();
+            goto done;
+        }
+        s.da = aligned(own);
     }
     s.h0 = in[1].buf, s.h = out[0].buf;
     if (arrays == 2) s.c0 = in[2].buf, s.c = out[1].buf;
-    s.p = p;
-    self->k->project(&s, self->I, in[0].buf, self->input_panels, p);
-    self->k->forward(&s, 0, s.B);
+    s.x = in[0].buf;
+    team alone = {1, 0, 0, 1};
+    self->k->forward(&s, &(share){&s, 0, s.B, 0, &alone});
     result = Py_NewRef(after);
 done:
     free(own);
@@ -432,11 +471,19 @@ static PyType_Slot stepper_slots[] = {
     {Py_tp_new, stepper_new},
     {Py_tp_dealloc, stepper_free},
     {Py_tp_call, stepper_call},
-    {Py_tp_doc, "Stepper(cell, relu, I, H, double, W_ih, W_hh, bias, bias_n, empty_like)"},
+    {Py_tp_doc, "Stepper(cell, relu, I, H, weight_ih, weight_hh, bias_ih, bias_hh, empty_like)"},
     {0, NULL},
 };
 static PyType_Spec stepper_spec = {"rnnx.core._native.Stepper", sizeof(Stepper), 0,
                                    Py_TPFLAGS_DEFAULT, stepper_slots};
+
+PyDoc_STRVAR(lanes_doc,
+             "lanes(itemsize)\n--\n\n"
+             "Return how many numbers of this many bytes a vector register holds.");
+
+static PyObject *lanes(PyObject *module, PyObject *itemsize) {
+    return PyLong_FromLong(SETS[chosen].of[PyLong_AsLong(itemsize) == 8].lanes);
+}
 
 PyDoc_STRVAR(instructions_doc,
              "instructions(name=None)\n--\n\n"
@@ -457,7 +504,7 @@ static PyObject *use(PyObject *module, PyObject *args) {
 
 static PyMethodDef methods[] = {
     {"run", (PyCFunction)(void (*)(void))run, METH_FASTCALL, run_doc},
-    {"pack", pack, METH_VARARGS, pack_doc},
+    {"lanes", lanes, METH_O, lanes_doc},
     {"instructions", use, METH_VARARGS, instructions_doc},
     {NULL, NULL, 0, NULL},
 };
