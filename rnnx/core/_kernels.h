@@ -230,6 +230,7 @@ static void NAME(forward_step)(const problem *s, NAME(tile_of) a, int R) {
                 NAME(rows) product = {from, 1, H, 0};
                 NAME(sums) out = {s->cell == GRU ? p + LANES : p, to, stride, wide,
                                   rnn ? LANES : a.m * (a.end - a.j) * LANES};
+                out.ahead = (size_t)V * H * LANES + (size_t)(a.r0 / a.m % V) * LANES;
                 NAME(product)(V, a.m, s->B == 1, &product, panel, &out);
                 panel += (size_t)V * H * LANES;
                 to += a.m * wide;

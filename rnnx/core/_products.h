@@ -4,7 +4,7 @@
  * up to MOST(V) rows of the first operand by a panel of V vectors. Every number is summed in the
  * order of k, whatever the tile, so that it does not depend on how rows are spread over threads.
  */
-#define MOST(V) (WIDE ? ((V) < 4 ? 8 : 6) : (V) == 1 ? 8 : (V) == 2 ? 6 : (V) == 3 ? 4 : 3)
+#define MOST(V) (WIDE ? ((V) < 4 ? 8 : 7) : (V) == 1 ? 8 : (V) == 2 ? 6 : (V) == 3 ? 4 : 3)
 
 /* Rows of the first operand: chunks of numbers, `jump` apart. */
 typedef struct {
@@ -18,6 +18,7 @@ typedef struct {
     const REAL *from;
     REAL *to;
     size_t from_stride, to_stride, to_next; /* from row to row, and from vector to vector */
+    size_t ahead;
 } NAME(sums);
 
 #define BEGIN(R, V)                                                                                \
@@ -35,6 +36,7 @@ typedef struct {
         for (int i = 0; i < a->chunks; i++) {                                                      \
             for (int k = 0; k < a->length; k++, w += (V) * LANES) {                                \
                 VEC u[V];                                                                          \
+                __builtin_prefetch(w + s->ahead);                                                  \
                 EACH(v, V) u[v] = ((const VEC *)w)[v];                                             \
                 EACH(r, R) {                                                                       \
                     REAL x = row[r][k];                                                            \
