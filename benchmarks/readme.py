@@ -21,6 +21,10 @@ TRAININGS = [  # problem, cell, accuracy
 ARTICLES = {"RNN": "an", "GRU": "a", "LSTM": "an"}
 NAMES = {"torch": "torch", "jax": "JAX", "keras": "Keras", "onnxruntime": "ONNX Runtime"}
 KINDS, THREADS = ("training", "inference"), (1, 2)
+SHARED = [  # results of before every library had a process of its own
+    "All libraries share one process. On two threads their thread pools slow each other down,",
+    "torch most of all: trust the numbers on one thread more.",
+]
 PICTURE = ROOT / "docs" / "pictures" / "cpu.png"
 Result = dict[str, Any]
 BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
@@ -103,8 +107,7 @@ def slower(cpu: Result) -> list[str]:
     ]
     return [
         f"A rival is faster at {' and '.join(counts)}.",
-        "All libraries share one process. On two threads their thread pools slow each other down,",
-        "torch most of all: trust the numbers on one thread more.",
+        *([] if cpu.get("one process per library") else SHARED),
     ]
 
 
