@@ -15,13 +15,13 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import product
 from pathlib import Path
 from statistics import geometric_mean, median
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from common import Process, environment, take_turns, write
@@ -69,7 +69,7 @@ def main() -> int:
     began, share = time.perf_counter(), 60 * options.minutes / len(options.threads)
     parts = []
     for k, threads in enumerate(options.threads, 1):
-        with Team(threads) as team:
+        with started(threads) as team:
             parts.append(measure(team, options.seconds, began + k * share, options.quick))
     keys = ("rows", "step", "ragged", "stacked")
     result: dict[str, Any] = {key: [row for part in parts for row in part[key]] for key in keys}
@@ -83,39 +83,38 @@ def main() -> int:
     return 0
 
 
-class Team:
-    """The libraries' processes, each with this number of threads."""
-
-    def __init__(self, threads: int) -> None:
-        names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "RNNX_THREADS")
-        one = "--xla_cpu_multi_thread_eigen=false" if threads == 1 else ""
-        settings = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "XLA_FLAGS": one}
-        settings |= dict.fromkeys(names, str(threads))
-        self.threads = threads
-        self._stack = ExitStack()
-        self._folder = Path(self._stack.enter_context(TemporaryDirectory()))
-        self._processes = {
-            name: self._stack.enter_context(
-                Process("cpu_worker.py", name, str(threads), **settings)
-            )
+@contextmanager
+def started(threads: int) -> Iterator[Team]:
+    """Start the libraries' processes, each with this number of threads; end them afterwards."""
+    names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "RNNX_THREADS")
+    one = "--xla_cpu_multi_thread_eigen=false" if threads == 1 else ""
+    settings = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "XLA_FLAGS": one}
+    settings |= dict.fromkeys(names, str(threads))
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory()))
+        processes = {
+            name: stack.enter_context(Process("cpu_worker.py", name, str(threads), **settings))
             for name in LIBRARIES
         }
-        for process in self._processes.values():  # until all have imported their libraries
-            process.ask(do="pools")
+        for process in processes.values():  # until all have imported their libraries
+            process.ask(do="nothing")
+        yield Team(threads, processes, folder)
 
-    def __enter__(self) -> Team:
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
+class Team(NamedTuple):
+    """The libraries' processes, and a folder for their results."""
+
+    threads: int
+    processes: dict[str, Process]
+    folder: Path
 
     def make(self, kind: str, *names: str, label: str = "", **problem: Any) -> dict[str, list[str]]:
         """Make a problem in these processes; return the runs of each, which compute the same."""
         runs, results = {}, {}
         for name in names:
-            path = self._folder / f"{name}.npz"
+            path = self.folder / f"{name}.npz"
             request = {"kind": kind, "label": label, "path": str(path), "problem": problem}
-            runs[name] = self._processes[name].ask(do="make", **request)["runs"]
+            runs[name] = self.processes[name].ask(do="make", **request)["runs"]
             with np.load(path) as found:
                 results[name] = dict(found)
         check(results)
@@ -125,7 +124,7 @@ class Team:
         """Return the seconds of runs, each given by library, problem's label and name of run."""
 
         def sample(library: str, label: str, run: str) -> float:
-            return float(self._processes[library].ask(do="sample", label=label, run=run)["seconds"])
+            return float(self.processes[library].ask(do="sample", label=label, run=run)["seconds"])
 
         samplers = {name: partial(sample, *run) for name, run in runs.items()}
         return take_turns(samplers, seconds=seconds, least=3, warm_up=False)
@@ -139,7 +138,7 @@ class Team:
 
     def pools(self) -> dict[str, Any]:
         """Return the thread pools of each process."""
-        return {name: p.ask(do="pools")["pools"] for name, p in self._processes.items()}
+        return {name: p.ask(do="pools")["pools"] for name, p in self.processes.items()}
 
 
 def measure(team: Team, seconds: float, end: float, quick: bool) -> dict[str, Any]:

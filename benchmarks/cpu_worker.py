@@ -3,7 +3,8 @@
 python benchmarks/cpu_worker.py LIBRARY THREADS
 
 `make` builds a problem's runs, saves their results and returns their names. `sample` times one of
-them. `pools` returns the thread pools in this process.
+them. `pools` returns the thread pools in this process. `nothing` answers when the library is
+imported.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ def main() -> int:
         "make": partial(make, made, library, threads),
         "sample": lambda label, run: {"seconds": sample(made[label][run])},
         "pools": pools,
+        "nothing": dict,
     }
     serve(lambda do, **request: requests[do](**request))
     return 0
