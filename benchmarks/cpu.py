@@ -42,7 +42,10 @@ SHAPES: list[Shape] = [  # T, B, I, H
     (100, 33, 200, 200),
 ]
 QUICK: list[Shape] = [(256, 1, 32, 32), (100, 7, 50, 50), (256, 16, 64, 64)]
-STACKS = {"two layers": {"layers": 2}, "bidirectional": {"bidirectional": True}}
+STACKS: dict[str, dict[str, Any]] = {
+    "two layers": {"layers": 2},
+    "bidirectional": {"bidirectional": True},
+}
 STACKED: Shape = (256, 16, 64, 64)
 RAGGED: Shape = (256, 16, 64, 64)
 STREAMED, INPUT = (16, 64, 256), 8  # H, I

@@ -30,7 +30,7 @@ def main() -> int:
     if library == "torch":
         imported.set_num_threads(threads)
     made: dict[str, dict[str, Run]] = {}
-    requests = {
+    requests: dict[str, Callable[..., dict[str, Any]]] = {
         "make": partial(make, made, library, threads),
         "sample": lambda label, run: {"seconds": sample(made[label][run])},
         "pools": pools,

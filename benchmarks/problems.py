@@ -56,8 +56,10 @@ def make_problem(
     empty = Problem(cell, (T, B, I, H), {}, x, dy, threads, layers, bidirectional, lengths)
     rows, edge = GATES[cell] * H, H**-0.5
     for k, suffixes in enumerate(empty.suffixes):
-        sizes = {"weight_ih": (rows, width if k else I), "weight_hh": (rows, H)}
-        sizes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
+        sizes: dict[str, tuple[int, ...]] = {
+            "weight_ih": (rows, width if k else I), "weight_hh": (rows, H), "bias_ih": (rows,),
+            "bias_hh": (rows,),
+        }  # fmt: skip
         for suffix, (name, size) in product(suffixes, sizes.items()):
             empty.params[name + suffix] = rng.uniform(-edge, edge, size).astype("float32")
     return empty

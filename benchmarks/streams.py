@@ -20,7 +20,7 @@ def our_stream(problem: Problem) -> Runs:
     x = problem.x[0, 0]
 
     def stream() -> Any:
-        state = None
+        state: Any = None
         for _ in range(STEPS):
             _, state = layer.step(x, state)
         return np.ravel(state[0])
@@ -38,7 +38,7 @@ def torch_stream(problem: Problem) -> Runs:
     row = torch.tensor(problem.x[0])
 
     def stream() -> Any:
-        state = None
+        state: Any = None
         with torch.inference_mode():
             for _ in range(STEPS):
                 state = cell(row, state)
