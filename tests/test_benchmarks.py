@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -94,17 +95,20 @@ def test_a_busy_process_is_not_waited_for(script: str) -> None:
     assert time.monotonic() - start < 30
 
 
-def test_what_warms_up_does_not_count() -> None:
-    """A slow first call is left out, and a sample is the seconds of one call."""
-    calls: list[float] = []
-
-    def run() -> None:
-        time.sleep(1e-3 if calls else 0.3)
-        calls.append(time.perf_counter())
-
-    found = load("cpu_worker").sample(run)
-    assert len(calls) >= 2
-    assert 0.9e-3 < found < 0.1
+@pytest.mark.parametrize(
+    ("first", "others", "expected", "calls"),
+    [(0.02, 1e-3, 1e-3, 2), (2**-10, 2**-13, 2**-13, 10 + 24), (0.1, 0.05, 0.1, 1)],
+)
+def test_what_warms_up_does_not_count(
+    first: float, others: float, expected: float, calls: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slow first call is left out, but for a long run, which is called once."""
+    worker, times = load("cpu_worker"), [0.0]
+    clock = SimpleNamespace(perf_counter=lambda: sum(times))
+    monkeypatch.setattr(worker, "time", clock)
+    found = worker.sample(lambda: times.append(others if times[1:] else first))
+    assert found == pytest.approx(expected)
+    assert len(times[1:]) == calls
 
 
 def test_results_that_differ_are_found() -> None:
