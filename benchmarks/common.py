@@ -1,4 +1,4 @@
-"""What the benchmarks share: interleaved timing, a description of the machine, result files."""
+"""What the benchmarks share: turns, processes, a description of the machine, result files."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import json
 import os
 import platform
 import shutil
+import signal
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 RESULTS = Path(__file__).parent / "results"
 Sample = TypeVar("Sample")
@@ -48,6 +51,61 @@ def take_turns(
         for name, sampler in samplers.items():
             samples[name].append(sampler())
     return samples
+
+
+class Process:
+    """A script of this folder in a process of its own, which answers requests with `serve`.
+
+    It is stopped from each answer to the next request. A library's threads go on spinning when
+    they have nothing to do; while they are stopped, they take nothing from the process whose turn
+    it is.
+
+    Parameters
+    ----------
+    *command
+        The script's name and its arguments.
+    **variables
+        What is added to the environment.
+    """
+
+    def __init__(self, *command: str, **variables: str) -> None:
+        script, *arguments = command
+        self.name = " ".join(command)
+        self._process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).parent / script), *arguments],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | variables,
+        )  # fmt: skip
+
+    def ask(self, **request: Any) -> dict[str, Any]:
+        """Return the answer to a request."""
+        to, back = self._process.stdin, self._process.stdout
+        assert to is not None
+        assert back is not None
+        self._process.send_signal(signal.SIGCONT)
+        with suppress(BrokenPipeError):
+            print(json.dumps(request), file=to, flush=True)
+        answer = back.readline()
+        if not answer:
+            raise RuntimeError(f"{self.name} ended with code {self._process.wait()}")
+        self._process.send_signal(signal.SIGSTOP)
+        return dict(json.loads(answer))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the process; if it is still busy, it is not waited for."""
+        self._process.send_signal(signal.SIGTERM)
+        self._process.send_signal(signal.SIGCONT)
+        self._process.communicate()
+
+
+def serve(answer: Callable[..., dict[str, Any]]) -> None:
+    """Answer the requests of `Process.ask`; whatever else is printed goes to standard error."""
+    to = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    for line in sys.stdin:
+        print(json.dumps(answer(**json.loads(line))), file=to, flush=True)
 
 
 def environment(packages: Iterable[str]) -> dict[str, Any]:

@@ -2,27 +2,34 @@
 
 python benchmarks/cpu.py [--seconds S] [--threads 1 2] [--quick]
 
-Everything is float32. Each thread count runs in its own process, pinned to as many cores, with that
-many threads in every library. All contenders take turns on the same data, and medians are compared.
-They are first checked to compute the same numbers. A ratio is the fastest rival's time divided by
-ours. `contenders.py` says what a training step is.
+Everything is float32. Each library runs in a process of its own (`cpu_worker.py`), pinned to as
+many cores as it has threads. The processes take turns on the same data; those that wait are
+stopped. Medians are compared. The libraries are first checked to compute the same numbers. A ratio
+is the fastest rival's time divided by ours. `contenders.py` says what a training step is.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import subprocess
+import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from itertools import product
+from pathlib import Path
 from statistics import geometric_mean, median
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import numpy as np
+from common import Process, environment, take_turns, write
+from problems import GATES, Shape, check
+from streams import STEPS
 
 CELLS = ("RNN", "GRU", "LSTM")
-SHAPES = [  # T, B, I, H
+SHAPES: list[Shape] = [  # T, B, I, H
     (256, 1, 32, 32),
     (256, 1, 64, 64),
     (256, 1, 256, 256),
@@ -34,19 +41,19 @@ SHAPES = [  # T, B, I, H
     (100, 7, 50, 50),
     (100, 33, 200, 200),
 ]
-QUICK = [(256, 1, 32, 32), (100, 7, 50, 50), (256, 16, 64, 64)]
-STACKS = {"two layers": {"layers": 2}, "bidirectional": {"bidirectional": True}}
-STACKED = RAGGED = (256, 16, 64, 64)
-STREAMED, STEPS, INPUT = (16, 64, 256), 200, 8  # H, steps in one sample, I
-GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
-TURN, LONG = (
-    4e-3,
-    5e-2,
-)  # seconds: shorter runs are repeated, and start with one that does not count
+QUICK: list[Shape] = [(256, 1, 32, 32), (100, 7, 50, 50), (256, 16, 64, 64)]
+STACKS: dict[str, dict[str, Any]] = {
+    "two layers": {"layers": 2},
+    "bidirectional": {"bidirectional": True},
+}
+STACKED: Shape = (256, 16, 64, 64)
+RAGGED: Shape = (256, 16, 64, 64)
+STREAMED, INPUT = (16, 64, 256), 8  # H, I
+PRODUCTS = ((1024, 1024, 1024), (6400, 512, 2048))  # (m, k) times (k, n)
 OURS = ("rnnx", "rnnx portable")
+LIBRARIES = (*OURS, "torch", "jax", "keras", "onnxruntime")
 PACKAGES = ("rnnx", "numpy", "array-api-compat", "torch", "jax", "keras", "onnxruntime")
 Row = dict[str, Any]
-Run = Callable[[], Any]
 
 
 def main() -> int:
@@ -60,194 +67,167 @@ def main() -> int:
         help="points that have not begun by then are left out",
     )
     parser.add_argument("--quick", action="store_true", help="measure a few points, write no file")
-    parser.add_argument("--worker", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.worker:
-        end = time.perf_counter() + 60 * options.minutes
-        print(json.dumps(work(options.worker, options.seconds, end, options.quick)))
-        return 0
-    from common import environment, write
-
-    began, flags = time.perf_counter(), ["--quick"] if options.quick else []
-    flags += ["--seconds", str(options.seconds)]
-    flags += ["--minutes", str(options.minutes / len(options.threads))]
-    parts = [run_worker(threads, flags) for threads in options.threads]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # ends the processes, too
+    began, share = time.perf_counter(), 60 * options.minutes / len(options.threads)
+    parts = []
+    for k, threads in enumerate(options.threads, 1):
+        with started(threads) as team:
+            parts.append(measure(team, options.seconds, began + k * share, options.quick))
     keys = ("rows", "step", "ragged", "stacked")
     result: dict[str, Any] = {key: [row for part in parts for row in part[key]] for key in keys}
     result["machine"] = [part["machine"] for part in parts]
     result["means"] = means(result["rows"])
     result["minutes"] = round((time.perf_counter() - began) / 60, 1)
     if not options.quick:
-        write("cpu", {"environment": environment(PACKAGES), "unit": "us per step of T"} | result)
+        facts = {"unit": "us per step of T", "one process per library": True}
+        write("cpu", {"environment": environment(PACKAGES)} | facts | result)
     report(result)
     return 0
 
 
-def run_worker(threads: int, flags: list[str]) -> dict[str, Any]:
-    """Measure in a process that has `threads` cores and that many threads in every library."""
-    count = str(threads)
+@contextmanager
+def started(threads: int) -> Iterator[Team]:
+    """Start the libraries' processes, each with this number of threads; end them afterwards."""
     names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "RNNX_THREADS")
     one = "--xla_cpu_multi_thread_eigen=false" if threads == 1 else ""
     settings = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "XLA_FLAGS": one}
-    command = [sys.executable, __file__, "--worker", count, *flags]
-    cores = sorted(os.sched_getaffinity(0))[:threads]
-    done = subprocess.run(
-        command,
-        env=os.environ | settings | dict.fromkeys(names, count),
-        preexec_fn=lambda: os.sched_setaffinity(0, cores),
-        stdout=subprocess.PIPE,
-        check=True,
-        text=True,
-    )
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
-
-
-def work(threads: int, seconds: float, end: float, quick: bool) -> dict[str, Any]:
-    """Return the rows for one number of threads; start no point of the grid after `end`."""
-    import torch
-    from threadpoolctl import threadpool_info, threadpool_limits
-
-    import rnnx
-
-    rnnx.set_num_threads(threads)
-    torch.set_num_threads(threads)
-    with threadpool_limits(threads):
-        rate = measure_rate()
-        pools = [{k: v for k, v in p.items() if k != "filepath"} for p in threadpool_info()]
-        result: dict[str, Any] = {
-            "machine": {"threads": threads, "gflops": rate, "pools": pools},
-            "step": list(measure_steps(seconds)) if threads == 1 else [],
-            "ragged": [measure_ragged(cell, threads, seconds) for cell in CELLS],
-            "stacked": list(measure_stacked(threads, seconds)),
-            "rows": [],
+    settings |= dict.fromkeys(names, str(threads))
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory()))
+        processes = {
+            name: stack.enter_context(Process("cpu_worker.py", name, str(threads), **settings))
+            for name in LIBRARIES
         }
-        for shape, cell in product(QUICK if quick else SHAPES, CELLS):
-            if time.perf_counter() < end:
-                result["rows"] += measure_point(cell, shape, threads, seconds, max(rate.values()))
-            else:
-                print("out of time:", cell, shape, threads, "threads", file=sys.stderr)
+        for process in processes.values():  # until all have imported their libraries
+            process.ask(do="nothing")
+        yield Team(threads, processes, folder)
+
+
+class Team(NamedTuple):
+    """The libraries' processes, and a folder for their results."""
+
+    threads: int
+    processes: dict[str, Process]
+    folder: Path
+
+    def make(self, kind: str, *names: str, label: str = "", **problem: Any) -> dict[str, list[str]]:
+        """Make a problem in these processes; return the runs of each, which compute the same."""
+        runs, results = {}, {}
+        for name in names:
+            path = self.folder / f"{name}.npz"
+            request = {"kind": kind, "label": label, "path": str(path), "problem": problem}
+            runs[name] = self.processes[name].ask(do="make", **request)["runs"]
+            with np.load(path) as found:
+                results[name] = dict(found)
+        check(results)
+        return runs
+
+    def time(self, runs: dict[str, tuple[str, str, str]], seconds: float) -> dict[str, list[float]]:
+        """Return the seconds of runs, each given by library, problem's label and name of run."""
+
+        def sample(library: str, label: str, run: str) -> float:
+            return float(self.processes[library].ask(do="sample", label=label, run=run)["seconds"])
+
+        samplers = {name: partial(sample, *run) for name, run in runs.items()}
+        return take_turns(samplers, seconds=seconds, least=3, warm_up=False)
+
+    def compare(self, runs: dict[str, list[str]], run: str, seconds: float, scale: float) -> Row:
+        """Return the scaled medians of those that have this run, and the fastest rival's ratio."""
+        times = self.time({name: (name, "", run) for name in runs if run in runs[name]}, seconds)
+        us = {name: round(scale * median(t), 3) for name, t in times.items()}
+        fastest = min((name for name in us if name not in OURS), key=us.__getitem__)
+        return {"us": us, "fastest rival": fastest, "ratio": round(us[fastest] / us["rnnx"], 3)}
+
+    def pools(self) -> dict[str, Any]:
+        """Return the thread pools of each process."""
+        return {name: p.ask(do="pools")["pools"] for name, p in self.processes.items()}
+
+
+def measure(team: Team, seconds: float, end: float, quick: bool) -> dict[str, Any]:
+    """Return the rows for one number of threads; start no point of the grid after `end`."""
+    rate = measure_rate(team)
+    result: dict[str, Any] = {
+        "machine": {"threads": team.threads, "gflops": rate},
+        "step": list(measure_steps(team, seconds)) if team.threads == 1 else [],
+        "ragged": [measure_ragged(team, cell, seconds) for cell in CELLS],
+        "stacked": list(measure_stacked(team, seconds)),
+        "rows": [],
+    }
+    for shape, cell in product(QUICK if quick else SHAPES, CELLS):
+        if time.perf_counter() < end:
+            result["rows"] += measure_point(team, cell, shape, seconds, max(rate.values()))
+        else:
+            print("out of time:", cell, shape, team.threads, "threads", file=sys.stderr)
+    result["machine"]["pools"] = team.pools()
     return result
 
 
-def measure_rate() -> dict[str, float]:
-    """Return each library's best rate of float32 matrix products, in GFLOP/s."""
-    import jax
-    import numpy as np
-    import torch
-
-    multiply = jax.jit(jax.numpy.matmul)
-    best = dict.fromkeys(("numpy", "torch", "jax"), 0.0)
-    for m, k, n in ((1024, 1024, 1024), (6400, 512, 2048)):
-        a, b = (np.ones(shape, "float32") for shape in ((m, k), (k, n)))
-        s, t, u, v = torch.tensor(a), torch.tensor(b), jax.numpy.asarray(a), jax.numpy.asarray(b)
-        runs: dict[str, Run] = {
-            "numpy": lambda a=a, b=b: a @ b,
-            "torch": lambda s=s, t=t: s @ t,
-            "jax": lambda u=u, v=v: jax.block_until_ready(multiply(u, v)),
-        }
-        for name, times in samples(runs, 1.0).items():
-            best[name] = max(best[name], 2e-9 * m * k * n / min(times))
+def measure_rate(team: Team) -> dict[str, float]:
+    """Return each library's best rate of float32 matrix products, in GFLOP/s; ours is NumPy's."""
+    names = {"rnnx": "numpy", "torch": "torch", "jax": "jax"}
+    best = dict.fromkeys(names.values(), 0.0)
+    for m, k, n in PRODUCTS:
+        runs = {name: (name, "", "product") for name in team.make("product", *names, m=m, k=k, n=n)}
+        for name, times in team.time(runs, 1.0).items():
+            best[names[name]] = max(best[names[name]], 2e-9 * m * k * n / min(times))
     return {name: round(rate, 1) for name, rate in best.items()}
 
 
 def measure_point(
-    cell: str, shape: tuple[int, int, int, int], threads: int, seconds: float, rate: float
+    team: Team, cell: str, shape: Shape, seconds: float, rate: float
 ) -> Iterator[Row]:
     """Yield a row of training and one of inference."""
-    from contenders import CONTENDERS, make_problem
-
-    made = {n: make(make_problem(cell, shape, threads)) for n, make in CONTENDERS.items()}
     T, B, I, H = shape
+    runs = team.make("layer", *LIBRARIES, cell=cell, shape=shape)
     for kind in ("training", "inference"):
-        runs = {name: run for name, c in made.items() if (run := getattr(c, kind))}
-        row = compare(runs, seconds, 1e6 / T)
+        row = team.compare(runs, kind, seconds, 1e6 / T)
         flops = (6 if kind == "training" else 2) * B * GATES[cell] * H * (I + H)  # per step
         row["of the product rate"] = round(flops / row["us"]["rnnx"] / 1e3 / rate, 3)
-        yield show({"cell": cell, "shape": shape, "threads": threads, "run": kind} | row)
+        yield show({"cell": cell, "shape": shape, "threads": team.threads, "run": kind} | row)
 
 
-def measure_stacked(threads: int, seconds: float) -> Iterator[Row]:
+def measure_stacked(team: Team, seconds: float) -> Iterator[Row]:
     """Yield the rows of two stacked layers and of two directions."""
-    from contenders import CONTENDERS, make_problem
-
+    names = [name for name in LIBRARIES if name != "keras"]
     for (form, options), cell in product(STACKS.items(), CELLS):
-        problem = make_problem(cell, STACKED, threads, **options)
-        made = {n: CONTENDERS[n](problem) for n in CONTENDERS if n != "keras"}
+        runs = team.make("layer", *names, cell=cell, shape=STACKED, **options)
+        head = {"cell": cell, "form": form, "shape": STACKED, "threads": team.threads}
         for kind in ("training", "inference"):
-            runs = {name: run for name, c in made.items() if (run := getattr(c, kind))}
-            head = {"cell": cell, "form": form, "shape": STACKED, "threads": threads, "run": kind}
-            yield show(head | compare(runs, seconds, 1e6 / STACKED[0]))
+            row = team.compare(runs, kind, seconds, 1e6 / STACKED[0])
+            yield show(head | {"run": kind} | row)
 
 
-def measure_ragged(cell: str, threads: int, seconds: float) -> Row:
+def measure_ragged(team: Team, cell: str, seconds: float) -> Row:
     """Return the time of training steps on a ragged batch and on a padded one."""
-    import numpy as np
-    from contenders import check, make_problem, ours, torchs
-
-    T, B, _, _ = RAGGED
-    padded = make_problem(cell, RAGGED, threads)
-    ragged = padded._replace(lengths=np.random.default_rng(1).integers(T // 2, T + 1, B))
-    runs: dict[str, Any] = {
-        "rnnx": ours(ragged).training,
-        "torch packed": torchs(ragged).training,
-        "rnnx padded": ours(padded).training,
-        "torch padded": torchs(padded).training,
-    }
-    check(dict(list(runs.items())[:2]))
-    us = {name: round(1e6 / T * median(t), 3) for name, t in samples(runs, 2 * seconds).items()}
+    for label in ("ragged", "padded"):
+        options = {"cell": cell, "shape": RAGGED, "ragged": label == "ragged"}
+        team.make("layer", "rnnx", "torch", label=label, **options)
+    times = team.time(
+        {
+            "rnnx": ("rnnx", "ragged", "training"),
+            "torch packed": ("torch", "ragged", "training"),
+            "rnnx padded": ("rnnx", "padded", "training"),
+            "torch padded": ("torch", "padded", "training"),
+        },
+        2 * seconds,
+    )
+    us = {name: round(1e6 / RAGGED[0] * median(t), 3) for name, t in times.items()}
     ratios = {
         "ratio": round(us["torch packed"] / us["rnnx"], 2),
         "rnnx ragged / padded": round(us["rnnx"] / us["rnnx padded"], 3),
         "torch packed / padded": round(us["torch packed"] / us["torch padded"], 3),
     }
-    return show({"cell": cell, "shape": RAGGED, "threads": threads, "us": us} | ratios)
+    return show({"cell": cell, "shape": RAGGED, "threads": team.threads, "us": us} | ratios)
 
 
-def measure_steps(seconds: float) -> Iterator[Row]:
+def measure_steps(team: Team, seconds: float) -> Iterator[Row]:
     """Yield the microseconds of one streaming step of one row."""
-    from contenders import make_problem, streams
-
     for cell, H in product(CELLS, STREAMED):
-        runs = streams(make_problem(cell, (1, 1, INPUT, H), 1), STEPS)
-        yield show({"cell": cell, "I": INPUT, "H": H} | compare(runs, seconds, 1e6 / STEPS))
-
-
-def compare(runs: dict[str, Run], seconds: float, scale: float) -> Row:
-    """Check that the runs agree; return their scaled medians, and the fastest rival's over ours."""
-    from contenders import check
-
-    check(runs)
-    us = {name: round(scale * median(t), 3) for name, t in samples(runs, seconds).items()}
-    fastest = min((name for name in us if name not in OURS), key=us.__getitem__)
-    return {"us": us, "fastest rival": fastest, "ratio": round(us[fastest] / us["rnnx"], 3)}
-
-
-def samples(runs: dict[str, Run], seconds: float) -> dict[str, list[float]]:
-    """Return each run's seconds; a short one is repeated, after a call that is not timed.
-
-    During that call the threads that the last library left spinning come to rest.
-    """
-    from common import take_turns
-
-    def sampler(run: Run) -> Run:
-        start = time.perf_counter()
-        run()
-        seconds = time.perf_counter() - start
-        count = max(1, int(TURN / seconds))
-
-        def sample() -> float:
-            if seconds < LONG:
-                run()
-            start = time.perf_counter()
-            for _ in range(count):
-                run()
-            return (time.perf_counter() - start) / count
-
-        return sample
-
-    samplers = {name: sampler(run) for name, run in runs.items()}
-    return take_turns(samplers, seconds=seconds, least=3, warm_up=False)
+        names = ("rnnx", "torch", "onnxruntime")
+        runs = team.make("stream", *names, cell=cell, shape=(1, 1, INPUT, H))
+        row = team.compare(runs, "stream", seconds, 1e6 / STEPS)
+        yield show({"cell": cell, "I": INPUT, "H": H} | row)
 
 
 def means(rows: list[Row]) -> list[Row]:

@@ -6,10 +6,13 @@ python benchmarks/readme.py
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
+
+from picture import KINDS, THREADS, draw, pick
 
 ROOT = Path(__file__).parents[1]
 TRAININGS = [  # problem, cell, accuracy
@@ -20,8 +23,11 @@ TRAININGS = [  # problem, cell, accuracy
 ]
 ARTICLES = {"RNN": "an", "GRU": "a", "LSTM": "an"}
 NAMES = {"torch": "torch", "jax": "JAX", "keras": "Keras", "onnxruntime": "ONNX Runtime"}
-KINDS, THREADS = ("training", "inference"), (1, 2)
-PICTURE = ROOT / "docs" / "pictures" / "cpu.png"
+APART = ["Every library runs in a process of its own, in turn with the others."]
+SHARED = [  # results of before every library had a process of its own
+    "All libraries share one process. On two threads their thread pools slow each other down,",
+    "torch most of all: trust the numbers on one thread more.",
+]
 Result = dict[str, Any]
 BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
 
@@ -31,7 +37,8 @@ def main() -> None:
         page = ROOT / name
         before, rest = page.read_text().split(BEGIN)
         page.write_text(before + BEGIN + text + END + rest.split(END)[1])
-    draw(json.loads((ROOT / "benchmarks" / "results" / "cpu.json").read_text()))
+    cpu = json.loads((ROOT / "benchmarks" / "results" / "cpu.json").read_text())
+    draw(cpu, tuple(ARTICLES), ROOT / "docs" / "pictures" / "cpu.png")
 
 
 def sections() -> dict[str, str]:
@@ -45,45 +52,14 @@ def sections() -> dict[str, str]:
 
 def summary(cpu: Result, footprint: Result, layers: Result, training: Result) -> str:
     """Return the most telling numbers, those where others are faster included."""
-    ragged, step = by_cell(cpu["ragged"], threads=1), by_cell(cpu["step"], H=64)
-    cache, ms = by_cell(layers["cache"]), footprint["import_ms"]
-    known = {"threads": 1, "shape": [256, 16, 64, 64]}
-    rows = [
-        *(
-            (f"{run} of {ARTICLES[cell]} {cell}, µs per time step", *timed(row["us"]))
-            for run, what in (("training step", "training"), ("inference", "inference"))
-            for cell, row in by_cell(cpu["rows"], run=what, **known).items()
-        ),
-        *(
-            (f"one streaming step of {ARTICLES[cell]} {cell}, µs", *timed(row["us"]))
-            for cell, row in step.items()
-        ),
-        (
-            "training a ragged batch (GRU), relative to a padded one",
-            f"{ragged['GRU']['rnnx ragged / padded']:.2f}",
-            f"{ragged['GRU']['torch packed / padded']:.1f}",
-            "",
-        ),
-        (
-            "kept for BPTT (LSTM), numbers per unit and step",
-            f"{cache['LSTM']['rnnx']:.1f}",
-            f"{cache['LSTM']['torch']:.1f}",
-            "",
-        ),
-        (
-            f"import, ms more than NumPy, on an {footprint['environment']['processor']}",
-            f"{ms['rnnx'] - ms['numpy']:.0f}",
-            f"{ms['torch'] - ms['numpy']:,.0f}",
-            "",
-        ),
-    ]
     lines = [
         f"On one core of an {cpu['environment']['processor']}, in float32, with the compiled core.",
         "Training and inference have T = 256, B = 16 and H = 64; streaming steps have B = 1.",
         "",
         f"| | rnnx on NumPy | torch {cpu['environment']['versions']['torch']} | fastest rival |",
         "|---|---|---|---|",
-        *(f"| {' | '.join(row)} |" for row in rows),
+        *(f"| {' | '.join(row)} |" for row in speeds(cpu)),
+        *(f"| {' | '.join(row)} |  |" for row in beside_torch(cpu, footprint, layers)),
         "",
         "The fastest rival's time divided by ours; above 1, rnnx is faster:",
         "",
@@ -92,6 +68,37 @@ def summary(cpu: Result, footprint: Result, layers: Result, training: Result) ->
         *slower(cpu),
     ]
     return "\n".join(lines) + "\n"
+
+
+def speeds(cpu: Result) -> Iterator[tuple[str, ...]]:
+    """Yield what is measured, our time, torch's and that of the fastest rival."""
+    known = {"threads": 1, "shape": [256, 16, 64, 64]}
+    for run, what in (("training step", "training"), ("inference", "inference")):
+        for cell, row in by_cell(cpu["rows"], run=what, **known).items():
+            yield f"{run} of {ARTICLES[cell]} {cell}, µs per time step", *timed(row["us"])
+    for cell, row in by_cell(cpu["step"], H=64).items():
+        yield f"one streaming step of {ARTICLES[cell]} {cell}, µs", *timed(row["us"])
+
+
+def beside_torch(cpu: Result, footprint: Result, layers: Result) -> Iterator[tuple[str, str, str]]:
+    """Yield what is measured, our number and torch's."""
+    ragged, cache = by_cell(cpu["ragged"], threads=1)["GRU"], by_cell(layers["cache"])["LSTM"]
+    ms, processor = footprint["import_ms"], footprint["environment"]["processor"]
+    yield (
+        "training a ragged batch (GRU), relative to a padded one",
+        f"{ragged['rnnx ragged / padded']:.2f}",
+        f"{ragged['torch packed / padded']:.1f}",
+    )
+    yield (
+        "kept for BPTT (LSTM), numbers per unit and step",
+        f"{cache['rnnx']:.1f}",
+        f"{cache['torch']:.1f}",
+    )
+    yield (
+        f"import, ms more than NumPy, on an {processor}",
+        f"{added(footprint):.0f}",
+        f"{ms['torch'] - ms['numpy']:,.0f}",
+    )
 
 
 def slower(cpu: Result) -> list[str]:
@@ -103,15 +110,29 @@ def slower(cpu: Result) -> list[str]:
     ]
     return [
         f"A rival is faster at {' and '.join(counts)}.",
-        "All libraries share one process. On two threads their thread pools slow each other down,",
-        "torch most of all: trust the numbers on one thread more.",
+        *(APART if cpu.get("one process per library") else SHARED),
     ]
 
 
 def details(cpu: Result, footprint: Result, layers: Result, training: Result) -> str:
     """Return all the tables."""
-    machine, versions = cpu["environment"], cpu["environment"]["versions"]
     lines = [
+        *against_rivals(cpu),
+        *other_layers(cpu),
+        *streams_and_ragged(cpu, by_cell(layers["cache"])),
+        *fitting(training),
+        "## Import",
+        "",
+        f"`import rnnx` takes {added(footprint):.0f} ms more than `import numpy`, on an "
+        f"{footprint['environment']['processor']}.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def against_rivals(cpu: Result) -> list[str]:
+    """Return how the layers are compared, and the grid of ratios."""
+    machine, versions = cpu["environment"], cpu["environment"]["versions"]
+    return [
         "## One layer against its rivals",
         "",
         f"{machine['processor']}, {machine['cores']} cores, Python {machine['python']}, NumPy "
@@ -135,6 +156,12 @@ def details(cpu: Result, footprint: Result, layers: Result, training: Result) ->
         "|---|---|---|---|---|---|---|---|",
         *grid(cpu),
         "",
+    ]
+
+
+def other_layers(cpu: Result) -> list[str]:
+    """Return the means over the grid, and the layers with more weights."""
+    return [
         "Geometric means over these shapes of each library's time divided by ours. *Portable* is",
         "our core without compiled code.",
         "",
@@ -149,6 +176,12 @@ def details(cpu: Result, footprint: Result, layers: Result, training: Result) ->
         "|---|---|---|---|---|---|",
         *stacked(cpu),
         "",
+    ]
+
+
+def streams_and_ragged(cpu: Result, cache: dict[str, Result]) -> list[str]:
+    """Return the steps of streams, and the ragged batches."""
+    return [
         "One streaming step from Python (B = 1, I = 8, one thread), in microseconds:",
         "",
         "| cell | H | rnnx | torch's cell | ONNX Runtime |",
@@ -165,8 +198,14 @@ def details(cpu: Result, footprint: Result, layers: Result, training: Result) ->
         "| cell | threads | ragged / padded | torch packed / padded | torch packed / ours | kept "
         "| torch keeps |",
         "|---|---|---|---|---|---|---|",
-        *(ragged_row(r, by_cell(layers["cache"])[r["cell"]]) for r in cpu["ragged"]),
+        *(ragged_row(r, cache[r["cell"]]) for r in cpu["ragged"]),
         "",
+    ]
+
+
+def fitting(training: Result) -> list[str]:
+    """Return the times of training to an accuracy."""
+    return [
         "## Training with `rnnx.train.fit`",
         "",
         "Processor seconds until a held-out accuracy is reached, on NumPy with one thread. The",
@@ -181,17 +220,7 @@ def details(cpu: Result, footprint: Result, layers: Result, training: Result) ->
         "`fit` makes a step at (T, B, I, H) = (100, 32, 16, 64) slower than a plain loop by",
         f"{fit_adds(training)}.",
         "",
-        "## Import",
-        "",
-        f"`import rnnx` takes {added(footprint):.0f} ms more than `import numpy`, on an "
-        f"{footprint['environment']['processor']}.",
     ]
-    return "\n".join(lines) + "\n"
-
-
-def pick(rows: list[Result], **facts: Any) -> list[Result]:
-    """Return the rows in which all of these facts hold."""
-    return [r for r in rows if all(r[key] == fact for key, fact in facts.items())]
 
 
 def by_cell(rows: list[Result], **facts: Any) -> dict[str, Result]:
@@ -260,42 +289,6 @@ def ragged_row(ragged: Result, cache: Result) -> str:
         f"{cache['torch']:.1f}",
     )
     return f"| {ragged['cell']} | {ragged['threads']} | {' | '.join(cells)} |"
-
-
-def draw(cpu: Result) -> None:
-    """Save the picture of the ratios."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    fig, axes = plt.subplots(1, 2, figsize=(10, 5.2), sharey=True, layout="constrained")
-    shapes = list(dict.fromkeys(tuple(r["shape"]) for r in cpu["rows"]))
-    for axis, run in zip(axes, KINDS, strict=True):
-        for k, cell in enumerate(ARTICLES):
-            for threads in THREADS:
-                rows = pick(cpu["rows"], run=run, threads=threads, cell=cell)
-                axis.plot(
-                    [r["ratio"] for r in rows],
-                    [shapes.index(tuple(r["shape"])) + 0.22 * (k - 1) for r in rows],
-                    marker="o",
-                    linestyle="none",
-                    color=f"C{k}",
-                    markerfacecolor="none" if threads > 1 else None,
-                    label=f"{cell}, {threads} thread{'s'[: threads - 1]}",
-                )
-        axis.axvline(1, color="black", linewidth=1)
-        axis.set_xscale("log")
-        ticks = (0.2, 0.5, 1, 2, 5, 10, 20)
-        axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-        axis.minorticks_off()
-        axis.grid(axis="x", alpha=0.3)
-        axis.set_xlabel("fastest rival's time / rnnx's; right of 1, rnnx is faster")
-        axis.set_title("training step" if run == "training" else run)
-    axes[0].set_yticks(range(len(shapes)), [f"T={T}, B={B}, H={H}" for T, B, _, H in shapes])
-    axes[0].invert_yaxis()
-    fig.legend(*axes[0].get_legend_handles_labels(), ncols=6, loc="outside lower center")
-    fig.savefig(PICTURE, dpi=110)
 
 
 def training_row(runs: list[dict[str, Any]], run: tuple[str, str, float]) -> str:

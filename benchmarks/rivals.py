@@ -2,15 +2,14 @@
 
 python benchmarks/rivals.py rnnx|torch|keras
 
-Reads one request per line, as JSON with `problem`, `cell`, `form` and `seed`, and answers each with
-one line: the seconds before the first epoch and for each epoch, and the accuracy after each, which
-is not timed. Keras reads KERAS_BACKEND when it is imported. The process is pinned to one core, so
-that no library uses more than one thread.
+A request has `problem`, `cell`, `form` and `seed`. The answer has the seconds before the first
+epoch and for each epoch, and the accuracy after each, which is not timed. Keras reads KERAS_BACKEND
+when it is imported. The process is pinned to one core, so that no library uses more than one
+thread.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -20,6 +19,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from common import serve
 
 HIDDEN, BATCH = 64, 32
 
@@ -218,12 +218,12 @@ def main() -> int:
         import torch
 
         torch.set_num_threads(1)
-    for line in sys.stdin:
-        request = json.loads(line)
-        problem = PROBLEMS[request["problem"]]()
-        seconds, accuracy = rival(problem, request["cell"], request["form"], request["seed"])
-        answer = {"before": seconds[0], "seconds": seconds[1:], "accuracy": accuracy}
-        print(json.dumps(answer), flush=True)
+
+    def train(problem: str, cell: str, form: str, seed: int) -> dict[str, Any]:
+        seconds, accuracy = rival(PROBLEMS[problem](), cell, form, seed)
+        return {"before": seconds[0], "seconds": seconds[1:], "accuracy": accuracy}
+
+    serve(train)
     return 0
 
 

@@ -12,20 +12,18 @@ each library's own.
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import cache
 from statistics import mean, median
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from common import environment, take_turns, write
+from common import Process, environment, take_turns, write
 
 import rnnx
 
@@ -43,7 +41,6 @@ RIVALS = {  # by name: the library, Keras's backend, and what else the library i
     "Keras on JAX": ("keras", "jax", ""),
 }
 ADDED, FASTER = 0.05, 1.5  # goals: of a step's time, at most; times as fast as a rival, at least
-Ask = Callable[..., dict[str, Any]]
 
 
 def main() -> int:
@@ -57,8 +54,14 @@ def main() -> int:
         env = os.environ | dict.fromkeys(THREADS, "1")
         os.execve(sys.executable, [sys.executable, *sys.argv], env)
     added = [measure_added(kind, options.seconds) for kind in CELLS]
-    with processes() as ask:
-        runs = [row for run in RUNS for row in measure_run(ask, *run, options.seeds)]
+    with ExitStack() as stack:
+
+        @cache
+        def process(library: str, backend: str) -> Process:
+            started = Process("rivals.py", library, KERAS_BACKEND=backend or "numpy")
+            return stack.enter_context(started)
+
+        runs = [row for run in RUNS for row in measure_run(process, *run, options.seeds)]
     result = {"added": added, "runs": runs, "goals": judge(added, runs)}
     write("training", {"environment": environment(PACKAGES)} | result)
     report(result)
@@ -159,32 +162,9 @@ class Begin(rnnx.train.Callback):
         self.at = time.process_time()
 
 
-@contextmanager
-def processes() -> Iterator[Ask]:
-    """Yield a function that runs a rival in its own process; end all processes afterwards."""
-    running: dict[tuple[str, str], subprocess.Popen[str]] = {}
-
-    def ask(library: str, backend: str, **request: Any) -> dict[str, Any]:
-        if (library, backend) not in running:
-            command = [sys.executable, str(Path(__file__).with_name("rivals.py")), library]
-            running[library, backend] = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                env=os.environ | {"KERAS_BACKEND": backend or "numpy"},
-            )  # fmt: skip
-        to, back = running[library, backend].stdin, running[library, backend].stdout
-        assert to is not None
-        assert back is not None
-        print(json.dumps(request), file=to, flush=True)
-        return dict(json.loads(back.readline()))
-
-    try:
-        yield ask
-    finally:
-        for process in running.values():
-            process.communicate()
-
-
-def measure_run(ask: Ask, problem: str, cell: str, seeds: int) -> list[dict[str, Any]]:
+def measure_run(
+    process: Callable[[str, str], Process], problem: str, cell: str, seeds: int
+) -> list[dict[str, Any]]:
     """Return one row per rival: its times, and how many times ours they are."""
     names = [name for name in RIVALS if problem == "vowels" or name != "torch, packed"]
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
@@ -192,7 +172,7 @@ def measure_run(ask: Ask, problem: str, cell: str, seeds: int) -> list[dict[str,
         for name in names:
             library, backend, form = RIVALS[name]
             request = {"problem": problem, "cell": cell, "form": form, "seed": seed}
-            found[name].append(ask(library, backend, **request))
+            found[name].append(process(library, backend).ask(**request))
     rows = [
         {"problem": problem, "cell": cell, "rival": name} | summary(found[name], TARGETS[problem])
         for name in names

@@ -65,9 +65,7 @@ def forward(job: Job, params: Params, x: Any, state0: State, extras: Extras, kee
     if keep and not isinstance(job.cell, RNNCell):
         lanes = _native.lanes(dtype.itemsize)
         gates = np.empty((T, -(-H // lanes), B, 4, lanes), dtype)
-    _run(
-        job, x, params, extras, gates=gates, **_named("h0 c0", state0), **_named("h c", states)
-    )
+    _run(job, x, params, extras, gates=gates, **_named("h0 c0", state0), **_named("h c", states))
     return Trace(state0, states, Saved(gates))
 
 
@@ -86,7 +84,9 @@ def backward(
     outer = tuple([None if d is None else _in_rows(d) for d in arriving.states])
     dstate = tuple([np.array(d, dtype, order="C") for d in arriving.final])
     dW, dW_hh = np.empty((job.rows, x.shape[2]), dtype), np.empty((job.recurrent_rows, H), dtype)
-    db = np.empty((1 if trace.saved.gates is None else 4, H), dtype) if "bias_ih" in params else None
+    db = (
+        np.empty((1 if trace.saved.gates is None else 4, H), dtype) if "bias_ih" in params else None
+    )
     dx, whole = np.empty(x.shape, dtype), np.empty_like(states[0]) if want_h else None
     _run(
         job, x, params, extras, gates=trace.saved.gates, dx=dx, dW_ih=dW, dW_hh=dW_hh, db=db,
@@ -133,9 +133,7 @@ def step(job: Job, params: Params) -> Step:
     return take
 
 
-def _run(
-    job: Job, x: Any, params: Params, extras: Extras, **buffers: np.ndarray | None
-) -> None:
+def _run(job: Job, x: Any, params: Params, extras: Extras, **buffers: np.ndarray | None) -> None:
     """Run the loop over time on named buffers."""
     (T, B, features), H = x.shape, job.hidden_size
     work = T * B * job.recurrent_rows * (H + features)

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import math
 import os
+import sys
+from functools import cache
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 from rnnx import validate
 
@@ -18,14 +22,16 @@ _chosen: int | None = None
 def get_num_threads() -> int:
     """Return the number of threads that the compiled core uses at most.
 
-    By default ``RNNX_THREADS`` of the environment, else the number of processors that this process
-    may use, by its affinity and the quota of its control group.
+    This is the number given to `set_num_threads`, by default ``RNNX_THREADS`` of the environment,
+    else the number of processors that this process may use, by its affinity and the quota of its
+    control group. Where threadpoolctl is imported, it is at most what that allows.
     """
     global _chosen
     if _chosen is None:
         given = os.environ.get("RNNX_THREADS")
         _chosen = available() if given is None else _read("RNNX_THREADS", given)
-    return _chosen
+    threadpoolctl = sys.modules.get("threadpoolctl")
+    return _chosen if threadpoolctl is None else _limited(_chosen, threadpoolctl)
 
 
 def set_num_threads(threads: int) -> None:
@@ -33,6 +39,10 @@ def set_num_threads(threads: int) -> None:
 
     Results do not depend on it. The products outside the loop over time are NumPy's, with as many
     threads as its BLAS is set to.
+
+    In a program that has imported threadpoolctl, as scikit-learn does, the core never uses more
+    threads than the BLAS libraries do at that moment: ``threadpoolctl.threadpool_limits(1)`` limits
+    both.
 
     Raises
     ------
@@ -55,6 +65,20 @@ def available() -> int:
         except (OSError, ValueError):  # no such file, or "max" for no limit
             continue
     return count
+
+
+def _limited(count: int, threadpoolctl: ModuleType) -> int:
+    """Return at most the number of threads that every BLAS library may use now."""
+    allowed = [library.num_threads for library in _libraries(threadpoolctl)]
+    return min([count, *(n for n in allowed if n)])  # None where it is not known
+
+
+@cache
+def _libraries(threadpoolctl: ModuleType) -> list[Any]:
+    """Return the controllers of the BLAS libraries that have threads; finding them takes long."""
+    controller = getattr(threadpoolctl, "ThreadpoolController", None)  # none before version 3
+    found = controller().select(user_api="blas").lib_controllers if controller else []
+    return [one for one in found if getattr(one, "threading_layer", "") != "disabled"]
 
 
 def _read(name: str, text: str) -> int:
