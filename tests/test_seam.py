@@ -61,6 +61,9 @@ class Trial:
         self.ran.append("step")
         return portable.step(job, params)
 
+    def sequence(self, job: Job, params: Any) -> None:
+        """Leave sequences to `forward`."""
+
     def pack(self, saved: Any) -> Opaque:
         cell = {str(i): np.swapaxes(a, 0, 1)[::-1] for i, a in enumerate(saved.cell)}
         return Opaque(cell, saved.unprojected)

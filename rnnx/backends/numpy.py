@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -27,6 +28,22 @@ class NumpyBackend(Backend):
         view = x.view()
         view.flags.writeable = False
         return view
+
+    @property
+    def dtype_name(self) -> str:
+        """The dtype's name."""
+        name: str = self.dtype.__name__
+        return name
+
+    def floating(self, name: str, obj: Any) -> Array:
+        """Return `obj` itself where it is a plain array of the backend's dtype."""
+        if type(obj) is np.ndarray and obj.dtype == self.dtype:
+            return obj
+        return super().floating(name, obj)
+
+    def zeros(self, shape: Sequence[int]) -> Array:
+        """Return zeros of a shape, in the backend's dtype."""
+        return np.zeros(shape, self.dtype)
 
     def scope(self) -> AbstractContextManager[Any]:
         """Take exp's overflow to infinity as the number that it is."""

@@ -8,6 +8,7 @@ is pure: functions of arrays, without parameters of their own.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from rnnx.core import native, numpy_step, portable
@@ -29,10 +30,15 @@ def select(job: Job, name: str = "auto") -> Core:
         ``"auto"`` for the first core of `CORES` that serves the job, or the name of the core to
         prefer. Where that one declines, the job falls back to the portable core.
     """
+    return _select(job, name, tuple(CORES))
+
+
+@lru_cache(maxsize=256)
+def _select(job: Job, name: str, cores: tuple[Core, ...]) -> Core:
     if name != "auto":
-        named = {core.NAME: core for core in CORES}[name]
+        named = {core.NAME: core for core in cores}[name]
         return portable if named.declines(job) else named
-    return next(core for core in CORES if not core.declines(job))
+    return next(core for core in cores if not core.declines(job))
 
 
 def maker(saved: Any) -> Core:

@@ -257,8 +257,8 @@ static void NAME(forward)(const problem *s, share *own) {
             a.before = t ? (REAL *)s->h + past : (REAL *)s->h0 + first;
             a.h = (REAL *)s->h + row;
             if (s->cell == LSTM) {
-                a.c0 = t ? (REAL *)s->c + past : (REAL *)s->c0 + first;
-                a.c1 = (REAL *)s->c + row;
+                a.c1 = (REAL *)s->c + (s->once ? first : row);
+                a.c0 = t ? (REAL *)s->c + (s->once ? first : past) : (REAL *)s->c0 + first;
             }
             if (s->kept) a.kept = (REAL *)s->kept + t * GROUP(s->groups, s->B) + GROUP(1, own->b0);
             NAME(forward_step)(s, a, R);
@@ -418,12 +418,13 @@ static void NAME(weight_gradient)(const problem *s, int input, int N, const REAL
     }
 }
 
-/* db (slots, H) += Σ_q da_q. */
+/* db (slots, H) += Σ_q da_q; the gates are in their own order, and a GRU's q is last. */
 static void NAME(bias_gradient)(const problem *s, const REAL *da, int Q, int j0, int j1) {
     for (int j = j0; j < j1; j++)
         for (int slot = 0; slot < s->slots; slot++) {
             const REAL *from = da + GROUP(j, Q) + (size_t)slot * LANES;
-            REAL *to = (REAL *)s->db + (size_t)slot * s->H + j * LANES;
+            int gate = s->cell == GRU && slot == 3 ? 3 : NAME(gate)(s, 1, slot);
+            REAL *to = (REAL *)s->db + (size_t)gate * s->H + j * LANES;
             int n = s->H - j * LANES;
             VEC sum = ALL;
             for (int q = 0; q < Q; q++) sum += *(const VEC *)(from + (size_t)q * s->slots * LANES);

@@ -18,6 +18,7 @@ enum { RNN, GRU, LSTM };
  */
 typedef struct {
     int cell, gates, slots, relu, T, B, I, H, block, groups;
+    int once; /* whether c is that of the last step alone, (B, H) */
     const void *x, *weight_ih, *weight_hh, *bias_ih, *bias_hh, *h0, *c0; /* in */
     void *h, *c, *kept;                     /* out of forward, in to backward */
     const void *outer, *outer_c;            /* in to backward: gradients from outside */
@@ -467,7 +468,75 @@ done:
     return result;
 }
 
+PyDoc_STRVAR(sequence_doc,
+             "sequence(block, threads, x, *state, y, *after)\n--\n\n"
+             "Run a sequence x (T, B, I) from a state into y (T, B, H) and the state after it.");
+
+static PyObject *stepper_sequence(PyObject *object, PyObject *const *args, Py_ssize_t count) {
+    Stepper *self = (Stepper *)object;
+    int arrays = self->s.cell == LSTM ? 2 : 1, all = 2 + 2 * arrays, taken = 0;
+    if (count != 2 + all) return PyErr_Format(PyExc_TypeError, "expected %d arguments", 2 + all);
+    long block = PyLong_AsLong(args[0]), threads = PyLong_AsLong(args[1]);
+    if (PyErr_Occurred()) return NULL;
+    Py_buffer views[6];
+    PyObject *result = NULL;
+    void *memory = NULL;
+    size_t size = self->double_ ? 8 : 4, got = 0;
+    for (; taken < all; taken++) {
+        int flags = PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (taken > arrays ? PyBUF_WRITABLE : 0);
+        if (PyObject_GetBuffer(args[2 + taken], &views[taken], flags)) goto done;
+        if (size_of(views[taken].format) != size || !is_aligned(&views[taken], size)) {
+            if (!PyErr_Occurred()) PyErr_SetString(PyExc_TypeError, "expected the layer's dtype");
+            taken++;
+            goto done;
+        }
+    }
+    problem s = self->s;
+    if (views[0].ndim != 3 || sized(&s, s.cell, s.relu, views[0].shape[0], views[0].shape[1],
+                                    views[0].shape[2], s.H)) {
+        if (!PyErr_Occurred()) PyErr_SetString(PyExc_ValueError, "x must be (T, B, I)");
+        goto done;
+    }
+    size_t row = (size_t)s.B * s.H * size, inner = 1 + arrays;
+    int fits = s.I == self->s.I && block >= 1 && block <= (s.T > 1 ? s.T : 1) &&
+               (size_t)views[inner].len == row * s.T;
+    for (int i = 1; i < all; i++) fits = fits && (i == (int)inner || (size_t)views[i].len == row);
+    if (!fits) {
+        PyErr_SetString(PyExc_ValueError, "arrays or block do not have the sizes of the layer");
+        goto done;
+    }
+    s = self->s;
+    s.T = (int)views[0].shape[0], s.B = (int)views[0].shape[1], s.block = (int)block;
+    size_t each = (size_t)s.groups * self->k->lanes * s.slots * size;
+    if (!(memory = borrow(each * s.B * s.block + 64, &got))) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    s.da = aligned(memory), s.once = 1;
+    s.x = views[0].buf, s.h0 = views[1].buf, s.h = views[inner].buf;
+    if (arrays == 2) s.c0 = views[2].buf, s.c = views[inner + 2].buf;
+    Py_BEGIN_ALLOW_THREADS
+    spread(&s, self->k->forward, wanted(&s, (int)threads));
+    if (s.T) {
+        memcpy(views[inner + 1].buf, (char *)s.h + row * (s.T - 1), row);
+    } else {
+        memcpy(views[inner + 1].buf, s.h0, row);
+        if (arrays == 2) memcpy(s.c, s.c0, row);
+    }
+    Py_END_ALLOW_THREADS
+    give_back(memory, got);
+    result = Py_NewRef(Py_None);
+done:
+    for (int i = 0; i < taken; i++) PyBuffer_Release(&views[i]);
+    return result;
+}
+
+static PyMethodDef stepper_methods[] = {
+    {"sequence", (PyCFunction)(void (*)(void))stepper_sequence, METH_FASTCALL, sequence_doc},
+    {NULL, NULL, 0, NULL},
+};
 static PyType_Slot stepper_slots[] = {
+    {Py_tp_methods, stepper_methods},
     {Py_tp_new, stepper_new},
     {Py_tp_dealloc, stepper_free},
     {Py_tp_call, stepper_call},

@@ -21,6 +21,7 @@ from rnnx.backend import Array, Backend
 from rnnx.cells.base import Cell, State, recurrent_gates
 
 Params = dict[str, Array]
+Run = Callable[..., tuple[Array, State]]  # (x, *state) -> h (T, B, P), state; (B, ·) each
 Step = Callable[..., State]  # (x, *state) -> state, with an axis of one layer before the others
 
 
@@ -167,5 +168,13 @@ class Core(Protocol):
 
         It takes x, (I,) or (B, I), and the arrays of the state, (1, ·) or (1, B, ·), and returns
         the new arrays of the state.
+        """
+        ...
+
+    def sequence(self, job: Job, params: Params) -> Run | None:
+        """Return a function that runs whole sequences without BPTT; None for `forward` alone.
+
+        It takes x, (T, B, I), and the arrays of the state, (B, ·), and returns h of every step and
+        the new arrays of the state. The weights are prepared once for many calls.
         """
         ...

@@ -15,7 +15,7 @@ import numpy as np
 from rnnx.cells import GRUCell, LSTMCell, RNNCell
 from rnnx.cells.base import State
 from rnnx.core import threads
-from rnnx.core.contract import Arriving, Extras, Gradients, Job, Params, Step, Trace
+from rnnx.core.contract import Arriving, Extras, Gradients, Job, Params, Run, Step, Trace
 from rnnx.core.sizes import LAYER_NAMES
 
 try:
@@ -59,13 +59,13 @@ def declines(job: Job) -> str:
 def forward(job: Job, params: Params, x: Any, state0: State, extras: Extras, keep: bool) -> Trace:
     """Run a sequence; see `rnnx.core.contract`."""
     (T, B), H, dtype = x.shape[:2], job.hidden_size, x.dtype
-    state0 = tuple(map(_in_rows, state0))
     states = tuple([np.empty((T, B, H), dtype) for _ in state0])
     gates = None
     if keep and not isinstance(job.cell, RNNCell):
         lanes = _native.lanes(dtype.itemsize)
         gates = np.empty((T, -(-H // lanes), B, 4, lanes), dtype)
-    _run(job, x, params, extras, gates=gates, **_named("h0 c0", state0), **_named("h c", states))
+    nothing = (None,) * (len(BUFFERS) - 10)
+    _run(job, params, x, extras, (*_two(state0), *_two(states), gates, *nothing))
     return Trace(state0, states, Saved(gates))
 
 
@@ -79,29 +79,21 @@ def backward(
     want_h: bool,
 ) -> Gradients:
     """Backpropagate through time; see `rnnx.core.contract`."""
-    H, dtype = job.hidden_size, x.dtype
-    state0, states = (tuple(map(_in_rows, s)) for s in trace[:2])
-    outer = tuple([None if d is None else _in_rows(d) for d in arriving.states])
+    H, dtype, gates = job.hidden_size, x.dtype, trace.saved.gates
     dstate = tuple([np.array(d, dtype, order="C") for d in arriving.final])
+    dx, whole = np.empty(x.shape, dtype), np.empty(trace.states[0].shape, dtype) if want_h else None
     dW, dW_hh = np.empty((job.rows, x.shape[2]), dtype), np.empty((job.recurrent_rows, H), dtype)
-    db = (
-        np.empty((1 if trace.saved.gates is None else 4, H), dtype) if "bias_ih" in params else None
-    )
-    dx, whole = np.empty(x.shape, dtype), np.empty_like(states[0]) if want_h else None
+    slots = 1 if gates is None else 4
+    db = np.empty((slots, H), dtype) if "bias_ih" in params else None
     _run(
-        job, x, params, extras, gates=trace.saved.gates, dx=dx, dW_ih=dW, dW_hh=dW_hh, db=db,
-        whole=whole, **_named("h0 c0", state0), **_named("h c", states),
-        **_named("outer_h outer_c", outer), **_named("dh dc", dstate),
+        job, params, x, extras,
+        (*_two(trace.state0), *_two(trace.states), gates, *_two(arriving.states), *_two(dstate),
+         dx, dW, dW_hh, db, whole),
     )  # fmt: skip
     grads = {"weight_ih": dW, "weight_hh": extras.dropped(dW_hh)}
     if db is not None:
-        found = {"bias_ih": db, "bias_hh": db}
-        if isinstance(job.cell, GRUCell):  # from n, r, z, q
-            found = {"bias_ih": db[[1, 2, 0]], "bias_hh": db[1:]}
-        if isinstance(job.cell, LSTMCell):  # from i, f, o, g
-            found = dict.fromkeys(found, db[[0, 1, 3, 2]])
-        grads |= {name: np.ravel(d) for name, d in found.items() if name in params}
-    return Gradients(dx, dstate, grads, whole)
+        grads |= _bias_gradients(job, db)
+    return Gradients(dx, dstate, {name: grads[name] for name in params}, whole)
 
 
 def blocks(job: Job) -> int:
@@ -116,11 +108,7 @@ def part(saved: Saved, steps: slice) -> Saved:
 
 def step(job: Job, params: Params) -> Step:
     """Return one step on weights laid out once; the state keeps an axis of one layer."""
-    given = (params.get(name) for name in LAYER_NAMES[:4])
-    made = _native.Stepper(
-        CELLS[type(job.cell)], _is_relu(job), job.input_size, job.hidden_size,
-        *(None if W is None else _in_rows(W) for W in given), np.empty_like,
-    )  # fmt: skip
+    made = _laid_out(job, params)
 
     def take(x: Any, *state: Any) -> State:
         """Take a step; arrays that are not laid out in rows are copied first."""
@@ -133,17 +121,55 @@ def step(job: Job, params: Params) -> Step:
     return take
 
 
-def _run(job: Job, x: Any, params: Params, extras: Extras, **buffers: np.ndarray | None) -> None:
-    """Run the loop over time on named buffers."""
-    (T, B, features), H = x.shape, job.hidden_size
-    work = T * B * job.recurrent_rows * (H + features)
-    buffers |= {name: params.get(name) for name in LAYER_NAMES[:4]}
-    buffers |= {"x": x, "weight_hh": extras.dropped(params["weight_hh"])}
-    _native.run(
-        CELLS[type(job.cell)], _is_relu(job), T, B, features, H,
-        max(1, min(T, BLOCK // max(1, B * job.recurrent_rows))),
-        threads.get_num_threads() if work > WORTH_A_THREAD else 1,
-        *[b if b is None else _in_rows(b) for b in map(buffers.get, BUFFERS)],
+def sequence(job: Job, params: Params) -> Run:
+    """Return a function that runs sequences on weights laid out once."""
+    made, H = _laid_out(job, params), job.hidden_size
+
+    def run(x: Any, *state: Any) -> tuple[Any, State]:
+        """Run x (T, B, I); arrays that are not laid out in rows are copied first."""
+        y = np.empty((*x.shape[:2], H), x.dtype)
+        after = tuple([np.empty_like(s) for s in state])
+        how = _how(job, x.shape)
+        try:
+            made.sequence(*how, x, *state, y, *after)
+        except (BufferError, ValueError):
+            made.sequence(*how, *map(_in_rows, (x, *state)), y, *after)
+        return y, after
+
+    return run
+
+
+def _run(job: Job, params: Params, x: Any, extras: Extras, buffers: tuple[Any, ...]) -> None:
+    """Run a pass on the buffers that follow the parameters in `BUFFERS`.
+
+    Those that are not laid out in rows are copied first.
+    """
+    given = (
+        x, params["weight_ih"], extras.dropped(params["weight_hh"]), params.get("bias_ih"),
+        params.get("bias_hh"), *buffers,
+    )  # fmt: skip
+    sizes = (
+        CELLS[type(job.cell)], _is_relu(job), *x.shape, job.hidden_size, *_how(job, x.shape)
+    )  # fmt: skip
+    try:
+        _native.run(*sizes, *given)
+    except (BufferError, ValueError):
+        _native.run(*sizes, *[b if b is None else _in_rows(b) for b in given])
+
+
+def _how(job: Job, shape: tuple[int, ...]) -> tuple[int, int]:
+    """Return the steps of a block, and the number of threads."""
+    (T, B, features), rows = shape, job.recurrent_rows
+    worth = T * B * rows * (job.hidden_size + features) > WORTH_A_THREAD
+    block = max(1, min(T, BLOCK // max(1, B * rows)))
+    return block, threads.get_num_threads() if worth else 1
+
+
+def _laid_out(job: Job, params: Params) -> Any:
+    given = (params.get(name) for name in LAYER_NAMES[:4])
+    return _native.Stepper(
+        CELLS[type(job.cell)], _is_relu(job), job.input_size, job.hidden_size,
+        *(None if W is None else _in_rows(W) for W in given), np.empty_like,
     )  # fmt: skip
 
 
@@ -151,8 +177,16 @@ def _is_relu(job: Job) -> bool:
     return getattr(job.cell, "nonlinearity", "tanh") == "relu"
 
 
-def _named(names: str, arrays: Sequence[Any]) -> dict[str, Any]:
-    return dict(zip(names.split(), arrays, strict=False))
+def _two(state: Sequence[Any]) -> tuple[Any, Any]:
+    """Return h's array and c's, None for a cell without c."""
+    return (state[0], state[1]) if len(state) > 1 else (state[0], None)
+
+
+def _bias_gradients(job: Job, db: np.ndarray) -> Params:
+    """Return the gradients of b_ih and b_hh from those of each gate's, and of q for a GRU."""
+    if isinstance(job.cell, GRUCell):
+        return {"bias_ih": db[:3].ravel(), "bias_hh": np.concatenate([*db[:2], db[3]])}
+    return dict.fromkeys(("bias_ih", "bias_hh"), db.ravel())
 
 
 def _in_rows(x: Any) -> np.ndarray:

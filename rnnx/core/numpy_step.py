@@ -42,6 +42,10 @@ def step(job: Job, params: Params) -> Step:
     return _STEPS[type(job.cell)](job.cell, params)
 
 
+def sequence(job: Job, params: Params) -> None:
+    """Return None: this core only takes single steps."""
+
+
 def _rnn(cell: Any, params: Mapping[str, Array]) -> Step:
     """h_t = φ([x_t, h_{t-1}] W + b)."""
     W, b = _side_by_side(params, [1.0])

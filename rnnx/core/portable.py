@@ -160,6 +160,10 @@ def step(job: Job, params: Params) -> Step:
     return one
 
 
+def sequence(job: Job, params: Params) -> None:
+    """Return None: `forward` runs sequences."""
+
+
 def previous(xp: ModuleType, trace: Trace, reset: Array | None = None) -> State:
     """Return the state that every step started from, of shape (T, B, ·)."""
     before = tuple(

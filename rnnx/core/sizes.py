@@ -14,6 +14,7 @@ A cell's own parameters follow those of their layer and direction, with the same
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from rnnx.cells.base import Cell, recurrent_gates
@@ -39,14 +40,24 @@ class Sizes(NamedTuple):
         return self.proj_size or self.hidden_size
 
     @property
+    def rows(self) -> int:
+        """The number L·D of layers and directions."""
+        return self.num_layers * self.directions
+
+    @property
     def state_sizes(self) -> dict[str, int]:
         """The width of each state array by name; the first is h."""
-        widths = self.cell.state_sizes(self.hidden_size)
-        return widths | {next(iter(widths)): self.output_size}
+        return dict(_state_sizes(self))
 
     def features(self, layer: int) -> int:
         """The size of a layer's input."""
         return self.directions * self.output_size if layer else self.input_size
+
+
+@lru_cache(maxsize=64)
+def _state_sizes(sizes: Sizes) -> dict[str, int]:
+    widths = sizes.cell.state_sizes(sizes.hidden_size)
+    return widths | {next(iter(widths)): sizes.output_size}
 
 
 def suffixes(sizes: Sizes) -> list[str]:

@@ -7,6 +7,7 @@ below it, so that nothing is kept twice.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -84,8 +85,7 @@ def forward(
         x = hs[0] if len(hs) == 1 else xp.concat(hs, axis=-1)
         if plan.keep:
             kept.append(tuple(keeps))
-    state = tuple([xp.stack(list(arrays), axis=0) for arrays in zip(*finals, strict=True)])
-    return x, state, tuple(kept)
+    return x, _rows(xp, finals), tuple(kept)
 
 
 def backward(
@@ -117,10 +117,10 @@ def backward(
         dy = _dropped(
             dxs[0] if len(dxs) == 1 else dxs[0] + dxs[1], cache.masks.get(f"dropout_l{layer - 1}")
         )
-    dstate0 = tuple([xp.stack(list(arrays), axis=0) for arrays in zip(*starts, strict=True)])
-    return Gradients(dy, dstate0, {name: grads[name] for name in cache.params}, None), dhs
+    return Gradients(dy, _rows(xp, starts), {name: grads[name] for name in cache.params}, None), dhs
 
 
+@lru_cache(maxsize=64)
 def _layers(sizes: Sizes) -> list[list[str]]:
     """Return the suffixes of the directions of every layer."""
     names, D = suffixes(sizes), sizes.directions
@@ -139,11 +139,19 @@ def _input(xp: ModuleType, cache: Cache, layer: int) -> Array:
     return _dropped(x, cache.masks.get(f"dropout_l{layer - 1}"))
 
 
+def _rows(xp: ModuleType, found: list[State]) -> State:
+    """Return the states of all layers and directions (L·D, B, ·), from those of each."""
+    each = zip(*found, strict=True)
+    return tuple([xp.concat([s[None, ...] for s in arrays], axis=0) for arrays in each])
+
+
 def _dropped(x: Array, mask: Array | None) -> Array:
     return x if mask is None else x * mask
 
 
 def _noisy(way: Setting, masks: Params, name: str) -> Setting:
     """Return a direction's setting with the masks of one layer."""
+    if not masks:
+        return way
     recurrent, weight = (masks.get(f"{kind}_{name}") for kind in ("recurrent", "weight"))
     return way._replace(extras=way.extras._replace(recurrent=recurrent, weight=weight))

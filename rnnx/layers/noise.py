@@ -43,6 +43,8 @@ class Rates(NamedTuple):
 
     def check(self, sizes: Sizes, T: int, B: int, masks: dict[str, Array]) -> dict[str, Array]:
         """Return masks, each of which must be one of these."""
+        if not masks:
+            return masks
         shapes = self.shapes(sizes, T, B)
         for name, mask in masks.items():
             if name not in shapes:

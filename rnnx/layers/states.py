@@ -18,8 +18,7 @@ Shapes = dict[str, tuple[int, ...]]
 
 def shapes(sizes: Sizes, batch: int, form: Any = ()) -> Shapes:
     """Return the shapes of a state's arrays, by name."""
-    rows = sizes.num_layers * sizes.directions
-    lead = (rows,) if isinstance(form, Unbatched) else (rows, batch)
+    lead = (sizes.rows,) if isinstance(form, Unbatched) else (sizes.rows, batch)
     return {name: (*lead, width) for name, width in sizes.state_sizes.items()}
 
 

@@ -1,4 +1,4 @@
-"""Streaming: one step at a time through all layers, on weights laid out once."""
+"""Inference on weights laid out once: one step at a time, or whole sequences."""
 
 from __future__ import annotations
 
@@ -74,6 +74,38 @@ class Stepper:
                 raise ValueError(f"state must have shape {shape}, got {tuple(array.shape)}")
         self._known = (type(x), x.shape, x.dtype)
         return x, arrays[0] if len(arrays) == 1 else tuple(arrays)
+
+
+class Runner:
+    """Runs whole sequences through a stack of layers with the parameters it was made for."""
+
+    def __init__(self, plan: Plan, params: Params) -> None:
+        self.backend, self.sizes, self.params = plan.backend, plan.sizes, params
+        jobs = [streaming_job(plan, i // plan.sizes.directions) for i in range(plan.sizes.rows)]
+        cores = [core.select(job, plan.core) for job in jobs]
+        self._runs = [
+            chosen.sequence(job, layer_params(params, suffix))
+            for chosen, job, suffix in zip(cores, jobs, suffixes(plan.sizes), strict=True)
+        ]
+        self.serves = None not in self._runs
+
+    def __call__(self, x: Array, state0: State) -> tuple[Array, State]:
+        """Return y (T, B, D·P) and the final state, from those before x (T, B, I)."""
+        concat, D = self.backend.xp.concat, self.sizes.directions
+        finals: list[State] = []
+        for layer in range(self.sizes.num_layers):
+            hs = []
+            for d in range(D):
+                row = layer * D + d
+                run = self._runs[row]
+                assert run is not None
+                h, final = run(x[::-1, ...] if d else x, *[s[row, ...] for s in state0])
+                hs.append(h[::-1, ...] if d else h)
+                finals.append(tuple([s[None, ...] for s in final]))
+            x = hs[0] if D == 1 else concat(hs, axis=-1)
+        if len(finals) == 1:
+            return x, finals[0]
+        return x, tuple([concat(list(arrays), axis=0) for arrays in zip(*finals, strict=True)])
 
 
 def streaming_job(plan: Plan, layer: int) -> Job:

@@ -14,7 +14,7 @@ from rnnx.core.stack import Cache
 from rnnx.layers import forms, states
 from rnnx.layers.base import OPTIONS, Layer, Params, Seed
 from rnnx.layers.noise import Rates
-from rnnx.layers.stepper import Stepper
+from rnnx.layers.stepper import Runner, Stepper
 
 
 class Stacked(Layer):
@@ -26,9 +26,10 @@ class Stacked(Layer):
     rates: Rates
     core: str
     _stepper: Stepper | None = None
+    _runner: Runner | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return vars(self) | {"_stepper": None}  # it is made of functions, and made again in `step`
+        return vars(self) | {"_stepper": None, "_runner": None}  # functions, which are made again
 
     @property
     def input_size(self) -> int:
@@ -53,6 +54,15 @@ class Stacked(Layer):
 
         Arguments and errors are those of `forward`.
         """
+        if lengths is mask is reset is params is None and not isinstance(x, list | tuple):
+            runner = self._runner
+            if runner is None or runner.params is not self._params:
+                runner = self._runner = Runner(self._plan, self._params)
+            if runner.serves:
+                bk = self.backend
+                x, form = forms.read(bk, x, self.input_size, self.batch_first)
+                y, final = runner(x, states.initial(bk, self.sizes, state, x.shape[1], form))
+                return forms.write(bk, y, form), states.write(final, form)
         how = forms.Reading(lengths, mask, reset)
         y, state, _ = self._forward(x, state, params, {}, how, keep=False)
         return y, state
