@@ -133,33 +133,91 @@ static void choose(void) {
     chosen = best;
 }
 
-/* A block of memory, kept from call to call: fresh pages would cost as much as a short sequence. */
-static void *spare;
-static size_t spare_size;
-enum { SPARE_MOST = 1 << 26 };
+/* Memory that is kept from call to call, under the GIL: fresh pages cost the system their zeros. */
+enum { BLOCKS = 16, LINE = 64 };
+static const size_t KEPT_MOST = (size_t)1 << 28;
+typedef struct {
+    void *at;
+    size_t size;
+} region;
+static region spare[BLOCKS]; /* the oldest first */
+static int spares;
 
-static void *borrow(size_t size, size_t *got) {
-    void *found = spare;
-    *got = spare_size;
-    spare = NULL, spare_size = 0;
-    if (found && *got >= size) return found;
-    free(found);
-    *got = size;
-    return malloc(size);
+static region spare_out(int i) {
+    region found = spare[i];
+    memmove(spare + i, spare + i + 1, (size_t)(--spares - i) * sizeof(region));
+    return found;
 }
 
-static void give_back(void *memory, size_t size) {
-    if (size > SPARE_MOST || size < spare_size) {
-        free(memory);
+/* A block of at least so many bytes, at the start of a cache line; `at` is NULL where none is left. */
+static region borrow(size_t size) {
+    int fits = -1;
+    size = (size / LINE + 1) * LINE;
+    for (int i = 0; i < spares; i++)
+        if (spare[i].size >= size && spare[i].size / 2 <= size &&
+            (fits < 0 || spare[i].size < spare[fits].size))
+            fits = i;
+    if (fits >= 0) return spare_out(fits);
+    return (region){aligned_alloc(LINE, size), size};
+}
+
+static void give_back(region given) {
+    size_t all = given.size;
+    if (!given.at || all > KEPT_MOST) {
+        free(given.at);
         return;
     }
-    free(spare);
-    spare = memory, spare_size = size;
+    for (int i = 0; i < spares; i++) all += spare[i].size;
+    while (spares == BLOCKS || (spares && all > KEPT_MOST)) {
+        region oldest = spare_out(0);
+        all -= oldest.size;
+        free(oldest.at);
+    }
+    spare[spares++] = given;
 }
 
-static void *aligned(void *memory) {
-    return (void *)(((uintptr_t)memory + 63) & ~(uintptr_t)63);
+/* Such a block as a buffer of bytes: the memory of an array of NumPy's. */
+typedef struct {
+    PyObject_HEAD
+    region memory;
+    Py_ssize_t size;
+} Room;
+
+static PyObject *room_new(PyTypeObject *type, PyObject *args, PyObject *options) {
+    Py_ssize_t size;
+    if (!PyArg_ParseTuple(args, "n", &size)) return NULL;
+    if (size < 0) return PyErr_Format(PyExc_ValueError, "expected a size of at least 0");
+    allocfunc alloc = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
+    Room *self = (Room *)alloc(type, 0);
+    if (!self) return NULL;
+    self->size = size, self->memory = borrow((size_t)size);
+    if (self->memory.at) return (PyObject *)self;
+    Py_DecRef((PyObject *)self);
+    return PyErr_NoMemory();
 }
+
+static void room_free(PyObject *object) {
+    PyTypeObject *type = Py_TYPE(object);
+    give_back(((Room *)object)->memory);
+    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
+    release(object);
+    Py_DECREF(type);
+}
+
+static int room_buffer(PyObject *object, Py_buffer *view, int flags) {
+    Room *self = (Room *)object;
+    return PyBuffer_FillInfo(view, object, self->memory.at, self->size, 0, flags);
+}
+
+static PyType_Slot room_slots[] = {
+    {Py_tp_new, room_new},
+    {Py_tp_dealloc, room_free},
+    {Py_bf_getbuffer, room_buffer},
+    {Py_tp_doc, "Room(size)\n--\n\nMemory of so many bytes, without values."},
+    {0, NULL},
+};
+static PyType_Spec room_spec = {"rnnx.core._native.Room", sizeof(Room), 0, Py_TPFLAGS_DEFAULT,
+                                room_slots};
 
 typedef struct {
     loop run;
@@ -299,8 +357,7 @@ static PyObject *run(PyObject *module, PyObject *const *args, Py_ssize_t count) 
     Py_buffer views[COUNT];
     int taken[COUNT] = {0}, itemsize = 0, backward = args[NUMBERS + DX] != Py_None;
     int threads = wanted(&s, (int)numbers[7]);
-    void *memory = NULL;
-    size_t got = 0;
+    region memory = {NULL, 0};
     PyObject *result = NULL;
     if (take(args + NUMBERS, views, taken, sizes, &itemsize)) goto done;
     if (!required(taken, backward, s.cell)) {
@@ -321,18 +378,19 @@ static PyObject *run(PyObject *module, PyObject *const *args, Py_ssize_t count) 
                      views[KEPT].len);
         goto done;
     }
-    if (!(memory = borrow(size + 64, &got))) {
+    memory = borrow(size);
+    if (!memory.at) {
         PyErr_NoMemory();
         goto done;
     }
-    k->plan(&s, backward, threads, aligned(memory));
+    k->plan(&s, backward, threads, memory.at);
     Py_BEGIN_ALLOW_THREADS
     k->lay_out(&s, backward);
     spread(&s, backward ? k->backward : k->forward, threads);
     Py_END_ALLOW_THREADS
-    give_back(memory, got);
     result = Py_NewRef(Py_None);
 done:
+    give_back(memory);
     for (int i = 0; i < COUNT; i++)
         if (taken[i]) PyBuffer_Release(&views[i]);
     return result;
@@ -344,7 +402,7 @@ typedef struct {
     problem s;
     int double_;
     const kernels *k; /* those that the weights were laid out for */
-    void *memory;
+    region memory;
     PyObject *empty_like;
 } Stepper;
 
@@ -379,9 +437,9 @@ static PyObject *stepper_new(PyTypeObject *type, PyObject *args, PyObject *optio
     }
     if (ok) {
         const kernels *k = self->k = &SETS[chosen].of[size == 8];
-        self->memory = malloc(k->plan(&s, 0, 1, NULL) + 64);
-        if (self->memory) {
-            k->plan(&s, 0, 1, aligned(self->memory));
+        self->memory = borrow(k->plan(&s, 0, 1, NULL));
+        if (self->memory.at) {
+            k->plan(&s, 0, 1, self->memory.at);
             k->lay_out(&s, 0);
             self->s = s, self->double_ = size == 8;
         } else {
@@ -399,7 +457,7 @@ static PyObject *stepper_new(PyTypeObject *type, PyObject *args, PyObject *optio
 static void stepper_free(PyObject *object) {
     Stepper *self = (Stepper *)object;
     PyTypeObject *type = Py_TYPE(object);
-    free(self->memory);
+    give_back(self->memory);
     Py_XDECREF(self->empty_like);
     freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
     release(object);
@@ -415,7 +473,7 @@ static PyObject *stepper_call(PyObject *object, PyObject *args, PyObject *option
     Py_buffer in[3], out[2];
     int taken = 0, made = 0;
     PyObject *result = NULL, *after = NULL;
-    void *own = NULL;
+    region own = {NULL, 0};
     size_t size = self->double_ ? 8 : 4;
     for (; taken < 1 + arrays; taken++) {
         PyObject *array = PyTuple_GetItem(args, taken);
@@ -448,11 +506,12 @@ static PyObject *stepper_call(PyObject *object, PyObject *args, PyObject *option
     }
     if (rows > 1) { /* room for p of all rows */
         size_t each = (size_t)s.groups * self->k->lanes * s.slots * size;
-        if (!(own = malloc(rows * each + 64))) {
+        own = borrow(rows * each);
+        if (!own.at) {
             PyErr_NoMemory();
             goto done;
         }
-        s.da = aligned(own);
+        s.da = own.at;
     }
     s.h0 = in[1].buf, s.h = out[0].buf;
     if (arrays == 2) s.c0 = in[2].buf, s.c = out[1].buf;
@@ -461,7 +520,7 @@ static PyObject *stepper_call(PyObject *object, PyObject *args, PyObject *option
     self->k->forward(&s, &(share){&s, 0, s.B, 0, &alone});
     result = Py_NewRef(after);
 done:
-    free(own);
+    give_back(own);
     for (int i = 0; i < made; i++) PyBuffer_Release(&out[i]);
     for (int i = 0; i < taken; i++) PyBuffer_Release(&in[i]);
     Py_XDECREF(after);
@@ -480,8 +539,8 @@ static PyObject *stepper_sequence(PyObject *object, PyObject *const *args, Py_ss
     if (PyErr_Occurred()) return NULL;
     Py_buffer views[6];
     PyObject *result = NULL;
-    void *memory = NULL;
-    size_t size = self->double_ ? 8 : 4, got = 0;
+    region memory = {NULL, 0};
+    size_t size = self->double_ ? 8 : 4;
     for (; taken < all; taken++) {
         int flags = PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (taken > arrays ? PyBUF_WRITABLE : 0);
         if (PyObject_GetBuffer(args[2 + taken], &views[taken], flags)) goto done;
@@ -508,11 +567,12 @@ static PyObject *stepper_sequence(PyObject *object, PyObject *const *args, Py_ss
     s = self->s;
     s.T = (int)views[0].shape[0], s.B = (int)views[0].shape[1], s.block = (int)block;
     size_t each = (size_t)s.groups * self->k->lanes * s.slots * size;
-    if (!(memory = borrow(each * s.B * s.block + 64, &got))) {
+    memory = borrow(each * s.B * s.block);
+    if (!memory.at) {
         PyErr_NoMemory();
         goto done;
     }
-    s.da = aligned(memory), s.once = 1;
+    s.da = memory.at, s.once = 1;
     s.x = views[0].buf, s.h0 = views[1].buf, s.h = views[inner].buf;
     if (arrays == 2) s.c0 = views[2].buf, s.c = views[inner + 2].buf;
     Py_BEGIN_ALLOW_THREADS
@@ -524,9 +584,9 @@ static PyObject *stepper_sequence(PyObject *object, PyObject *const *args, Py_ss
         if (arrays == 2) memcpy(s.c, s.c0, row);
     }
     Py_END_ALLOW_THREADS
-    give_back(memory, got);
     result = Py_NewRef(Py_None);
 done:
+    give_back(memory);
     for (int i = 0; i < taken; i++) PyBuffer_Release(&views[i]);
     return result;
 }
@@ -581,13 +641,17 @@ static PyMethodDef methods[] = {
 static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT, "_native", "The compiled core.", -1, methods, NULL, NULL, NULL, NULL};
 
+static int add_type(PyObject *module, const char *name, PyType_Spec *spec) {
+    PyObject *type = PyType_FromSpec(spec);
+    int failed = !type || PyModule_AddObjectRef(module, name, type);
+    Py_XDECREF(type);
+    return failed;
+}
+
 PyMODINIT_FUNC PyInit__native(void) {
     choose();
-    PyObject *module = PyModule_Create(&definition), *type = PyType_FromSpec(&stepper_spec);
-    if (!module || !type || PyModule_AddObjectRef(module, "Stepper", type)) {
-        Py_XDECREF(module);
-        module = NULL;
-    }
-    Py_XDECREF(type);
+    PyObject *module = PyModule_Create(&definition);
+    if (module && (add_type(module, "Stepper", &stepper_spec) || add_type(module, "Room", &room_spec)))
+        Py_CLEAR(module);
     return module;
 }

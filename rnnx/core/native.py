@@ -7,6 +7,7 @@ everything.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -30,6 +31,7 @@ BUFFERS = (
     "outer_h", "outer_c", "dh", "dc", "dx", "dW_ih", "dW_hh", "db", "whole",
 )  # fmt: skip
 WORTH_A_THREAD = 1 << 22  # multiplications
+LARGE = 1 << 18  # bytes of an array
 BLOCK = 1 << 17  # numbers of p or da at a time, so that they stay in the cache
 
 
@@ -59,11 +61,11 @@ def declines(job: Job) -> str:
 def forward(job: Job, params: Params, x: Any, state0: State, extras: Extras, keep: bool) -> Trace:
     """Run a sequence; see `rnnx.core.contract`."""
     (T, B), H, dtype = x.shape[:2], job.hidden_size, x.dtype
-    states = tuple([np.empty((T, B, H), dtype) for _ in state0])
+    states = tuple([_empty((T, B, H), dtype) for _ in state0])
     gates = None
     if keep and not isinstance(job.cell, RNNCell):
         lanes = _native.lanes(dtype.itemsize)
-        gates = np.empty((T, -(-H // lanes), B, 4, lanes), dtype)
+        gates = _empty((T, -(-H // lanes), B, 4, lanes), dtype)
     nothing = (None,) * (len(BUFFERS) - 10)
     _run(job, params, x, extras, (*_two(state0), *_two(states), gates, *nothing))
     return Trace(state0, states, Saved(gates))
@@ -81,7 +83,7 @@ def backward(
     """Backpropagate through time; see `rnnx.core.contract`."""
     H, dtype, gates = job.hidden_size, x.dtype, trace.saved.gates
     dstate = tuple([np.array(d, dtype, order="C") for d in arriving.final])
-    dx, whole = np.empty(x.shape, dtype), np.empty(trace.states[0].shape, dtype) if want_h else None
+    dx, whole = _empty(x.shape, dtype), _empty(trace.states[0].shape, dtype) if want_h else None
     dW, dW_hh = np.empty((job.rows, x.shape[2]), dtype), np.empty((job.recurrent_rows, H), dtype)
     slots = 1 if gates is None else 4
     db = np.empty((slots, H), dtype) if "bias_ih" in params else None
@@ -127,7 +129,7 @@ def sequence(job: Job, params: Params) -> Run:
 
     def run(x: Any, *state: Any) -> tuple[Any, State]:
         """Run x (T, B, I); arrays that are not laid out in rows are copied first."""
-        y = np.empty((*x.shape[:2], H), x.dtype)
+        y = _empty((*x.shape[:2], H), x.dtype)
         after = tuple([np.empty_like(s) for s in state])
         how = _how(job, x.shape)
         try:
@@ -187,6 +189,14 @@ def _bias_gradients(job: Job, db: np.ndarray) -> Params:
     if isinstance(job.cell, GRUCell):
         return {"bias_ih": db[:3].ravel(), "bias_hh": np.concatenate([*db[:2], db[3]])}
     return dict.fromkeys(("bias_ih", "bias_hh"), db.ravel())
+
+
+def _empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """Return an array without values, a large one in memory that is kept for the next call."""
+    size = math.prod(shape) * dtype.itemsize
+    if size < LARGE:
+        return np.empty(shape, dtype)
+    return np.frombuffer(_native.Room(size), dtype).reshape(shape)
 
 
 def _in_rows(x: Any) -> np.ndarray:
