@@ -61,6 +61,8 @@ class Trial:
         self.ran.append("step")
         return portable.step(job, params)
 
+    PADDING = False
+
     def sequence(self, job: Job, params: Any) -> None:
         """Leave sequences to `forward`."""
 

@@ -152,13 +152,15 @@ static void NAME(project)(const problem *s, int t0, int n, int b0, int R, REAL *
 typedef struct {
     const REAL *p, *before, *c0;
     REAL *h, *c1, *kept;
-    int rows, q0, j, end, r0, m;
+    const int32_t *lengths;
+    int t, rows, q0, j, end, r0, m;
 } NAME(tile_of);
 #define MANY 24 /* vectors of units */
 #define EACH_OF(a, n)                                                                              \
     for (int n = 0, u = (a)->j; u < (a)->end; u++) for (int r = (a)->r0; r < (a)->r0 + (a)->m; r++, n++)
 #define OWN(r, u) ((size_t)(r) * s->H + (u) * LANES)
 #define SOME(u) (s->H - (u) * LANES)
+#define ENDED(r) (a->lengths && a->t >= a->lengths[r])
 
 /* h_t = φ(p_t + h_{t-1} W_hhᵀ) */
 static void NAME(rnn_gates)(const problem *s, const NAME(tile_of) *a, VEC *sums) {
@@ -168,6 +170,7 @@ static void NAME(rnn_gates)(const problem *s, const NAME(tile_of) *a, VEC *sums)
         for (int r = a->r0; r < a->r0 + a->m; r++)
             for (int v = u; v < u + V; v++, sums++) {
                 VEC y = s->relu ? NAME(pick)((IVEC)(*sums < (REAL)0), ALL, *sums) : *sums;
+                if (ENDED(r)) y = ALL;
                 NAME(store)(a->h + OWN(r, v), y, SOME(v));
             }
     }
@@ -185,7 +188,7 @@ static void NAME(gru_gates)(const problem *s, const NAME(tile_of) *a, VEC *sums)
     NAME(tanhs)(new, all);
     EACH_OF(a, i) {
         VEC h = new[i] + z[i] * (NAME(load)(a->before + OWN(r, u), SOME(u)) - new[i]);
-        NAME(store)(a->h + OWN(r, u), h, SOME(u));
+        NAME(store)(a->h + OWN(r, u), ENDED(r) ? ALL : h, SOME(u));
         if (!a->kept) continue;
         VEC *to = (VEC *)(a->kept + GROUP(u, s->B)) + 4 * r;
         to[0] = new[i], to[1] = reset[i], to[2] = z[i], to[3] = q[i];
@@ -200,13 +203,17 @@ static void NAME(lstm_gates)(const problem *s, const NAME(tile_of) *a, VEC *sums
     NAME(tanhs)(g, all);
     EACH_OF(a, i) {
         c[i] = f[i] * NAME(load)(a->c0 + OWN(r, u), SOME(u)) + in[i] * g[i];
+        if (ENDED(r)) c[i] = ALL;
         NAME(store)(a->c1 + OWN(r, u), c[i], SOME(u));
         if (!a->kept) continue;
         VEC *to = (VEC *)(a->kept + GROUP(u, s->B)) + 4 * r;
         to[0] = in[i], to[1] = f[i], to[2] = o[i], to[3] = g[i];
     }
     NAME(tanhs)(c, all);
-    EACH_OF(a, i) NAME(store)(a->h + OWN(r, u), o[i] * c[i], SOME(u));
+    EACH_OF(a, i) {
+        VEC h = o[i] * c[i];
+        NAME(store)(a->h + OWN(r, u), ENDED(r) ? ALL : h, SOME(u));
+    }
 }
 
 /* A step of R rows. Tiles of few rows are put together before they go through the gates. */
@@ -253,7 +260,8 @@ static void NAME(forward)(const problem *s, share *own) {
         for (int t = t0; t < t0 + steps; t++) {
             size_t first = (size_t)own->b0 * s->H, row = (size_t)t * s->B * s->H + first;
             size_t past = row - (size_t)s->B * s->H;
-            NAME(tile_of) a = {.p = p, .rows = steps * R, .q0 = (t - t0) * R};
+            NAME(tile_of) a = {.p = p, .t = t, .rows = steps * R, .q0 = (t - t0) * R};
+            if (s->lengths) a.lengths = s->lengths + own->b0;
             a.before = t ? (REAL *)s->h + past : (REAL *)s->h0 + first;
             a.h = (REAL *)s->h + row;
             if (s->cell == LSTM) {
@@ -316,6 +324,12 @@ static void NAME(back_step)(const problem *s, int t, int b0, int R, REAL *to, in
             const VEC *gates = kept ? (const VEC *)(kept + GROUP(j, B)) + 4 * r : NULL;
             VEC *dh = (VEC *)((REAL *)s->carry + mine), d = *dh;
             VEC *da = (VEC *)(to + GROUP(j, Q)) + s->slots * r;
+            if (s->lengths && t >= s->lengths[b0 + r]) { /* dh and dc wait for the row's last step */
+                for (int slot = 0; slot < s->slots; slot++) da[slot] = ALL;
+                if (s->whole) NAME(store)((REAL *)s->whole + at, ALL, n);
+                continue;
+            }
+            if (s->lengths) *dh = ALL;
             if (outer) d += NAME(load)(outer + at, n);
             if (s->whole) NAME(store)((REAL *)s->whole + at, d, n);
             if (s->cell == RNN) {
@@ -335,6 +349,7 @@ static void NAME(back_step)(const problem *s, int t, int b0, int R, REAL *to, in
 static void NAME(carry)(const problem *s, int b0, int R, const REAL *da, int Q) {
     int units = s->groups * LANES, width = s->slots * LANES;
     const REAL *w = s->panels, *dq = s->cell == GRU ? da + LANES : da;
+    int add = s->cell == GRU || s->lengths;
     for (int u = 0, V; u < s->groups; u += V) {
         V = NAME(width)(s->groups - u);
         for (int r = 0, m; r < R; r += m) {
@@ -343,8 +358,7 @@ static void NAME(carry)(const problem *s, int b0, int R, const REAL *da, int Q) 
             for (int i = 0; i < m; i++) row[i] = dq + (size_t)(r + i) * width;
             REAL *to = (REAL *)s->carry + (size_t)(b0 + r) * units + u * LANES;
             NAME(rows) a = {row, s->groups, s->gates * LANES, GROUP(1, Q)};
-            NAME(sums) sums = {s->cell == GRU ? to : s->zeros, to, s->cell == GRU ? units : 0,
-                               units, LANES};
+            NAME(sums) sums = {add ? to : s->zeros, to, add ? units : 0, units, LANES};
             NAME(product)(V, m, s->B == 1, &a, w, &sums);
         }
         w += (size_t)V * units * s->gates * LANES;
@@ -383,17 +397,22 @@ static void NAME(back_project)(const problem *s, int t0, int steps, int b0, int 
     }
 }
 
-/* dW (G·H, N) += Σ_q da_q ⊗ row_q, for the groups j0 to j1: the share of a thread. */
-static void NAME(weight_gradient)(const problem *s, int input, int N, const REAL *first, int some,
-                                  const REAL *rest, const REAL *da, int Q, int j0, int j1,
-                                  REAL *strip, REAL *dW) {
-    int slot0 = s->cell == GRU && !input;
+/* dW (G·H, N) += Σ_q da_q ⊗ row_q, for the groups j0 to j1: the share of a thread. The rows are
+ * those of x, or of h a step before, (T, B, N), in a block that begins at t0; and of h0 before all.
+ */
+static void NAME(weight_gradient)(const problem *s, int input, int N, const REAL *x, int t0,
+                                  const REAL *da, int Q, int j0, int j1, REAL *strip, REAL *dW) {
+    int slot0 = s->cell == GRU && !input, B = s->B;
     for (int q0 = 0; q0 < Q; q0 += CHAIN) {
-        int n = Q - q0 < CHAIN ? Q - q0 : CHAIN, left = some - q0;
-        if (left > 0)
-            NAME(lay_columns)(N, n, first + (size_t)q0 * N, left, rest, strip);
-        else
-            NAME(lay_columns)(N, n, first, 0, rest + (size_t)(q0 - some) * N, strip);
+        const REAL *rows[CHAIN];
+        int n = Q - q0 < CHAIN ? Q - q0 : CHAIN;
+        for (int i = 0; i < n; i++) {
+            int t = t0 + (q0 + i) / B, b = (q0 + i) % B;
+            const REAL *before = input ? x + (size_t)t * B * N : (const REAL *)s->h0;
+            if (!input && t) before = x + (size_t)(t - 1) * B * N;
+            rows[i] = s->lengths && t >= s->lengths[b] ? NULL : before + (size_t)b * N;
+        }
+        NAME(lay_columns)(N, n, rows, strip);
         for (int j = j0; j < j1; j++)
             for (int g = 0; g < s->gates; g++)
                 for (int half = 0; half < LANES && j * LANES + half < s->H; half += TALL) {
@@ -451,10 +470,8 @@ static void NAME(backward)(const problem *s, share *own) {
         }
         if (R) NAME(back_project)(s, t0, steps, b0, R, da);
         meet(own->team);
-        const REAL *x = (const REAL *)s->x + (size_t)t0 * B * s->I, *h = s->h;
-        NAME(weight_gradient)(s, 1, s->I, x, 0, x, da, Q, j0, j1, strip, s->dW_ih);
-        NAME(weight_gradient)(s, 0, H, s->h0, t0 ? 0 : B, t0 ? h + (size_t)(t0 - 1) * B * H : h, da,
-                              Q, j0, j1, strip, s->dW_hh);
+        NAME(weight_gradient)(s, 1, s->I, s->x, t0, da, Q, j0, j1, strip, s->dW_ih);
+        NAME(weight_gradient)(s, 0, H, s->h, t0, da, Q, j0, j1, strip, s->dW_hh);
         if (s->db) NAME(bias_gradient)(s, da, Q, j0, j1);
     }
     NAME(narrow)(s, (REAL *)s->carry + mine, (REAL *)s->dh + first, R);

@@ -20,6 +20,7 @@ typedef struct {
     int cell, gates, slots, relu, T, B, I, H, block, groups;
     int once; /* whether c is that of the last step alone, (B, H) */
     const void *x, *weight_ih, *weight_hh, *bias_ih, *bias_hh, *h0, *c0; /* in */
+    const int32_t *lengths; /* of the rows; beyond them states and gradients are zero */
     void *h, *c, *kept;                     /* out of forward, in to backward */
     const void *outer, *outer_c;            /* in to backward: gradients from outside */
     void *dh, *dc;                          /* in and out: final to initial state */
@@ -259,8 +260,8 @@ static void spread(const problem *s, loop run, int threads) {
 
 /* The buffers of a call, in the order of their names in native.py. */
 enum {
-    X, WEIGHT_IH, WEIGHT_HH, BIAS_IH, BIAS_HH, H0, C0, H_, C_, KEPT, OUTER, OUTER_C, DH, DC, DX,
-    DW_IH, DW_HH, DB, WHOLE, COUNT
+    X, WEIGHT_IH, WEIGHT_HH, BIAS_IH, BIAS_HH, LENGTHS, H0, C0, H_, C_, KEPT, OUTER, OUTER_C, DH,
+    DC, DX, DW_IH, DW_HH, DB, WHOLE, COUNT
 };
 
 /* The size of a number by its format, 0 for another kind; '<' is native where this is built. */
@@ -291,10 +292,14 @@ static int take(PyObject *const *objects, Py_buffer *views, int *taken, const si
         taken[i] = 1;
         int size = (int)size_of(views[i].format);
         if (!*itemsize) *itemsize = size;
-        if (!size || size != *itemsize) {
+        if (i == LENGTHS) {
+            size = strcmp(views[i].format, "i") ? 0 : (int)sizeof(int32_t);
+            if (!size) PyErr_SetString(PyExc_TypeError, "lengths must be int32");
+        } else if (!size || size != *itemsize) {
             PyErr_Format(PyExc_TypeError, "buffer %d must be float32 or float64 like the first", i);
-            return -1;
+            size = 0;
         }
+        if (!size) return -1;
         if (!is_aligned(&views[i], (size_t)size)) return -1;
         if (i != KEPT && (size_t)views[i].len != sizes[i] * (size_t)size) {
             PyErr_Format(PyExc_ValueError, "buffer %d must hold %zu numbers, got %zd bytes", i,
@@ -351,7 +356,7 @@ static PyObject *run(PyObject *module, PyObject *const *args, Py_ssize_t count) 
     size_t G = (size_t)s.gates * s.H;
     size_t sizes[COUNT] = {
         [X] = in, [WEIGHT_IH] = G * s.I, [WEIGHT_HH] = G * s.H, [BIAS_IH] = G, [BIAS_HH] = G,
-        [H0] = row, [C0] = row, [H_] = all, [C_] = all, [KEPT] = 0, /* as its units say */
+        [LENGTHS] = (size_t)s.B, [H0] = row, [C0] = row, [H_] = all, [C_] = all, [KEPT] = 0, /* as its units say */
         [OUTER] = all, [OUTER_C] = all, [DH] = row, [DC] = row, [DX] = in, [DW_IH] = G * s.I,
         [DW_HH] = G * s.H, [DB] = (size_t)s.slots * s.H, [WHOLE] = all};
     Py_buffer views[COUNT];
@@ -367,7 +372,7 @@ static PyObject *run(PyObject *module, PyObject *const *args, Py_ssize_t count) 
 #define BUFFER(i) (taken[i] ? views[i].buf : NULL)
     s.x = BUFFER(X), s.weight_ih = BUFFER(WEIGHT_IH), s.weight_hh = BUFFER(WEIGHT_HH);
     s.bias_ih = BUFFER(BIAS_IH), s.bias_hh = BUFFER(BIAS_HH), s.h0 = BUFFER(H0), s.c0 = BUFFER(C0);
-    s.h = BUFFER(H_), s.c = BUFFER(C_), s.kept = BUFFER(KEPT), s.outer = BUFFER(OUTER);
+    s.lengths = BUFFER(LENGTHS), s.h = BUFFER(H_), s.c = BUFFER(C_), s.kept = BUFFER(KEPT), s.outer = BUFFER(OUTER);
     s.outer_c = BUFFER(OUTER_C), s.dh = BUFFER(DH), s.dc = BUFFER(DC), s.dx = BUFFER(DX);
     s.dW_ih = BUFFER(DW_IH), s.dW_hh = BUFFER(DW_HH), s.db = BUFFER(DB), s.whole = BUFFER(WHOLE);
     const kernels *k = &SETS[chosen].of[itemsize == 8];

@@ -148,17 +148,12 @@ static void NAME(lay_rows)(int V, int K, const REAL *W, int first, int limit, RE
         }
 }
 
-/* Panels of N columns from n rows: `first` (·, N) holds the first `some` of them, `rest` others. */
-static void NAME(lay_columns)(int N, int n, const REAL *first, int some, const REAL *rest,
-                              REAL *to) {
+/* Panels of N columns from n rows (·, N); zeros for a row that is NULL. */
+static void NAME(lay_columns)(int N, int n, const REAL *const *rows, REAL *to) {
     for (int u = 0, V; u * LANES < N; u += V) {
         V = NAME(width)(NAME(vectors)(N) - u);
         for (int q = 0; q < n; q++)
-            for (int v = 0; v < V; v++, to += LANES) {
-                const REAL *row = q < some ? first + (size_t)q * N
-                                           : rest + (size_t)(q - some) * N;
-                int at = (u + v) * LANES;
-                *(VEC *)to = NAME(load)(row + at, N - at);
-            }
+            for (int v = u; v < u + V; v++, to += LANES)
+                *(VEC *)to = rows[q] ? NAME(load)(rows[q] + v * LANES, N - v * LANES) : ALL;
     }
 }

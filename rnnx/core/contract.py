@@ -60,11 +60,12 @@ class Extras(NamedTuple):
     recurrent: Array | None = None  # (B, P), dropout mask on h in the recurrent product
     weight: Array | None = None  # (G·H, P), dropout mask on weight_hh
     reset: Array | None = None  # (T, B) bool, rows whose state restarts at zero before a step
+    lengths: Array | None = None  # (B,) int32, the steps of each row; for cores with `PADDING`
 
     @property
     def options(self) -> frozenset[str]:
-        """The names of the options in use."""
-        return frozenset(k for k, v in zip(self._fields, self, strict=True) if v is not None)
+        """The names of the options in use, but for lengths."""
+        return frozenset([k for k in self._fields[:3] if getattr(self, k) is not None])
 
     def dropped(self, W: Array) -> Array:
         """Return weight_hh, or the gradient with respect to it, times its dropout mask."""
@@ -104,6 +105,16 @@ class Core(Protocol):
     @property
     def NAME(self) -> str:  # noqa: N802, modules write it as a constant
         """The name by which a layer asks for it."""
+        ...
+
+    @property
+    def PADDING(self) -> bool:  # noqa: N802
+        """Whether it ends each row by `Extras.lengths`.
+
+        Beyond a row's end x and the gradients that arrive may hold anything; states, dx and dh are
+        zero there, and the gradients of the last state are those of the row's own last one.
+        Otherwise the core is given zeros there, and runs all steps.
+        """
         ...
 
     @property

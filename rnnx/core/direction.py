@@ -14,13 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from array_api_compat import device as device_of
 
 from rnnx.backend import Array, Backend
 from rnnx.cells.base import State
-from rnnx.core import maker, select
+from rnnx.core import Core, maker, select
 from rnnx.core.contract import Arriving, Extras, Gradients, Job, Params, Trace
 from rnnx.core.order import DENSE, Order, take
 from rnnx.core.sizes import Sizes
@@ -63,7 +63,7 @@ def forward(
 ) -> tuple[Array, State, Kept]:
     """Return h (T, B, P) in the order of time, the final state, and what `backward` needs."""
     xp = plan.backend.xp
-    x = _masked(xp, setting.order.valid, _ordered(xp, setting.order, x))
+    x = _ordered(xp, setting.order, x)
     if not plan.chunks:
         trace, final = _run(plan, params, x, state0, setting, state0)
         return unread(xp, setting.order, trace.states[0]), final, Kept(trace, ())
@@ -86,30 +86,34 @@ def backward(
     """Return the gradients, with x and h (T, B, ·) in the order of time."""
     xp, order, state0 = plan.backend.xp, setting.order, kept.trace.state0
     x, dh = _ordered(xp, order, x), None if felt.h is None else _ordered(xp, order, felt.h)
-    ragged = order.lengths is not None
+    job = _job(plan, x, setting)
+    core = select(job, plan.core) if kept.checkpoints else maker(kept.trace.saved)
+    padded = order.lengths is not None and not core.PADDING  # the core runs beyond the ends of rows
     dstate: State = tuple(
         [
-            xp.zeros_like(s) if d is None or ragged else d
+            xp.zeros_like(s) if d is None or padded else d
             for s, d in zip(state0, felt.final, strict=True)
         ]
     )
-    blocks = len(kept.checkpoints) or maker(kept.trace.saved).blocks(_job(plan, x, setting))
     total: Params = {}
     found: list[Gradients] = []
-    for i, part in reversed(list(enumerate(_parts(x.shape[0], blocks)))):
+    parts = _parts(x.shape[0], len(kept.checkpoints) or core.blocks(job))
+    for i, part in reversed(list(enumerate(parts))):
         piece = _piece(setting, part)
-        x_k = _masked(xp, piece.order.valid, x[part, ...])
-        dh_k = None if dh is None else _masked(xp, piece.order.valid, dh[part, ...])
+        x_k, dh_k = x[part, ...], None if dh is None else dh[part, ...]
         trace = _trace_of(plan, params, x_k, kept, piece, (i, part))
-        outer = _outer(xp, piece, Felt(dh_k, felt.final), x_k.shape[0])
-        job, core = _job(plan, x_k, piece), maker(trace.saved)
+        outer: tuple[Array | None, ...] = (dh_k, *[None] * (len(state0) - 1))
+        if padded:
+            x_k, dh_k = (_masked(xp, piece.order.valid, a) for a in (x_k, dh_k))
+            outer = _outer(xp, piece.order.lengths, Felt(dh_k, felt.final), x_k.shape[0])
         d = core.backward(
-            job, params, x_k, trace, Arriving(outer, dstate), piece.extras, plan.want_h
-        )
+            _job(plan, x_k, piece), params, x_k, trace, Arriving(outer, dstate),
+            _ended(core, piece), plan.want_h,
+        )  # fmt: skip
         dstate = d.state0
         total = {k: total[k] + g for k, g in d.params.items()} if total else d.params
         found.insert(0, d)
-    if ragged:  # a row without a step ends in the state it starts from
+    if padded:  # a row without a step ends in the state it starts from
         empty = order.lengths == 0  # (B, 1)
         dstate = tuple(
             [
@@ -146,10 +150,12 @@ def _run(
     xp, order = plan.backend.xp, setting.order
     job = _job(plan, x, setting)
     core = select(job, plan.core)
-    trace = core.forward(job, params, x, state0, setting.extras, plan.keep)
+    padded = order.lengths is not None and not core.PADDING
+    x = _masked(xp, order.valid, x) if padded else x
+    trace = core.forward(job, params, x, state0, _ended(core, setting), plan.keep)
     if order.lengths is None:
         return trace, tuple([s[-1, ...] for s in trace.states])
-    states = tuple([_masked(xp, order.valid, s) for s in trace.states])
+    states = tuple([_masked(xp, order.valid, s) if padded else s for s in trace.states])
     last = order.lengths - 1  # (B, 1), below zero for a row without a step here
     end = xp.full_like(last, x.shape[0] - 1)
     at = xp.maximum(xp.minimum(last, end), xp.zeros_like(last))[:, 0][None, :]  # (1, B)
@@ -177,16 +183,17 @@ def _trace_of(
     return Trace(before, tuple([s[part, ...] for s in states]), maker(saved).part(saved, part))
 
 
-def _outer(xp: ModuleType, setting: Setting, felt: Felt, T: int) -> tuple[Array | None, ...]:
-    """Return the gradients with respect to all states; the final one's at each row's last step.
+def _ended(core: Core, setting: Setting) -> Extras:
+    """Return the extras, with lengths for a core that ends each row by itself."""
+    lengths = setting.order.lengths
+    if lengths is None or not core.PADDING:
+        return setting.extras
+    return setting.extras._replace(lengths=lengths[:, 0])
 
-    Without padding the latter enters the loop over time as the gradient of the last state.
-    """
+
+def _outer(xp: ModuleType, lengths: Any, felt: Felt, T: int) -> tuple[Array | None, ...]:
+    """Return the gradients with respect to all states; the final one's at the ends (B, 1)."""
     dh, dfinal = felt
-    none: tuple[Array | None, ...] = (None,) * (len(dfinal) - 1)
-    if setting.order.lengths is None:
-        return (dh, *none)
-    lengths = setting.order.lengths  # (B, 1)
     t = xp.arange(T, dtype=lengths.dtype, device=device_of(lengths))[:, None, None]  # (T, 1, 1)
     ends = t == lengths - 1  # (T, B, 1)
     first, *others = [
@@ -220,8 +227,8 @@ def _ordered(xp: ModuleType, order: Order, x: Array) -> Array:
     return x if order.steps is None else take(xp, x, order.steps)
 
 
-def _masked(xp: ModuleType, valid: Array | None, x: Array) -> Array:
-    if valid is None:
+def _masked(xp: ModuleType, valid: Array | None, x: Any) -> Any:
+    if valid is None or x is None:
         return x
     return xp.where(valid, x, xp.zeros_like(x[:1, :1, :1]))  # one number, which broadcasts
 

@@ -25,9 +25,10 @@ except ImportError:  # no compiler at installation
     _native = None  # type: ignore[assignment]
 
 NAME = "native"
+PADDING = True
 CELLS: dict[type, int] = {RNNCell: 0, GRUCell: 1, LSTMCell: 2}
 BUFFERS = (
-    "x", "weight_ih", "weight_hh", "bias_ih", "bias_hh", "h0", "c0", "h", "c", "gates",
+    "x", "weight_ih", "weight_hh", "bias_ih", "bias_hh", "lengths", "h0", "c0", "h", "c", "gates",
     "outer_h", "outer_c", "dh", "dc", "dx", "dW_ih", "dW_hh", "db", "whole",
 )  # fmt: skip
 WORTH_A_THREAD = 1 << 22  # multiplications
@@ -66,7 +67,7 @@ def forward(job: Job, params: Params, x: Any, state0: State, extras: Extras, kee
     if keep and not isinstance(job.cell, RNNCell):
         lanes = _native.lanes(dtype.itemsize)
         gates = _empty((T, -(-H // lanes), B, 4, lanes), dtype)
-    nothing = (None,) * (len(BUFFERS) - 10)
+    nothing = (None,) * (len(BUFFERS) - 11)
     _run(job, params, x, extras, (*_two(state0), *_two(states), gates, *nothing))
     return Trace(state0, states, Saved(gates))
 
@@ -148,7 +149,7 @@ def _run(job: Job, params: Params, x: Any, extras: Extras, buffers: tuple[Any, .
     """
     given = (
         x, params["weight_ih"], extras.dropped(params["weight_hh"]), params.get("bias_ih"),
-        params.get("bias_hh"), *buffers,
+        params.get("bias_hh"), extras.lengths, *buffers,
     )  # fmt: skip
     sizes = (
         CELLS[type(job.cell)], _is_relu(job), *x.shape, job.hidden_size, *_how(job, x.shape)
@@ -196,7 +197,7 @@ def _empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     size = math.prod(shape) * dtype.itemsize
     if size < LARGE:
         return np.empty(shape, dtype)
-    return np.frombuffer(_native.Room(size), dtype).reshape(shape)
+    return np.frombuffer(memoryview(_native.Room(size)), dtype).reshape(shape)
 
 
 def _in_rows(x: Any) -> np.ndarray:

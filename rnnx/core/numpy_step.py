@@ -17,6 +17,7 @@ from rnnx.cells import Cell, GRUCell, LSTMCell, RNNCell
 from rnnx.core.contract import Job, Params, Step
 
 NAME = "numpy-step"
+PADDING = False
 Array = np.ndarray
 _NAMES = ("weight_ih", "bias_ih", "weight_hh", "bias_hh")
 _LARGEST: dict[str, Any] = {"f": np.float32(88), "d": np.float64(709)}  # exp of more overflows

@@ -30,6 +30,7 @@ from rnnx.core.products import affine, bias_gradient, product, weight_gradient
 from rnnx.core.sizes import LAYER_NAMES
 
 NAME = "portable"
+PADDING = False
 
 
 class Saved(NamedTuple):
