@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import pickle
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -178,6 +179,68 @@ def test_any_layout_is_taken_and_inputs_are_not_written_to(kind: str) -> None:
             np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("shape", [(9, 5, 3, 20), (6, 1, 2, 3)], ids=str)
+@pytest.mark.parametrize("kind", KINDS)
+def test_ragged_rows_end_by_themselves(
+    kind: str, shape: tuple[int, ...], two_threads: None, instructions: str
+) -> None:
+    """The portable core's numbers for any lengths, 0 included, with NaN in the padding."""
+    T, B, I, H = shape
+    rng = np.random.default_rng(0)
+    lengths = np.asarray([T, 0, 3, 1, T - 1][-B:])
+    x, dy = rng.standard_normal((T, B, I)), rng.standard_normal((T, B, H))
+    beyond = np.arange(T)[:, None] >= lengths
+    x[beyond] = dy[beyond] = np.nan
+    found = []
+    for core in ("native", "portable"):
+        layer = recurrent(kind, I, H, core=core, dtype="float64", seed=3)
+        widths = layer.sizes.state_sizes
+        state, dstate = (
+            tuple(np.random.default_rng(seed).standard_normal((1, B, H)) for _ in widths)
+            for seed in (1, 2)
+        )
+        pair = (state, dstate) if len(widths) > 1 else (state[0], dstate[0])
+        for checkpoint in (None, 2):
+            options = {"lengths": lengths, "checkpoint": checkpoint}
+            y, final, cache = layer.forward(x, pair[0], **options)
+            found.append(flat([y, final, *layer.backward(dy, cache, pair[1])]))
+            found[-1] += flat(layer.state_gradients(dy, cache))
+    for other in found[1:]:
+        for a, b in zip(found[0], other, strict=True):
+            assert_near(a, b, 1e-13, f"{kind} {shape}")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_inference_is_the_forward_pass(kind: str, two_threads: None) -> None:
+    """The same bits on weights laid out once, in every form, after new weights, and in copies."""
+    layer = recurrent(kind, 3, 20, num_layers=2, bidirectional=True, core="native", seed=0)
+    x = np.random.default_rng(0).standard_normal((7, 5, 3)).astype("float32")
+    for given in (x, x[:, :1], x[:1], x[:, 0], np.asfortranarray(x), list(x)):
+        for a, b in zip(flat(layer(given)), flat(layer.forward(given)[:2]), strict=True):
+            np.testing.assert_array_equal(a, b)
+    before = layer(x)[0]
+    layer.set_params({k: 2 * W for k, W in layer.params.items()})
+    assert not np.array_equal(layer(x)[0], before)
+    for other in (layer, layer.to("numpy"), pickle.loads(pickle.dumps(layer))):
+        np.testing.assert_array_equal(other(x)[0], layer.forward(x)[0])
+
+
+def test_arrays_own_their_memory() -> None:
+    """Large arrays outlive what made them, and memory that is used again is never still in use."""
+    layer, rng = rnnx.LSTM(8, 64, seed=0), np.random.default_rng(0)
+    xs = [rng.standard_normal((60, 40, 8)).astype("float32") for _ in range(4)]
+    kept = [layer.forward(x) for x in xs]
+    copies = [[np.array(a) for a in flat([y, state])] for y, state, _ in kept]
+    for x in xs * 3:
+        layer(x)
+    for (y, state, cache), copy in zip(kept, copies, strict=True):
+        for a, b in zip(flat([y, state]), copy, strict=True):
+            np.testing.assert_array_equal(a, b)
+        assert np.isfinite(layer.backward(y, cache)[0]).all()
+    with pytest.raises(ValueError, match="at least 0"):
+        _native.Room(-1)
+
+
 def test_buffers_are_checked() -> None:
     """Wrong sizes, dtypes, kinds and missing buffers raise; nothing is read or written outside."""
     f = np.zeros
@@ -197,7 +260,7 @@ def test_buffers_are_checked() -> None:
         {"x": f((2, 3, 4))}, {"x": f((2, 3, 5), "f")}, {"x": f((2, 3, 5), "i8")}, {"h0": None},
         {"h": b"x" * 192}, {"weight_hh": f((4, 5))}, {"cell": 7}, {"T": -1}, {"T": 3}, {"cell": 2},
         {"x": f((2, 3, 10))[..., ::2]}, {"dx": f((2, 3, 5))}, {"x": "text"}, {"bias_ih": f(5)},
-        {"gates": f(1)}, {"block": 0}, {"block": 3}, back | {"dW_hh": f((4, 5))},
+        {"gates": f(1)}, {"lengths": f(3)}, {"block": 0}, {"block": 3}, back | {"dW_hh": f((4, 5))},
         back | {"db": f(3)}, back | {"dh": b"x" * 96},
     ]  # fmt: skip
     for change in wrong:
@@ -205,6 +268,20 @@ def test_buffers_are_checked() -> None:
             run(**change)
     with pytest.raises(TypeError, match="arguments"):
         _native.run(0, 0)
+    made = _native.Stepper(0, 0, 5, 4, f((4, 5)), f((4, 4)), None, None, np.empty_like)
+    fits = [f((2, 3, 5)), f((3, 4)), f((2, 3, 4)), f((3, 4))]
+    made.sequence(1, 1, *fits)
+    for place, other in (
+        (0, f((2, 3, 4))), (0, f((6, 5))), (0, f((2, 3, 5), "f")), (1, f(3)), (2, f((3, 3, 4))),
+        (2, b"x" * 192), (3, f((2, 4))), (1, f((3, 8))[:, ::2]),
+    ):  # fmt: skip
+        with pytest.raises((TypeError, ValueError, BufferError)):
+            made.sequence(1, 1, *fits[:place], other, *fits[place + 1 :])
+    for how in ((0, 1), (3, 1), ("", 1), (1,)):
+        with pytest.raises((TypeError, ValueError)):
+            made.sequence(*how, *fits)
+    with pytest.raises(ValueError, match="sizes"):
+        _native.Stepper(0, 0, 5, 4, f((4, 5)), f((4, 5)), None, None, np.empty_like)
     step = rnnx.GRU(2, 3, dtype="float64", seed=0)
     _, h = step.step(f(2))
     with pytest.raises(ValueError, match="state must have shape"):

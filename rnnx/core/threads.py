@@ -37,8 +37,8 @@ def get_num_threads() -> int:
 def set_num_threads(threads: int) -> None:
     """Set the number of threads that the compiled core uses at most.
 
-    Results do not depend on it. The products outside the loop over time are NumPy's, with as many
-    threads as its BLAS is set to.
+    Results do not depend on it. Other layers and cores compute with NumPy, on as many threads as
+    its BLAS library is set to.
 
     In a program that has imported threadpoolctl, as scikit-learn does, the core never uses more
     threads than the BLAS libraries do at that moment: ``threadpoolctl.threadpool_limits(1)`` limits
