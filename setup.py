@@ -7,8 +7,9 @@ setup(
         Extension(
             "rnnx.core._native",
             ["rnnx/core/_native.c"],
-            depends=["rnnx/core/_dtypes.h", "rnnx/core/_kernels.h"],
-            extra_compile_args=["-O3", "-g0"],
+            depends=[f"rnnx/core/_{name}.h" for name in ("dtypes", "kernels", "steps", "update")],
+            libraries=["m"],
+            extra_compile_args=["-O3", "-g0", "-fno-math-errno"],
             extra_link_args=["-pthread"],
             py_limited_api=True,
             optional=True,

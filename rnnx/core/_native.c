@@ -455,10 +455,14 @@ static PyObject *use(PyObject *module, PyObject *args) {
     return PyUnicode_FromString(SETS[chosen].name);
 }
 
+#include "_update.h"
+
 static PyMethodDef methods[] = {
     {"run", (PyCFunction)(void (*)(void))run, METH_FASTCALL, run_doc},
     {"pack", pack, METH_VARARGS, pack_doc},
     {"instructions", use, METH_VARARGS, instructions_doc},
+    {"update", run_update, METH_VARARGS, update_doc},
+    {"cross_entropy", run_entropy, METH_VARARGS, entropy_doc},
     {NULL, NULL, 0, NULL},
 };
 

@@ -7,3 +7,16 @@ class Stepper:
 def run(*arguments: Any) -> None: ...
 def pack(cell: int, backward: bool, H: int, W: Any, panels: Any = None) -> Any: ...
 def instructions(name: str | None = None) -> str: ...
+def update(
+    rule: int,
+    limit: float,
+    numbers: tuple[Any, ...],
+    grads: tuple[Any, ...],
+    params: Any,
+    after: Any,
+    first: Any = None,
+    second: Any = None,
+) -> float | None: ...
+def cross_entropy(
+    logits: Any, targets: Any, gradient: Any, mask: Any = None, weights: Any = None
+) -> float: ...
