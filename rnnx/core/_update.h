@@ -61,9 +61,6 @@ COMPILED(avx512, __attribute__((target("avx512f,avx512dq,avx512vl,avx512bw"))))
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC pop_options
 #endif
-#if defined(__clang__)
-#pragma clang fp contract(fast)
-#endif
 
 static const struct {
     double (*norm)(const update *, int);
@@ -95,10 +92,9 @@ static int numbers_of(PyObject *object, Py_buffer *view, int writes, size_t *siz
 
 /* The numbers of a tuple; the first of them are required. */
 static int constants(PyObject *tuple, double *numbers) {
-    Py_ssize_t n = PyTuple_Size(tuple);
-    if (n < 0) return -1;
+    Py_ssize_t n = PyTuple_Check(tuple) ? PyTuple_Size(tuple) : 0;
     if (n < 1 || n > NUMBERS) {
-        PyErr_SetString(PyExc_ValueError, "an optimizer has 1 to 8 numbers");
+        PyErr_SetString(PyExc_ValueError, "an optimizer has a tuple of 1 to 8 numbers");
         return -1;
     }
     for (Py_ssize_t i = 0; i < n; i++) {
