@@ -114,7 +114,7 @@ class SequenceSource:
         return Batch(
             arrays.gather(bk, self.x, rows, T, axis),
             target,
-            bk.asarray(lengths, dtype="int32") if self.ragged else None,
+            arrays.upload(bk, lengths.astype("int32")) if self.ragged else None,
             None if self.weights is None else bk.asarray(self.weights[rows]),
             longest,
             len(lengths),

@@ -21,6 +21,8 @@ except ImportError:  # no compiler at installation
 
 Arrays = dict[str, Any]
 Found = tuple[float, Arrays, Arrays]  # the norm of the gradient, the new parameters and state
+INTEGER, BOOLEAN = np.dtype("int32"), np.dtype("bool")
+FLOATING = (np.dtype("float32"), np.dtype("float64"))
 SGD_RULE, MOMENTUM, NESTEROV, RMSPROP, ADAM = range(5)  # as in core/_update.h
 
 
@@ -157,19 +159,20 @@ def cross_entropy(
     logits: Any, targets: Any, mask: Any = None, weights: Any = None
 ) -> tuple[Any, Any]:
     """Return what `rnnx.losses.softmax_cross_entropy` does; it takes what this does not."""
+    shape = logits.shape[:-1]
     fits = (
-        targets.dtype == np.int32
+        targets.dtype == INTEGER
+        and targets.shape == shape
+        and logits.dtype in FLOATING
+        and logits.size > 0
         and logits.ndim > 0
-        and logits.shape[-1] > 0
-        and logits.dtype in (np.float32, np.float64)
-        and all(x is None or x.shape == logits.shape[:-1] for x in (targets, mask, weights))
-        and (mask is None or mask.dtype == np.bool_)
-        and (weights is None or weights.dtype == logits.dtype)
+        and (mask is None or (mask.shape == shape and mask.dtype == BOOLEAN))
+        and (weights is None or (weights.shape == shape and weights.dtype == logits.dtype))
     )
     if not fits:
         return softmax_cross_entropy(logits, targets, mask, weights)
     gradient = np.empty(logits.shape, logits.dtype)
-    given = (None if x is None else np.ascontiguousarray(x) for x in (mask, weights))
+    given = (x if x is None else np.ascontiguousarray(x) for x in (mask, weights))
     z, k = np.ascontiguousarray(logits), np.ascontiguousarray(targets)
     loss = _native.cross_entropy(z, k, gradient, *given)
     return logits.dtype.type(loss), gradient

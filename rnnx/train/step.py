@@ -3,6 +3,8 @@
 Nothing is read back to the host, so no step waits for the device. A step whose loss or gradient is
 not finite changes no parameter, and neither does any later step: the divergence is found later, and
 the last good parameters are still there.
+
+On NumPy, the loss and the update are compiled where `rnnx.train.compiled` has them.
 """
 
 from __future__ import annotations
@@ -78,7 +80,7 @@ def train_step(
     """Return ``step(carry, batch, masks, rate) -> carry, record``.
 
     A record holds the loss, the gradient norm before clipping, the metrics, and 1 if no step has
-    diverged. On NumPy the loss and the update are compiled, where `rnnx.train.compiled` has them.
+    diverged.
     """
     bk, served = model.backend, compiled.serves(model, optimizer)
     if served and objective.loss is softmax_cross_entropy:
