@@ -64,7 +64,7 @@ def instructions(request: pytest.FixtureRequest) -> Iterator[str]:
         _native.instructions(before)
 
 
-@pytest.mark.parametrize("clip", [None, 1.0, 1e3])
+@pytest.mark.parametrize("clip", [None, 0.3, 1e3])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("optimizer", ALL, ids=str)
 def test_an_update_has_the_bits_of_the_optimizer(
@@ -315,7 +315,7 @@ def test_the_cross_entropy_is_the_definition(
         given = [(z, k)]
         for wrong in (np.nan, np.inf, -np.inf):
             given.append((z.copy(), k))
-            given[-1][0][..., :1] = wrong
+            given[-1][0][..., len(given) % 2 :: 5] = wrong
         given += [(z, k + np.int32(9)), (z, k - np.int32(9))]
         for logits, targets in given:
             with np.errstate(all="ignore"):

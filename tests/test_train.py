@@ -356,19 +356,21 @@ def test_keep_best_can_be_refused(rng: np.random.Generator) -> None:
     assert last > history["validation_loss"].min()
 
 
-def test_divergence_names_the_step(bk: Backend, rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("step", [2, 3])
+def test_divergence_names_the_step(bk: Backend, step: int, rng: np.random.Generator) -> None:
     """One target too large to be squared: its step, and the parameters of before it."""
     x, y = rng.standard_normal((5, 12, 3)), rng.standard_normal((5, 12, 2))
     huge = float(np.finfo(bk.dtype_name).max) ** 0.75
-    wrong = y.copy()
-    wrong[2, 9, 0] = huge
+    good, wrong = 4 * (step - 1), y.copy()
+    wrong[2, good + 1, 0] = huge
     options: dict[str, Any] = {"loss": losses.mean_squared_error, "shuffle": False}
     model, other = tagger(bk), tagger(bk)
-    fit(other, (x[:, :8], y[:, :8]), epochs=1, **options)
-    with pytest.raises(train.Diverged, match="at step 3, in epoch 1: the loss is inf") as caught:
+    fit(other, (x[:, :good], y[:, :good]), epochs=1, **options)
+    words = f"at step {step}, in epoch 1: the loss is inf"
+    with pytest.raises(train.Diverged, match=words) as caught:
         fit(model, (x, wrong), **options)
-    assert caught.value.step == 3
-    assert len(caught.value.history.steps["loss"]) == 2
+    assert caught.value.step == step
+    assert len(caught.value.history.steps["loss"]) == step - 1
     for name, w in model.params.items():
         np.testing.assert_array_equal(bk.to_numpy(w), bk.to_numpy(other.params[name]))
 

@@ -84,7 +84,7 @@ static double NAME(row)(const REAL *z, REAL *dz, int64_t K, int64_t k, double sh
     REAL largest = z[0];
     double sum = 0;
     for (int64_t j = 1; j < K; j++)
-        if (z[j] > largest || z[j] != z[j]) largest = z[j]; /* NaN stays */
+        if (z[j] > largest) largest = z[j]; /* NaN, wherever it is, makes the sum NaN */
     for (int64_t j = 0; j < K; j++) sum += dz[j] = EXP(z[j] - largest);
     if (k < 0 || k >= K) sum = NAN;
     double up = share / sum;
