@@ -30,7 +30,7 @@ typedef double doubles __attribute__((vector_size(32), aligned(8)));
 #pragma clang fp contract(off)
 #elif defined(__GNUC__)
 #pragma GCC push_options
-#pragma GCC optimize("fp-contract=off", "no-math-errno")
+#pragma GCC optimize("fp-contract=off")
 #endif
 #define REAL float
 #define NAME(x) x##_f32
@@ -123,6 +123,16 @@ static PyObject *updated(update *s, double limit, size_t size) {
     return isfinite(norm) ? PyFloat_FromDouble(norm) : Py_NewRef(Py_None);
 }
 
+/* Take the gradients, and count their numbers. */
+static int felt_by(PyObject *grads, update *s, Py_buffer *felt, size_t *size, Py_ssize_t *total) {
+    for (Py_ssize_t count = PyTuple_Size(grads); s->count < count; s->count++) {
+        Py_buffer *view = &felt[s->count];
+        if (numbers_of(PyTuple_GetItem(grads, s->count), view, 0, size, -1)) return -1;
+        *total += view->len / (Py_ssize_t)*size;
+    }
+    return 0;
+}
+
 PyDoc_STRVAR(update_doc,
              "update(rule, limit, numbers, grads, params, after, first=None, second=None)\n--\n\n"
              "Clip the gradients at a norm, take a step of an optimizer, return the norm before.\n"
@@ -142,26 +152,23 @@ static PyObject *run_update(PyObject *module, PyObject *args) {
     if (!given[FIRST + states - 1] || !PyTuple_Check(grads))
         return PyErr_Format(PyExc_TypeError, "a buffer is missing, or gradients are no tuple");
     if (constants(tuple, s.numbers)) return NULL;
-    Py_ssize_t count = PyTuple_Size(grads), total = 0, n = -1;
-    Py_buffer views[BUFFERS], *felt = PyMem_Calloc((size_t)count + 1, sizeof(Py_buffer));
-    size_t size = 0;
+    Py_buffer views[BUFFERS];
+    Py_buffer *felt = PyMem_Calloc((size_t)PyTuple_Size(grads) + 1, sizeof(Py_buffer));
     if (!felt) return PyErr_NoMemory();
+    size_t size = 0;
+    Py_ssize_t total = 0, n = -1;
     for (; taken < FIRST + states; taken++) {
         if (numbers_of(given[taken], &views[taken], taken > PARAMS, &size, n)) goto done;
         n = views[PARAMS].len / (Py_ssize_t)size;
     }
-    for (; s.count < count; s.count++) {
-        if (numbers_of(PyTuple_GetItem(grads, s.count), &felt[s.count], 0, &size, -1)) goto done;
-        total += felt[s.count].len / (Py_ssize_t)size;
-    }
-    if (total != n) {
-        PyErr_Format(PyExc_ValueError, "expected %zd gradients, got %zd", n, total);
-        goto done;
-    }
+    if (felt_by(grads, &s, felt, &size, &total)) goto done;
     s.params = views[PARAMS].buf, s.after = views[AFTER].buf, s.grads = felt;
     s.first = states > 0 ? views[FIRST].buf : s.after;
     s.second = states > 1 ? views[SECOND].buf : s.after;
-    result = updated(&s, limit, size);
+    if (total == n)
+        result = updated(&s, limit, size);
+    else
+        PyErr_Format(PyExc_ValueError, "expected %zd gradients, got %zd", n, total);
 done:
     for (int i = 0; i < taken; i++) PyBuffer_Release(&views[i]);
     for (Py_ssize_t i = 0; i < s.count; i++) PyBuffer_Release(&felt[i]);
@@ -179,49 +186,57 @@ static const void *plain(PyObject *object, Py_buffer *view, char format, Py_ssiz
     return NULL;
 }
 
+enum { LOGITS, TARGETS, GRADIENT, MASK, WEIGHTS, PARTS };
+
+/* Take the buffers of a call; those that were taken are marked, also on an error. */
+static int entropy_of(PyObject *const *given, Py_buffer *views, int *taken, entropy *s,
+                      size_t *size) {
+    if (numbers_of(given[LOGITS], &views[LOGITS], 0, size, -1)) return -1;
+    taken[LOGITS] = 1;
+    const Py_buffer *z = &views[LOGITS];
+    s->classes = z->ndim ? z->shape[z->ndim - 1] : 0;
+    if (s->classes < 1) {
+        PyErr_SetString(PyExc_ValueError, "logits must have an axis of classes");
+        return -1;
+    }
+    Py_ssize_t n = z->len / (Py_ssize_t)*size, rows = n / (Py_ssize_t)s->classes;
+    s->rows = rows, s->logits = z->buf;
+    if (!(s->targets = plain(given[TARGETS], &views[TARGETS], 'i', rows * 4))) return -1;
+    taken[TARGETS] = 1;
+    if (numbers_of(given[GRADIENT], &views[GRADIENT], 1, size, n)) return -1;
+    taken[GRADIENT] = 1, s->gradient = views[GRADIENT].buf;
+    if (given[MASK] && given[MASK] != Py_None) {
+        if (!(s->mask = plain(given[MASK], &views[MASK], '?', rows))) return -1;
+        taken[MASK] = 1;
+    }
+    if (given[WEIGHTS] && given[WEIGHTS] != Py_None) {
+        if (numbers_of(given[WEIGHTS], &views[WEIGHTS], 0, size, rows)) return -1;
+        taken[WEIGHTS] = 1, s->weights = views[WEIGHTS].buf;
+    }
+    return 0;
+}
+
 PyDoc_STRVAR(entropy_doc,
              "cross_entropy(logits, targets, gradient, mask=None, weights=None)\n--\n\n"
              "Return the softmax cross-entropy of logits (..., K), and fill in its gradient.");
 
 static PyObject *run_entropy(PyObject *module, PyObject *args) {
-    enum { LOGITS, GRADIENT, TARGETS, MASK, WEIGHTS, BUFFERS };
-    PyObject *given[BUFFERS] = {0}, *result = NULL;
+    PyObject *given[PARTS] = {0}, *result = NULL;
     if (!PyArg_ParseTuple(args, "OOO|OO", &given[LOGITS], &given[TARGETS], &given[GRADIENT],
                           &given[MASK], &given[WEIGHTS]))
         return NULL;
     entropy s = {0};
+    Py_buffer views[PARTS];
+    int taken[PARTS] = {0};
     size_t size = 0;
-    int taken[BUFFERS] = {0};
-    Py_buffer views[BUFFERS];
-    if (numbers_of(given[LOGITS], &views[LOGITS], 0, &size, -1)) return NULL;
-    taken[LOGITS] = 1;
-    Py_ssize_t n = views[LOGITS].len / (Py_ssize_t)size;
-    s.classes = views[LOGITS].ndim ? views[LOGITS].shape[views[LOGITS].ndim - 1] : 0;
-    if (s.classes < 1) {
-        PyErr_SetString(PyExc_ValueError, "logits must have an axis of classes");
-        goto done;
+    if (!entropy_of(given, views, taken, &s, &size)) {
+        double loss;
+        Py_BEGIN_ALLOW_THREADS
+        loss = size == 8 ? entropy_f64(&s) : entropy_f32(&s);
+        Py_END_ALLOW_THREADS
+        result = PyFloat_FromDouble(loss);
     }
-    s.rows = n / s.classes;
-    if (numbers_of(given[GRADIENT], &views[GRADIENT], 1, &size, n)) goto done;
-    taken[GRADIENT] = 1;
-    s.targets = plain(given[TARGETS], &views[TARGETS], 'i', (Py_ssize_t)s.rows * 4);
-    if (!(taken[TARGETS] = !!s.targets)) goto done;
-    if (given[MASK] && given[MASK] != Py_None) {
-        s.mask = plain(given[MASK], &views[MASK], '?', (Py_ssize_t)s.rows);
-        if (!(taken[MASK] = !!s.mask)) goto done;
-    }
-    if (given[WEIGHTS] && given[WEIGHTS] != Py_None) {
-        if (numbers_of(given[WEIGHTS], &views[WEIGHTS], 0, &size, (Py_ssize_t)s.rows)) goto done;
-        taken[WEIGHTS] = 1, s.weights = views[WEIGHTS].buf;
-    }
-    s.logits = views[LOGITS].buf, s.gradient = views[GRADIENT].buf;
-    double loss;
-    Py_BEGIN_ALLOW_THREADS
-    loss = size == 8 ? entropy_f64(&s) : entropy_f32(&s);
-    Py_END_ALLOW_THREADS
-    result = PyFloat_FromDouble(loss);
-done:
-    for (int i = 0; i < BUFFERS; i++)
+    for (int i = 0; i < PARTS; i++)
         if (taken[i]) PyBuffer_Release(&views[i]);
     return result;
 }
