@@ -72,6 +72,8 @@ static const struct {
     {norm_avx512, step_avx512},
 #endif
 };
+_Static_assert(sizeof UPDATES / sizeof *UPDATES == sizeof SETS / sizeof *SETS,
+               "each instruction set needs its update");
 
 /* Take a buffer of `size` bytes per number, and of so many numbers unless that is negative. */
 static int numbers_of(PyObject *object, Py_buffer *view, int writes, size_t *size, Py_ssize_t n) {
