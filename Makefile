@@ -50,11 +50,11 @@ sanitize: $(VENV)/test
 	rm -rf $(SANITIZED) && mkdir -p $(SANITIZED) && cp -r rnnx $(SANITIZED)
 	$(CC) -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -shared -fPIC -pthread \
 	  -I$$($(BIN)/python -c "import sysconfig; print(sysconfig.get_path('include'))") \
-	  -o $(SANITIZED)/rnnx/core/_native.abi3.so rnnx/core/_native.c
+	  -o $(SANITIZED)/rnnx/core/_native.abi3.so rnnx/core/_native.c -lm
 	cd $(SANITIZED) && ASAN_OPTIONS=detect_leaks=0 RNNX_REQUIRE_NATIVE=1 \
 	  LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
-	  $(CURDIR)/$(PYTEST) $(CURDIR)/tests/test_native.py $(CURDIR)/tests/test_core.py \
-	  $(CURDIR)/tests/test_cells.py $(ARGS)
+	  $(CURDIR)/$(PYTEST) $(CURDIR)/tests/test_native.py $(CURDIR)/tests/test_compiled.py \
+	  $(CURDIR)/tests/test_core.py $(CURDIR)/tests/test_cells.py $(ARGS)
 
 fuzz: $(VENV)/test
 	PYTHONPATH=tests $(BIN)/python -m fuzz $(ARGS)

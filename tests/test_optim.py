@@ -228,6 +228,13 @@ def test_the_global_norm_shows_what_is_not_finite(bk: Backend, entry: float, isi
     assert np.isnan(norm) != isinf
 
 
+def test_the_global_norm_takes_arrays_without_entries(bk: Backend) -> None:
+    """Beside others they add nothing; alone their norm is zero."""
+    empty = bk.zeros((0, 3))
+    assert bk.to_numpy(global_norm({"W": bk.asarray([3.0, 4.0]), "none": empty})) == 5
+    assert bk.to_numpy(global_norm({"none": empty})) == 0
+
+
 def test_the_global_norm_compiles() -> None:
     """jax.jit traces it once and gives the same value; subnormal entries are NumPy's alone."""
     subnormal = global_norm({"w": np.asarray([3e-42, 4e-42], dtype="float32")})

@@ -89,7 +89,7 @@ ALLOWED = {  # room -> the rooms it may import, beside `backend` and itself
     "losses": {"_doc", "validate"},
     "metrics": {"losses"},
     "data": {"validate"},
-    "train": {"data", "io", "optim", "plots", "validate"},
+    "train": {"core", "data", "io", "losses", "optim", "plots", "validate"},
     "cli": {"_version", "cells", "io", "layers", "plots"},
     "characters": {"data", "layers", "losses", "networks", "optim", "train", "validate"},
     "estimators": {

@@ -14,7 +14,7 @@ from conftest import make
 
 import rnnx
 from rnnx import Backend, losses, metrics, optim, train
-from rnnx.data import Sequences, Stream
+from rnnx.data import Layout, Sequences, Stream
 
 LENGTHS = [3, 9, 4, 9, 1, 7, 5, 2, 6, 8, 3]
 
@@ -204,6 +204,37 @@ def test_batch_first_is_the_same_run(rng: np.random.Generator) -> None:
     np.testing.assert_allclose(first["loss"], second["loss"], rtol=1e-13)
 
 
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("listed", [False, True])
+def test_batches_in_order_are_those_of_their_indices(
+    bk: Backend, listed: bool, batch_first: bool, rng: np.random.Generator
+) -> None:
+    """Without shuffling: the same entries; what lies in one piece on the host is not copied."""
+    x, y = rng.standard_normal((10, 6, 3)), rng.integers(0, 2, size=(10, 6))
+    layout = Layout.of(rnnx.GRU(3, 2, backend=bk, batch_first=batch_first))
+    swap = (lambda a: a) if batch_first else (lambda a: np.swapaxes(a, 0, 1))
+    data = (
+        Sequences(list(x), list(y))
+        if listed
+        else Sequences(*map(np.ascontiguousarray, (swap(x), swap(y))))
+    )
+    source = data.bind(layout)
+    parts = source.order(4, None)
+    assert [source.batch(part).size for part in parts] == [4, 4, 2]
+    for part, start in zip(parts, (0, 4, 8), strict=True):
+        rows = np.arange(start, min(start + 4, 10))
+        for found, exact, whole in zip(
+            source.batch(part), source.batch(rows), (x, y), strict=False
+        ):
+            np.testing.assert_array_equal(bk.to_numpy(found), bk.to_numpy(exact))
+            np.testing.assert_allclose(bk.to_numpy(found), swap(whole[rows]), rtol=1e-6)
+    if bk.name == "numpy" and not listed:
+        batch = source.batch(parts[1])
+        assert np.shares_memory(batch.x, source.x) is batch_first
+        assert batch.x.flags.c_contiguous
+        assert np.shares_memory(source.batch(source.order(10, None)[0]).x, source.x)
+
+
 def test_weights_are_repetitions(rng: np.random.Generator) -> None:
     """A sequence of weight 2 is a sequence that is there twice; one of weight 0 is not there."""
     x, y = labelled(rng)
@@ -325,19 +356,21 @@ def test_keep_best_can_be_refused(rng: np.random.Generator) -> None:
     assert last > history["validation_loss"].min()
 
 
-def test_divergence_names_the_step(bk: Backend, rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("step", [2, 3])
+def test_divergence_names_the_step(bk: Backend, step: int, rng: np.random.Generator) -> None:
     """One target too large to be squared: its step, and the parameters of before it."""
     x, y = rng.standard_normal((5, 12, 3)), rng.standard_normal((5, 12, 2))
     huge = float(np.finfo(bk.dtype_name).max) ** 0.75
-    wrong = y.copy()
-    wrong[2, 9, 0] = huge
+    good, wrong = 4 * (step - 1), y.copy()
+    wrong[2, good + 1, 0] = huge
     options: dict[str, Any] = {"loss": losses.mean_squared_error, "shuffle": False}
     model, other = tagger(bk), tagger(bk)
-    fit(other, (x[:, :8], y[:, :8]), epochs=1, **options)
-    with pytest.raises(train.Diverged, match="at step 3, in epoch 1: the loss is inf") as caught:
+    fit(other, (x[:, :good], y[:, :good]), epochs=1, **options)
+    words = f"at step {step}, in epoch 1: the loss is inf"
+    with pytest.raises(train.Diverged, match=words) as caught:
         fit(model, (x, wrong), **options)
-    assert caught.value.step == 3
-    assert len(caught.value.history.steps["loss"]) == 2
+    assert caught.value.step == step
+    assert len(caught.value.history.steps["loss"]) == step - 1
     for name, w in model.params.items():
         np.testing.assert_array_equal(bk.to_numpy(w), bk.to_numpy(other.params[name]))
 

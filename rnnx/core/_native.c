@@ -337,12 +337,12 @@ PyDoc_STRVAR(run_doc,
              "run(cell, relu, T, B, I, H, block, threads, *buffers)\n--\n\n"
              "Run a sequence forward, or backward where the buffer of dx is given.");
 
-enum { NUMBERS = 8 };
+enum { LEADING = 8 }; /* arguments before the buffers */
 static PyObject *run(PyObject *module, PyObject *const *args, Py_ssize_t count) {
-    if (count != NUMBERS + COUNT)
-        return PyErr_Format(PyExc_TypeError, "run takes %d arguments", NUMBERS + COUNT);
-    long numbers[NUMBERS];
-    for (int i = 0; i < NUMBERS; i++) {
+    if (count != LEADING + COUNT)
+        return PyErr_Format(PyExc_TypeError, "run takes %d arguments", LEADING + COUNT);
+    long numbers[LEADING];
+    for (int i = 0; i < LEADING; i++) {
         numbers[i] = PyLong_AsLong(args[i]);
         if (numbers[i] == -1 && PyErr_Occurred()) return NULL;
     }
@@ -360,11 +360,11 @@ static PyObject *run(PyObject *module, PyObject *const *args, Py_ssize_t count) 
         [OUTER] = all, [OUTER_C] = all, [DH] = row, [DC] = row, [DX] = in, [DW_IH] = G * s.I,
         [DW_HH] = G * s.H, [DB] = (size_t)s.slots * s.H, [WHOLE] = all};
     Py_buffer views[COUNT];
-    int taken[COUNT] = {0}, itemsize = 0, backward = args[NUMBERS + DX] != Py_None;
+    int taken[COUNT] = {0}, itemsize = 0, backward = args[LEADING + DX] != Py_None;
     int threads = wanted(&s, (int)numbers[7]);
     region memory = {NULL, 0};
     PyObject *result = NULL;
-    if (take(args + NUMBERS, views, taken, sizes, &itemsize)) goto done;
+    if (take(args + LEADING, views, taken, sizes, &itemsize)) goto done;
     if (!required(taken, backward, s.cell)) {
         PyErr_SetString(PyExc_TypeError, "a buffer is missing");
         goto done;
@@ -636,10 +636,14 @@ static PyObject *use(PyObject *module, PyObject *args) {
     return PyUnicode_FromString(SETS[chosen].name);
 }
 
+#include "_update.h"
+
 static PyMethodDef methods[] = {
     {"run", (PyCFunction)(void (*)(void))run, METH_FASTCALL, run_doc},
     {"lanes", lanes, METH_O, lanes_doc},
     {"instructions", use, METH_VARARGS, instructions_doc},
+    {"update", run_update, METH_VARARGS, update_doc},
+    {"cross_entropy", run_entropy, METH_VARARGS, entropy_doc},
     {NULL, NULL, 0, NULL},
 };
 

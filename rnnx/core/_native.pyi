@@ -12,3 +12,16 @@ class Stepper:
 def run(*arguments: Any) -> None: ...
 def lanes(itemsize: int) -> int: ...
 def instructions(name: str | None = None) -> str: ...
+def update(
+    rule: int,
+    limit: float,
+    numbers: tuple[Any, ...],
+    grads: tuple[Any, ...],
+    params: Any,
+    after: Any,
+    first: Any = None,
+    second: Any = None,
+) -> float | None: ...
+def cross_entropy(
+    logits: Any, targets: Any, gradient: Any, mask: Any = None, weights: Any = None
+) -> float: ...

@@ -10,6 +10,7 @@ import numpy as np
 from rnnx.backend import Array, Backend
 
 Values = Any  # a NumPy array, an array of the backend on its device, or a list of NumPy arrays
+Rows = np.ndarray | slice  # the numbers of some sequences, or those from one to another
 
 
 def read(backend: Backend, name: str, obj: Any) -> Array:
@@ -85,31 +86,42 @@ def checked(
     return np.where(outside(values), 0, values) if isinstance(values, np.ndarray) else values
 
 
-def gather(backend: Backend, values: Values, rows: np.ndarray, steps: int, axis: int) -> Array:
-    """Return the first `steps` steps of the sequences numbered `rows`; lists are zero-padded."""
+def gather(backend: Backend, values: Values, rows: Rows, steps: int, axis: int) -> Array:
+    """Return the first `steps` steps of the sequences `rows`; lists are zero-padded."""
     if isinstance(values, list):
-        chosen = [values[i] for i in rows]
-        padded = np.zeros((len(rows), steps, *chosen[0].shape[1:]), chosen[0].dtype)
+        chosen = values[rows] if isinstance(rows, slice) else [values[i] for i in rows]
+        shape = (len(chosen), steps) if axis == 0 else (steps, len(chosen))
+        padded = np.zeros((*shape, *chosen[0].shape[1:]), chosen[0].dtype)
+        by_row = padded if axis == 0 else padded.swapaxes(0, 1)
         for b, row in enumerate(chosen):
-            padded[b, : len(row)] = row
-        return upload(backend, padded if axis == 0 else np.swapaxes(padded, 0, 1))
-    cut = values[:, :steps, ...] if axis == 0 else values[:steps, ...]
-    return take(backend, cut, rows, axis)
+            by_row[b, : len(row)] = row
+        return upload(backend, padded)
+    if steps < values.shape[1 - axis]:
+        values = values[:, :steps, ...] if axis == 0 else values[:steps, ...]
+    return take(backend, values, rows, axis)
 
 
-def take(backend: Backend, values: Array, rows: np.ndarray, axis: int) -> Array:
-    """Return the entries with these indices along an axis, on the device."""
-    if isinstance(values, np.ndarray):
-        return upload(backend, np.take(values, rows, axis=axis))
-    return backend.xp.take(values, backend.asarray(rows, dtype="int32"), axis=axis)
+def take(backend: Backend, values: Array, rows: Rows, axis: int) -> Array:
+    """Return some entries along an axis, on the device.
+
+    On the host, what a slice takes is copied only where it does not lie in one piece.
+    """
+    if not isinstance(values, np.ndarray):
+        rows = np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
+        return backend.xp.take(values, backend.asarray(rows, dtype="int32"), axis=axis)
+    if isinstance(rows, slice):
+        return upload(backend, values[rows] if axis == 0 else values[:, rows])
+    return upload(backend, values.take(rows, axis=axis))
 
 
 def upload(backend: Backend, values: Array) -> Array:
     """Return an array from `read` on the device."""
     if not isinstance(values, np.ndarray):
         return values
-    dtype = "int32" if values.dtype.kind in "iu" else None
-    return backend.asarray(np.ascontiguousarray(values), dtype=dtype)
+    values = np.ascontiguousarray(values)
+    if backend.is_own(values):  # in the dtype that it was read in
+        return values
+    return backend.asarray(values, dtype="int32" if values.dtype.kind in "iu" else None)
 
 
 def _first_wrong(

@@ -76,26 +76,29 @@ class SequenceSource:
         found = {name: fingerprint(bk, part) for name, part in parts.items()}
         return {"sequences": self.size, "steps": int(self.lengths.sum())} | found
 
-    def order(self, batch_size: int, rng: np.random.Generator | None) -> list[np.ndarray]:
-        """Return the indices of the sequences of each mini-batch, shuffled if `rng` is given.
+    def order(self, batch_size: int, rng: np.random.Generator | None) -> list[arrays.Rows]:
+        """Return the sequences of each mini-batch, shuffled if `rng` is given.
 
-        Ragged sequences are sorted by length within groups of `POOL` batches, so that there is
-        little padding.
+        They are indices, or a slice where they follow each other. Ragged sequences are sorted by
+        length within groups of `POOL` batches, so that there is little padding.
         """
+        if rng is None and not self.ragged:
+            starts = range(0, self.size, batch_size)
+            return [slice(start, min(start + batch_size, self.size)) for start in starts]
         rows = np.arange(self.size) if rng is None else rng.permutation(self.size)
         if self.ragged:
             pools = _cut(rows, self.size if rng is None else POOL * batch_size)
             rows = np.concatenate([p[np.argsort(self.lengths[p], kind="stable")] for p in pools])
-        batches = _cut(rows, batch_size)
+        batches: list[arrays.Rows] = [*_cut(rows, batch_size)]
         if self.ragged and rng is not None:
             return [batches[i] for i in rng.permutation(len(batches))]
         return batches
 
-    def batch(self, rows: np.ndarray) -> Batch:
-        """Return the sequences with these indices as a mini-batch."""
+    def batch(self, rows: arrays.Rows) -> Batch:
+        """Return these sequences, as `order` gives them, as a mini-batch."""
         bk, axis = self.layout.backend, self.layout.axis
         lengths = self.lengths[rows]
-        T = longest = int(lengths.max())
+        T = longest = int(lengths.max() if self.ragged else lengths[0])
         if self.ragged:
             T = bk.padded(longest)
             T = T if isinstance(self.x, list) else min(T, self.steps())
@@ -104,17 +107,18 @@ class SequenceSource:
             target = arrays.take(bk, self.y, rows, 0)
         elif self.y is not None:
             target = arrays.gather(bk, self.y, rows, T, axis)
-        counts = np.ones(len(rows)) if self.layout.reduces_time else lengths
+        counted = len(lengths) if self.layout.reduces_time else lengths.sum()
         if self.weights is not None:
-            counts = counts * self.weights[rows]
+            weighty = self.weights[rows] * (1 if self.layout.reduces_time else lengths)
+            counted = weighty.sum()
         return Batch(
             arrays.gather(bk, self.x, rows, T, axis),
             target,
-            bk.asarray(lengths, dtype="int32") if self.ragged else None,
+            arrays.upload(bk, lengths.astype("int32")) if self.ragged else None,
             None if self.weights is None else bk.asarray(self.weights[rows]),
             longest,
-            len(rows),
-            float(np.sum(counts)),
+            len(lengths),
+            float(counted),
         )
 
     def _size(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rnnx.backend import Array
-from rnnx.optim.shared import Params, computing
+from rnnx.optim.shared import Params, computing, zero_like
 from rnnx.validate import positive
 
 
@@ -31,14 +31,15 @@ def global_norm(grads: Params) -> Array:
     '5e+25'
     """
     with computing(grads) as xp:
-        largest = xp.max(xp.stack([xp.max(xp.abs(g)) for g in grads.values()]))
+        parts = [g for g in grads.values() if 0 not in g.shape] or [zero_like(grads)]
+        largest = xp.max(xp.stack([xp.max(xp.abs(g)) for g in parts]))
         exponent = {32: 80, 64: 640}[xp.finfo(largest.dtype).bits]
         limit = 2.0 ** (exponent * 5 // 8)  # squares of numbers within 1/limit and limit are safe
         huge, tiny = ~(largest <= limit), largest < 1 / limit  # NaN is huge: no other overflows
         one, up = xp.ones_like(largest), xp.full_like(largest, 2.0**exponent)
         down = xp.full_like(largest, 2.0**-exponent)
         scale = xp.where(huge, down, xp.where(tiny, up, one))  # a power of 2: exact
-        norm = xp.sqrt(sum(xp.sum((g * scale) ** 2) for g in grads.values()))
+        norm = xp.sqrt(sum(xp.sum((g * scale) ** 2) for g in parts))
         return norm * xp.where(huge, up, xp.where(tiny, down, one))
 
 

@@ -92,12 +92,13 @@ def predict(model: Any, x: Any, *, lengths: Any = None, batch_size: int = 256) -
     """
     source = bind(model, Sequences(x, lengths=lengths), targets=False)
     layout, found = source.layout, [np.empty(0)] * source.size
+    numbers = np.arange(source.size)
     axis = 0 if layout.reduces_time else layout.axis
     with model.backend.scope():
         for rows in source.order(validate.size("batch_size", batch_size), None):
             batch = source.batch(rows)
             y = model.backend.to_numpy(model(batch.x, **padding(model, batch.lengths))[0])
-            for i, row in zip(rows, np.moveaxis(y, axis, 0), strict=True):
+            for i, row in zip(numbers[rows], np.moveaxis(y, axis, 0), strict=True):
                 found[i] = row if layout.reduces_time else row[: source.lengths[i]]
     if layout.reduces_time:
         return np.stack(found)

@@ -3,6 +3,8 @@
 Nothing is read back to the host, so no step waits for the device. A step whose loss or gradient is
 not finite changes no parameter, and neither does any later step: the divergence is found later, and
 the last good parameters are still there.
+
+On NumPy, the loss and the update are compiled where `rnnx.train.compiled` has them.
 """
 
 from __future__ import annotations
@@ -10,11 +12,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Self
 
+import numpy as np
 from array_api_compat import device as device_of
 
 from rnnx.backend import Array
 from rnnx.data import Batch, Layout
+from rnnx.losses import softmax_cross_entropy
 from rnnx.optim.clip import clip_by_global_norm, global_norm
+from rnnx.train import compiled
 
 RESERVED = ("epoch", "step", "learning_rate", "loss", "grad_norm", "seconds")
 
@@ -77,30 +82,71 @@ def train_step(
     A record holds the loss, the gradient norm before clipping, the metrics, and 1 if no step has
     diverged.
     """
-    bk, layout, names = model.backend, Layout.of(model), list(model.params)
-    xp = bk.xp
+    bk, served = model.backend, compiled.serves(model, optimizer)
+    if served and objective.loss is softmax_cross_entropy:
+        objective = objective._replace(loss=compiled.cross_entropy)
+    passes, finish = _passes(model, objective), _finish(model, optimizer, clip_norm)
 
     def step(carry: Carry, inputs: Any, masks: Params, rate: float) -> tuple[Carry, Array]:
+        return finish(carry, passes(carry, inputs, masks), rate)
+
+    if not served:
+        return bk.compile(step)
+    update, stopped = compiled.updater(model, optimizer, clip_norm), len(objective.metrics) + 3
+
+    def compiled_step(carry: Carry, inputs: Any, masks: Params, rate: float) -> tuple[Carry, Array]:
+        if not carry.alive:
+            return carry, np.zeros(stopped, bk.dtype)
+        passed = passes(carry, inputs, masks)
+        value, measured, state, grads = passed
+        found = None
+        if np.isfinite(value):
+            found = update(carry.params, grads, carry.opt_state, rate)
+        if found is None:
+            return finish(carry, passed, rate)
+        norm, params, opt_state = found
+        record = np.array([value, norm, *measured, 1.0], value.dtype)
+        return Carry(params, opt_state, state, carry.alive, carry.culprits), record
+
+    return compiled_step
+
+
+def _passes(model: Any, objective: Objective) -> Callable[..., tuple[Any, ...]]:
+    """Return ``passes(carry, batch, masks) -> loss, metrics, state, gradients``."""
+    layout, masked = Layout.of(model), "masks" in model.options
+
+    def passes(carry: Carry, inputs: Any, masks: Params) -> tuple[Any, ...]:
         x, _, lengths, _ = inputs
-        params = carry.params
-        options = padding(model, lengths) | ({"masks": masks} if "masks" in model.options else {})
-        y, state, cache = model.forward(x, carry.state, params=params, **options)
+        options = padding(model, lengths) | ({"masks": masks} if masked else {})
+        y, state, cache = model.forward(x, carry.state, params=carry.params, **options)
         (value, dy), measured = _scores(layout, objective, y, inputs)
         _, _, grads = model.backward(dy, cache)
-        # jax.jit sorts the dicts that it is given: the model's order is asked of the model
-        largest = xp.stack([xp.max(xp.abs(grads[name])) for name in names])  # (P,)
+        return value, measured, None if carry.state is None else state, grads
+
+    return passes
+
+
+def _finish(
+    model: Any, optimizer: Any, clip_norm: float | None
+) -> Callable[..., tuple[Carry, Array]]:
+    """Return ``finish(carry, passed, rate) -> carry, record``: clipping, and the optimizer."""
+    # jax.jit sorts the dicts that it is given: the model's order is asked of the model
+    bk, xp, names = model.backend, model.backend.xp, list(model.params)
+
+    def finish(carry: Carry, passed: Any, rate: float) -> tuple[Carry, Array]:
+        (value, measured, state, grads), params = passed, carry.params
+        bad = xp.stack([~xp.all(xp.isfinite(grads[name])) for name in names])  # (P,)
         norm = global_norm(grads)
         alive = carry.alive & xp.isfinite(value) & xp.isfinite(norm)
-        culprits = xp.where(carry.alive, ~xp.isfinite(largest), carry.culprits)
+        culprits = xp.where(carry.alive, bad, carry.culprits)
         if clip_norm is not None:
             grads, _ = clip_by_global_norm(grads, clip_norm, norm)
         new, opt_state = optimizer.update(params, grads, carry.opt_state, rate)
         params = bk.choose(alive, new, params)
         record = xp.stack([value, norm, *measured, xp.astype(alive, value.dtype)])
-        state = None if carry.state is None else state
         return Carry(params, opt_state, state, alive, culprits), record
 
-    return bk.compile(step)
+    return finish
 
 
 def evaluation_step(model: Any, objective: Objective) -> Callable[..., tuple[Any, Array]]:
@@ -116,9 +162,12 @@ def evaluation_step(model: Any, objective: Objective) -> Callable[..., tuple[Any
     return bk.compile(step)
 
 
-def draw_masks(model: Any, batch: Batch, rng: Any) -> Params:
-    """Return dropout masks for a batch: the same on every backend, however far it is padded."""
-    bk, axis = model.backend, 1 - Layout.of(model).axis
+def draw_masks(model: Any, axis: int, batch: Batch, rng: Any) -> Params:
+    """Return dropout masks for a batch: the same on every backend, however far it is padded.
+
+    `axis` is that of time in x.
+    """
+    bk = model.backend
     shape = list(batch.x.shape)
     shape[axis] = batch.steps
     masks: Params = model.draw_masks(shape, rng)

@@ -104,8 +104,9 @@ class Trainer:
 
     def _epoch(self, run: Run, bar: Bar) -> None:
         """Train on the remaining batches of an epoch, then measure."""
+        axis = 1 - self.source.layout.axis
         for batch, rate in self._batches(run):
-            masks = draw_masks(self.model, batch, run.rng)
+            masks = draw_masks(self.model, axis, batch, run.rng)
             carry, record = self.step(run.carry, batch.inputs, masks, rate)
             run.finished(carry, record, batch.counted, rate)
             bar.advance(batch.size)
