@@ -35,6 +35,8 @@ class Rates(NamedTuple):
 
     def draw(self, backend: Backend, sizes: Sizes, T: int, B: int, seed: Seed) -> dict[str, Array]:
         """Return new masks: zero with probability p, 1/(1 - p) else; drawn on the host."""
+        if not any(self):
+            return {}
         rng = validate.generator(seed)
         return {
             name: backend.asarray((rng.random(shape) >= p) / (1 - p))

@@ -71,6 +71,7 @@ class Sequential(Layer):
                 "use to(backend) on them first"
             )
         self.layers: tuple[Any, ...] = layers
+        self._names = [[(f"{i}.{name}", name) for name in n.params] for i, n in enumerate(layers)]
         readers = self._readers()
         _check_readers(readers)
         self.backend = layers[0].backend
@@ -84,8 +85,8 @@ class Sequential(Layer):
         return {f"{i}.{name}": W for i, layer in named for name, W in layer.params.items()}
 
     def _take(self, params: Mapping[str, Array]) -> None:
-        for i, layer in enumerate(self.layers):
-            layer._take(_part(params, i))
+        for layer, part in zip(self.layers, self._parts(params), strict=True):
+            layer._take(part)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)  # its layers look after their own parameters
@@ -115,12 +116,11 @@ class Sequential(Layer):
         **options: Any,
     ) -> tuple[Any, tuple[Any, ...]]:
         """Return the outputs and the final states, for inference; arguments as for `forward`."""
-        params, states = self._chosen(params), self._states(state)
+        parts, states = self._parts(self._chosen(params)), self._states(state)
         x, form, options = self._read(x, options)
         finals = []
-        for i, (layer, start) in enumerate(zip(self.layers, states, strict=True)):
-            chosen = _options(layer, options)
-            x, final = layer(x, start, params=_part(params, i), **chosen)
+        for layer, start, part in zip(self.layers, states, parts, strict=True):
+            x, final = layer(x, start, params=part, **_options(layer, options))
             finals.append(final)
         return self._write(x, form), tuple(finals)
 
@@ -159,14 +159,14 @@ class Sequential(Layer):
         ValueError, TypeError
             As its layers do, and for a state of another number of entries.
         """
-        params, states = self._chosen(params), self._states(state)
+        parts, states = self._parts(self._chosen(params)), self._states(state)
         x, form, options = self._read(x, options)
         finals, caches = [], []
-        for i, (layer, start) in enumerate(zip(self.layers, states, strict=True)):
+        for i, (layer, start, part) in enumerate(zip(self.layers, states, parts, strict=True)):
             chosen = _options(layer, options)
-            if "masks" in layer.options:
-                chosen |= {"masks": None if masks is None else _part(masks, i)}
-            x, final, cache = layer.forward(x, start, params=_part(params, i), **chosen)
+            if masks is not None and "masks" in layer.options:
+                chosen |= {"masks": _masks(masks, i)}
+            x, final, cache = layer.forward(x, start, params=part, **chosen)
             finals.append(final)
             caches.append(cache)
         return self._write(x, form), tuple(finals), Cache(tuple(caches), form)
@@ -184,7 +184,7 @@ class Sequential(Layer):
         for i in reversed(range(len(self.layers))):
             dy, start, part = self.layers[i].backward(dy, cache.caches[i], dstates[i])
             starts.insert(0, start)
-            grads |= {f"{i}.{name}": g for name, g in part.items()}
+            grads |= {full: part[name] for full, name in self._names[i]}
         dx = None if dy is None else forms.write(self.backend, dy, form)
         return dx, tuple(starts), {name: grads[name] for name in self.params}
 
@@ -239,6 +239,10 @@ class Sequential(Layer):
         layers = (layer.to(backend, device=device, dtype=dtype) for layer in self.layers)
         return Sequential(*layers)
 
+    def _parts(self, params: Mapping[str, Array]) -> list[Params]:
+        """Return the parameters of every layer, by its own names."""
+        return [{name: params[full] for full, name in names} for names in self._names]
+
     def _states(self, state: Sequence[Any] | None) -> Sequence[Any]:
         if state is None:
             return [None] * len(self.layers)
@@ -275,13 +279,15 @@ class Sequential(Layer):
 
 def _options(layer: Any, options: dict[str, Any]) -> dict[str, Any]:
     """Return the options that a layer takes."""
+    if not options:
+        return {}
     return {name: value for name, value in options.items() if name in layer.options}
 
 
-def _part(named: Mapping[str, Array], i: int) -> Params:
-    """Return the entries of layer i, without its number in their names."""
+def _masks(masks: Mapping[str, Array], i: int) -> Params:
+    """Return the masks of layer i, without its number in their names."""
     start = f"{i}."
-    return {name.removeprefix(start): W for name, W in named.items() if name.startswith(start)}
+    return {name.removeprefix(start): m for name, m in masks.items() if name.startswith(start)}
 
 
 def _check_readers(readers: list[Any]) -> None:
