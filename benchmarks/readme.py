@@ -24,10 +24,6 @@ TRAININGS = [  # problem, cell, accuracy
 ARTICLES = {"RNN": "an", "GRU": "a", "LSTM": "an"}
 NAMES = {"torch": "torch", "jax": "JAX", "keras": "Keras", "onnxruntime": "ONNX Runtime"}
 APART = ["Every library runs in a process of its own, in turn with the others."]
-SHARED = [  # results of before every library had a process of its own
-    "All libraries share one process. On two threads their thread pools slow each other down,",
-    "torch most of all: trust the numbers on one thread more.",
-]
 Result = dict[str, Any]
 BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
 
@@ -110,7 +106,7 @@ def slower(cpu: Result) -> list[str]:
     ]
     return [
         f"A rival is faster at {' and '.join(counts)}.",
-        *(APART if cpu.get("one process per library") else SHARED),
+        *APART,
     ]
 
 
@@ -210,7 +206,8 @@ def fitting(training: Result) -> list[str]:
         "",
         "Processor seconds until a held-out accuracy is reached, on NumPy with one thread. The",
         "rivals' times are multiples of ours. The numbers in brackets leave out the time before",
-        "the first epoch, which JAX spends compiling. Model, optimizer and batches are alike.",
+        "the first epoch, which JAX spends compiling. Model, optimizer and batches are alike, and",
+        "initial weights are drawn as Keras draws them.",
         f"The machine is an {training['environment']['processor']}.",
         "",
         "| | accuracy | rnnx, s | torch | Keras on torch | Keras on JAX |",

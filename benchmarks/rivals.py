@@ -103,7 +103,10 @@ def with_rnnx(problem: Problem, cell: str, form: str, seed: int) -> Any:
 
     rng, accuracy = np.random.default_rng(seed), {"accuracy": rnnx.metrics.accuracy}
     loss, found = rnnx.losses.softmax_cross_entropy, []
-    layer = getattr(rnnx, cell)(problem.features, HIDDEN, backend=form, seed=rng)
+    layer = getattr(rnnx, cell)(
+        problem.features, HIDDEN, weight_init="glorot", recurrent_init="orthogonal", backend=form,
+        seed=rng,
+    )  # fmt: skip
     pool, linear = (
         rnnx.Pool("last", backend=form),
         rnnx.Linear(HIDDEN, problem.classes, backend=form, seed=rng),
