@@ -6,6 +6,7 @@ import importlib
 import json
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -43,8 +44,15 @@ serve(answer)
 
 
 @pytest.fixture(autouse=True)
-def path(monkeypatch: pytest.MonkeyPatch) -> None:
+def path(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Import from the benchmarks' folder, then forget its modules: the examples have a `common`."""
+    monkeypatch.delitem(sys.modules, "common", raising=False)
     monkeypatch.syspath_prepend(BENCHMARKS)
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        if Path(getattr(sys.modules[name], "__file__", None) or "").parent == BENCHMARKS:
+            del sys.modules[name]
 
 
 def load(name: str) -> Any:

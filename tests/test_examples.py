@@ -60,6 +60,7 @@ def test_a_loss_that_did_not_fall_is_exit_code_1(
     after: float, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Equal, higher and NaN: the verdict that every example ends with says so."""
+    monkeypatch.delitem(sys.modules, "common", raising=False)
     monkeypatch.syspath_prepend(EXAMPLES)
     common = importlib.import_module("common")
     assert common.verdict(1.0, 0.5) == 0
