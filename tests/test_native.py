@@ -165,6 +165,9 @@ def test_any_layout_is_taken_and_inputs_are_not_written_to(kind: str) -> None:
         y, final, cache = layer.forward(x, state if len(state) > 1 else state[0])
         return flat([y, final, *layer.backward(y[::-1][::-1], cache, final)])
 
+    def infer(x: Any, state: Any) -> list[Any]:
+        return flat(layer(x, state if len(state) > 1 else state[0]))
+
     expected = call(x, state)
     strided = np.repeat(x, 2, 2)[..., ::2]
     layouts = [np.asfortranarray(x), x[::-1].copy()[::-1], unaligned, locked, strided]
@@ -172,11 +175,16 @@ def test_any_layout_is_taken_and_inputs_are_not_written_to(kind: str) -> None:
         s = tuple(np.asfortranarray(a) for a in state) if swapped else state
         for a, b in zip(call(given, s), expected, strict=True):
             np.testing.assert_array_equal(a, b)
+        for a, b in zip(infer(given, s), expected, strict=False):
+            np.testing.assert_array_equal(a, b)
     for t in range(6):
         one = layer.step(unaligned[t], state if len(state) > 1 else state[0])
         two = layer.step(x[t], state if len(state) > 1 else state[0])
-        for a, b in zip(flat(one), flat(two), strict=True):
+        three = layer.step(strided[t], tuple(map(np.asfortranarray, state)) if len(state) > 1
+                           else np.asfortranarray(state[0]))  # fmt: skip
+        for a, b, c in zip(flat(one), flat(two), flat(three), strict=True):
             np.testing.assert_array_equal(a, b)
+            np.testing.assert_array_equal(a, c)
 
 
 @pytest.mark.parametrize("shape", [(9, 5, 3, 20), (6, 1, 2, 3)], ids=str)
@@ -223,6 +231,32 @@ def test_inference_is_the_forward_pass(kind: str, two_threads: None) -> None:
     assert not np.array_equal(layer(x)[0], before)
     for other in (layer, layer.to("numpy"), pickle.loads(pickle.dumps(layer))):
         np.testing.assert_array_equal(other(x)[0], layer.forward(x)[0])
+
+
+def test_a_cache_of_another_instruction_set_is_refused(instructions: str) -> None:
+    """Its gates lie in another order: the gradients would be wrong."""
+    _, _, cache = rnnx.GRU(3, 16, seed=0).forward(np.ones((4, 2, 3), "float32"))
+    other = "base" if instructions != "base" else "avx2"
+    try:
+        _native.instructions(other)
+    except ValueError as error:
+        pytest.skip(str(error))
+    with pytest.raises(ValueError, match="call forward again"):
+        rnnx.GRU(3, 16, seed=0).backward(np.ones((4, 2, 16), "float32"), cache)
+
+
+def test_every_step_of_a_stream_is_checked() -> None:
+    """A wrong shape raises, and another dtype or layout is converted, at any step."""
+    layer, x = rnnx.GRU(3, 5, seed=0), np.ones((3, 3), "float32")
+    _, h = layer.step(x)
+    expected = layer.step(x, h)[0]
+    for wrong in (h[0], h.reshape(3, 1, 5), h.reshape(15), h[:, :2]):
+        with pytest.raises(ValueError, match="state must have shape"):
+            layer.step(x, wrong)
+    for good in (h.astype("float64"), np.asfortranarray(h)):
+        np.testing.assert_array_equal(layer.step(x, good)[0], expected)
+    with pytest.raises(TypeError, match="masked"):
+        layer.step(x, np.ma.array(h, mask=True))
 
 
 def test_arrays_own_their_memory() -> None:
@@ -280,6 +314,14 @@ def test_buffers_are_checked() -> None:
     for how in ((0, 1), (3, 1), ("", 1), (1,)):
         with pytest.raises((TypeError, ValueError)):
             made.sequence(*how, *fits)
+    for I, new in ((0, np.empty_like), (5, lambda like: f(1))):
+        broken = _native.Stepper(0, 0, I, 4, f((4, I)), f((4, 4)), None, None, new)
+        with pytest.raises(ValueError, match="size"):
+            broken(f(I + 1 if I == 0 else I), f((1, 4)))
+    with pytest.raises(TypeError):
+        _native.lanes("x")
+    with pytest.raises(ValueError, match="range"):
+        run(cell=1 << 32)
     with pytest.raises(ValueError, match="sizes"):
         _native.Stepper(0, 0, 5, 4, f((4, 5)), f((4, 5)), None, None, np.empty_like)
     step = rnnx.GRU(2, 3, dtype="float64", seed=0)

@@ -14,7 +14,7 @@
 enum { RNN, GRU, LSTM };
 
 /* A layer's run over a sequence. `slots` are the numbers per unit that da holds, `groups` those of
- * units, `block` the steps whose p or da is in memory at once.
+ * units, `block` the steps of a block of p or da.
  */
 typedef struct {
     int cell, gates, slots, relu, T, B, I, H, block, groups;
@@ -238,10 +238,10 @@ static void *work(void *given) {
 }
 
 enum { MOST_THREADS = 64 };
-static int wanted(const problem *s, int threads) {
+static int wanted(const problem *s, long threads) {
     if (threads > MOST_THREADS) threads = MOST_THREADS;
     if (threads > s->B) threads = s->B;
-    return threads < 1 ? 1 : threads;
+    return threads < 1 ? 1 : (int)threads;
 }
 
 /* Give each thread a share of the batch; those that can't be had leave theirs to the others. */
@@ -320,14 +320,14 @@ static int required(const int *taken, int backward, int cell) {
     return ok;
 }
 
-static int sized(problem *s, int cell, int relu, long T, long B, long I, long H) {
+static int sized(problem *s, long cell, int relu, long T, long B, long I, long H) {
     long most = 1L << 28, widest = 1L << 24;
     if (cell < RNN || cell > LSTM || T < 0 || B < 0 || I < 0 || H < 1 || T > most || B > most ||
-        I > widest || H > widest) {
+        I > widest || H > widest || (double)T * B * (I > H ? I : H) > 1e15) {
         PyErr_SetString(PyExc_ValueError, "cell, T, B, I or H is out of range");
         return -1;
     }
-    *s = (problem){.cell = cell, .relu = relu, .T = (int)T, .B = (int)B, .I = (int)I, .H = (int)H};
+    *s = (problem){.cell = (int)cell, .relu = relu, .T = (int)T, .B = (int)B, .I = (int)I, .H = (int)H};
     s->gates = cell == RNN ? 1 : cell == GRU ? 3 : 4, s->slots = cell == RNN ? 1 : 4;
     s->block = 1;
     return 0;
@@ -347,7 +347,7 @@ static PyObject *run(PyObject *module, PyObject *const *args, Py_ssize_t count) 
         if (numbers[i] == -1 && PyErr_Occurred()) return NULL;
     }
     problem s;
-    if (sized(&s, (int)numbers[0], (int)numbers[1], numbers[2], numbers[3], numbers[4], numbers[5]))
+    if (sized(&s, numbers[0], numbers[1] != 0, numbers[2], numbers[3], numbers[4], numbers[5]))
         return NULL;
     if (numbers[6] < 1 || numbers[6] > (s.T > 1 ? s.T : 1))
         return PyErr_Format(PyExc_ValueError, "block is out of range");
@@ -361,7 +361,7 @@ static PyObject *run(PyObject *module, PyObject *const *args, Py_ssize_t count) 
         [DW_HH] = G * s.H, [DB] = (size_t)s.slots * s.H, [WHOLE] = all};
     Py_buffer views[COUNT];
     int taken[COUNT] = {0}, itemsize = 0, backward = args[LEADING + DX] != Py_None;
-    int threads = wanted(&s, (int)numbers[7]);
+    int threads = wanted(&s, numbers[7]);
     region memory = {NULL, 0};
     PyObject *result = NULL;
     if (take(args + LEADING, views, taken, sizes, &itemsize)) goto done;
@@ -446,6 +446,7 @@ static PyObject *stepper_new(PyTypeObject *type, PyObject *args, PyObject *optio
         if (self->memory.at) {
             k->plan(&s, 0, 1, self->memory.at);
             k->lay_out(&s, 0);
+            s.weight_ih = s.weight_hh = s.bias_ih = s.bias_hh = NULL; /* they are laid out */
             self->s = s, self->double_ = size == 8;
         } else {
             PyErr_NoMemory();
@@ -494,7 +495,8 @@ static PyObject *stepper_call(PyObject *object, PyObject *args, PyObject *option
         }
     }
     problem s = self->s;
-    size_t rows = (size_t)in[0].len / ((size_t)self->s.I * size);
+    size_t rows = (size_t)in[1].len / ((size_t)s.H * size);
+    if (rows > 1u << 28) rows = 0; /* no sizes fit that */
     for (int i = 0; i < 1 + arrays; i++)
         if ((size_t)in[i].len != rows * size * (size_t)(i ? s.H : s.I)) {
             PyErr_SetString(PyExc_ValueError, "x and the state must have the sizes of the layer");
@@ -508,6 +510,11 @@ static PyObject *stepper_call(PyObject *object, PyObject *args, PyObject *option
         PyObject *array = PyObject_CallFunctionObjArgs(self->empty_like, like, NULL);
         if (!array || PyTuple_SetItem(after, made, array)) goto done;
         if (PyObject_GetBuffer(array, &out[made], PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)) goto done;
+        if (out[made].len != in[1 + made].len) {
+            made++;
+            PyErr_SetString(PyExc_ValueError, "the new state must have the size of the old one");
+            goto done;
+        }
     }
     if (rows > 1) { /* room for p of all rows */
         size_t each = (size_t)s.groups * self->k->lanes * s.slots * size;
@@ -581,7 +588,7 @@ static PyObject *stepper_sequence(PyObject *object, PyObject *const *args, Py_ss
     s.x = views[0].buf, s.h0 = views[1].buf, s.h = views[inner].buf;
     if (arrays == 2) s.c0 = views[2].buf, s.c = views[inner + 2].buf;
     Py_BEGIN_ALLOW_THREADS
-    spread(&s, self->k->forward, wanted(&s, (int)threads));
+    spread(&s, self->k->forward, wanted(&s, threads));
     if (s.T) {
         memcpy(views[inner + 1].buf, (char *)s.h + row * (s.T - 1), row);
     } else {
@@ -616,7 +623,8 @@ PyDoc_STRVAR(lanes_doc,
              "Return how many numbers of this many bytes a vector register holds.");
 
 static PyObject *lanes(PyObject *module, PyObject *itemsize) {
-    return PyLong_FromLong(SETS[chosen].of[PyLong_AsLong(itemsize) == 8].lanes);
+    long size = PyLong_AsLong(itemsize);
+    return PyErr_Occurred() ? NULL : PyLong_FromLong(SETS[chosen].of[size == 8].lanes);
 }
 
 PyDoc_STRVAR(instructions_doc,

@@ -143,7 +143,7 @@ class Core(Protocol):
         state0 : tuple of arrays, shape (B, ·)
             The state before the first step.
         extras : Extras
-            Dropout masks and resets.
+            Dropout masks and resets, and lengths where the core has `PADDING`.
         keep : bool
             Whether `backward` will follow; without it the saved part may be empty.
         """

@@ -1,7 +1,8 @@
 """One layer in one direction over a batch with padding: a core between two permutations.
 
-What a core must not know is put around it here: the order in which rows are read, zeros beyond
-their ends, the final state at each row's last valid step, and recomputation.
+What a core need not know is put around it here: the order in which rows are read, the final state
+at each row's last valid step, and recomputation; and zeros beyond the ends of rows, for a core that
+does not end them by itself.
 
 `backward` goes through time in as many blocks as the core asks for.
 

@@ -83,6 +83,12 @@ def backward(
 ) -> Gradients:
     """Backpropagate through time; see `rnnx.core.contract`."""
     H, dtype, gates = job.hidden_size, x.dtype, trace.saved.gates
+    lanes = _native.lanes(dtype.itemsize)
+    if gates is not None and gates.shape[-1] != lanes:
+        raise ValueError(
+            f"expected a cache made with {lanes} numbers to a vector, got {gates.shape[-1]}: call "
+            "forward again on this processor"
+        )
     dstate = tuple([np.array(d, dtype, order="C") for d in arriving.final])
     dx, whole = _empty(x.shape, dtype), _empty(trace.states[0].shape, dtype) if want_h else None
     dW, dW_hh = np.empty((job.rows, x.shape[2]), dtype), np.empty((job.recurrent_rows, H), dtype)
@@ -117,7 +123,7 @@ def step(job: Job, params: Params) -> Step:
         """Take a step; arrays that are not laid out in rows are copied first."""
         try:
             found: State = made(x, *state)
-        except (BufferError, TypeError):
+        except (BufferError, TypeError, ValueError):
             found = made(*map(_in_rows, (x, *state)))
         return found
 
@@ -131,7 +137,7 @@ def sequence(job: Job, params: Params) -> Run:
     def run(x: Any, *state: Any) -> tuple[Any, State]:
         """Run x (T, B, I); arrays that are not laid out in rows are copied first."""
         y = _empty((*x.shape[:2], H), x.dtype)
-        after = tuple([np.empty_like(s) for s in state])
+        after = tuple([np.empty(s.shape, s.dtype) for s in state])
         how = _how(job, x.shape)
         try:
             made.sequence(*how, x, *state, y, *after)
@@ -189,7 +195,7 @@ def _bias_gradients(job: Job, db: np.ndarray) -> Params:
     """Return the gradients of b_ih and b_hh from those of each gate's, and of q for a GRU."""
     if isinstance(job.cell, GRUCell):
         return {"bias_ih": db[:3].ravel(), "bias_hh": np.concatenate([*db[:2], db[3]])}
-    return dict.fromkeys(("bias_ih", "bias_hh"), db.ravel())
+    return {"bias_ih": db.ravel(), "bias_hh": db.flatten()}
 
 
 def _empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:

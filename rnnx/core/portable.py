@@ -188,7 +188,10 @@ def _parameter_gradients(
         grads = grads | {"bias_ih": bias_gradient(xp, dp)}
     if "bias_hh" in params:
         same = job.cell.additive and "bias_ih" in params
-        grads = grads | {"bias_hh": grads["bias_ih"] if same else bias_gradient(xp, dq)}
+        db = (
+            xp.concat([grads["bias_ih"]], axis=0) if same else bias_gradient(xp, dq)
+        )  # its own array
+        grads = grads | {"bias_hh": db}
     return grads
 
 

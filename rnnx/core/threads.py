@@ -41,8 +41,7 @@ def set_num_threads(threads: int) -> None:
     its BLAS library is set to.
 
     In a program that has imported threadpoolctl, as scikit-learn does, the core never uses more
-    threads than the BLAS libraries do at that moment: ``threadpoolctl.threadpool_limits(1)`` limits
-    both.
+    threads than the BLAS libraries may use: ``threadpoolctl.threadpool_limits(1)`` limits both.
 
     Raises
     ------

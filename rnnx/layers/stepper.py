@@ -29,18 +29,14 @@ class Stepper:
             self._steps.append(chosen.step(job, layer_params(params, suffix)))
         self._single = self._steps[0] if len(self._steps) == 1 else None
         self._alone = len(sizes.state_sizes) == 1
-        self._known: tuple[Any, ...] = (None, None, None)  # type, shape, dtype of the last x
+        self._known: tuple[Any, ...] = (None, None, None, ())  # of the last x, and states' shapes
 
     def __call__(self, x: Any, state: Any) -> tuple[Array, Any]:
         """Return y_t and the state after the step."""
-        if (
-            state is None
-            or type(x) is not self._known[0]
-            or x.shape != self._known[1]
-            or x.dtype != self._known[2]
-        ):
-            x, state = self._check(x, state)
         arrays = (state,) if self._alone else state
+        if not self._fits(x, arrays):
+            x, state = self._check(x, state)
+            arrays = (state,) if self._alone else state
         if self._single is not None:
             after = self._single(x, *arrays)
             return after[0][0, ...], after[0] if self._alone else after
@@ -50,6 +46,18 @@ class Stepper:
             x = rows[-1][0][0, ...]
         joined = tuple([self.backend.xp.concat(list(s), axis=0) for s in zip(*rows, strict=True)])
         return x, joined[0] if self._alone else joined
+
+    def _fits(self, x: Any, arrays: Any) -> bool:
+        """Return whether x and the states are arrays like the last ones that were checked."""
+        kind, shape, dtype, shapes = self._known
+        if type(arrays) is not tuple or len(arrays) != len(shapes):
+            return False
+        if type(x) is not kind or x.shape != shape or x.dtype != dtype:
+            return False
+        for array, expected in zip(arrays, shapes, strict=True):
+            if type(array) is not kind or array.shape != expected or array.dtype != dtype:
+                return False
+        return True
 
     def _check(self, x: Any, state: Any) -> tuple[Array, Any]:
         """Return x and the state as arrays of the backend and of fitting shapes."""
@@ -72,7 +80,7 @@ class Stepper:
         for array, shape in zip(arrays, shapes, strict=True):
             if tuple(array.shape) != shape:
                 raise ValueError(f"state must have shape {shape}, got {tuple(array.shape)}")
-        self._known = (type(x), x.shape, x.dtype)
+        self._known = (type(x), x.shape, x.dtype, tuple([a.shape for a in arrays]))
         return x, arrays[0] if len(arrays) == 1 else tuple(arrays)
 
 
