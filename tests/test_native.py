@@ -44,7 +44,9 @@ def instructions(request: pytest.FixtureRequest) -> Iterator[str]:
 @pytest.fixture
 def two_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Split even the smallest batch, whatever BLAS is set to."""
-    monkeypatch.setattr(native, "WORTH_A_THREAD", 0)
+    for name in ("WORTH_A_THREAD", "WORTH_MEETING"):
+        monkeypatch.setattr(native, name, 0)
+    monkeypatch.setattr(native, "LEAST_UNITS", 1)
     monkeypatch.delitem(sys.modules, "threadpoolctl", raising=False)
     before = get_num_threads()
     set_num_threads(2)
@@ -92,7 +94,9 @@ def test_the_numbers_are_the_portable_cores(
             )
 
 
-@pytest.mark.parametrize("shape", [(9, 7, 3, 20), (5, 33, 8, 48)], ids=str)
+@pytest.mark.parametrize(
+    "shape", [(9, 7, 3, 20), (5, 33, 8, 48), (9, 1, 3, 70), (4, 2, 5, 99)], ids=str
+)
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_bits_do_not_depend_on_the_threads(
     kind: str, shape: tuple[int, ...], two_threads: None

@@ -1,4 +1,4 @@
-/* RNN, GRU and LSTM over a sequence, forward and backward, for a share of the batch.
+/* RNN, GRU and LSTM over a sequence, forward and backward, for a share of the rows or of the units.
  *
  * Included by _dtypes.h once for every dtype and instruction set. Equations and letters are those of
  * rnnx/cells. Units are taken in groups of LANES. What is kept of a step, and the gradients da of the
@@ -17,7 +17,7 @@ INLINE int NAME(gate)(const problem *s, int input, int g) {
     return input && s->cell == GRU ? (g + 2) % 3 : g;
 }
 INLINE int NAME(panel)(const problem *s, int left) {
-    return s->cell == RNN ? NAME(width)(left) : s->gates;
+    return s->cell == RNN ? width(left) : s->gates;
 }
 
 /* Panels of W (G·H, K) by units, for products with Wᵀ: all gates of a group, or groups of an RNN. */
@@ -37,7 +37,7 @@ static void NAME(lay_gates)(const problem *s, int input, int K, const REAL *W, R
 /* Panels of W (G·H, N) by columns, for products of da with W; rows are in the order of da. */
 static void NAME(lay_back)(const problem *s, int input, int N, const REAL *W, REAL *to) {
     for (int u = 0, V; u * LANES < N; u += V) {
-        V = NAME(width)(NAME(vectors)(N) - u);
+        V = width(NAME(vectors)(N) - u);
         for (int j = 0; j < s->groups; j++)
             for (int g = 0; g < s->gates; g++)
                 for (int l = 0; l < LANES; l++)
@@ -116,22 +116,22 @@ static void NAME(narrow)(const problem *s, const REAL *from, REAL *to, int R) {
             NAME(store)(to + (size_t)r * s->H + j, *(const VEC *)from, s->H - j);
 }
 
-/* p = x W_ihᵀ + b of the n rows of a block, as [group][row][slot][lane]. */
-static void NAME(project)(const problem *s, int t0, int n, int b0, int R, REAL *p) {
-    int slots = s->slots;
+/* p = x W_ihᵀ + b of a share, for the n rows of a block, as [group][row][slot][lane]. */
+static void NAME(project)(const problem *s, const share *own, int t0, int n, REAL *p) {
+    int slots = s->slots, b0 = own->b0, R = own->b1 - b0, each = s->cell == RNN ? 1 : s->gates;
     if (s->cell == GRU) /* q begins at b_hh, and is no part of this product */
-        for (int j = 0; j < s->groups; j++)
+        for (int j = own->j0; j < own->j1; j++)
             for (int q = 0; q < n; q++)
                 *(VEC *)(p + GROUP(j, n) + (size_t)(q * slots + 3) * LANES) =
                     *(const VEC *)((REAL *)s->bias + GROUP(j, 1) + 3 * LANES);
     for (int q0 = 0; q0 < n; q0 += CHUNK) {
-        const REAL *row[CHUNK], *w = s->panels_in;
+        const REAL *row[CHUNK], *w = (REAL *)s->panels_in + (size_t)own->j0 * each * s->I * LANES;
         int some = n - q0 < CHUNK ? n - q0 : CHUNK;
         for (int i = 0; i < some; i++) {
             int t = t0 + (q0 + i) / R, b = b0 + (q0 + i) % R;
             row[i] = (const REAL *)s->x + ((size_t)t * s->B + b) * s->I;
         }
-        for (int j = 0, V; j < s->groups; j += s->cell == RNN ? V : 1) {
+        for (int j = own->j0, V; j < own->j1; j += s->cell == RNN ? V : 1) {
             V = NAME(panel)(s, s->groups - j);
             int stride = (s->cell == RNN ? V : slots) * LANES;
             for (int i = 0, m; i < some; i += m) {
@@ -166,7 +166,7 @@ typedef struct {
 static void NAME(rnn_gates)(const problem *s, const NAME(tile_of) *a, VEC *sums) {
     if (!s->relu) NAME(tanhs)(sums, a->m * (a->end - a->j));
     for (int u = a->j, V; u < a->end; u += V) {
-        V = NAME(width)(s->groups - u);
+        V = width(s->groups - u);
         for (int r = a->r0; r < a->r0 + a->m; r++)
             for (int v = u; v < u + V; v++, sums++) {
                 VEC y = s->relu ? NAME(pick)((IVEC)(*sums < (REAL)0), ALL, *sums) : *sums;
@@ -216,14 +216,15 @@ static void NAME(lstm_gates)(const problem *s, const NAME(tile_of) *a, VEC *sums
     }
 }
 
-/* A step of R rows. Tiles of few rows are put together before they go through the gates. */
-static void NAME(forward_step)(const problem *s, NAME(tile_of) a, int R) {
-    int H = s->H, rnn = s->cell == RNN, together = R < 5 ? 8 / R : 1;
-    const REAL *w = s->panels;
-    for (int V; a.end < s->groups;) {
+/* A share's step. Tiles of few rows are put together before they go through the gates. */
+static void NAME(forward_step)(const problem *s, const share *own, NAME(tile_of) a) {
+    int H = s->H, R = own->b1 - own->b0, rnn = s->cell == RNN, together = R < 5 ? 8 / R : 1;
+    const REAL *w = (REAL *)s->panels + (size_t)own->j0 * (rnn ? 1 : s->gates) * H * LANES;
+    a.end = own->j0;
+    for (int V; a.end < own->j1;) {
         a.j = a.end;
-        do a.end += rnn ? NAME(width)(s->groups - a.end) : 1;
-        while (a.end < s->groups && a.end - a.j < together);
+        do a.end += rnn ? width(s->groups - a.end) : 1;
+        while (a.end < own->j1 && a.end - a.j < together);
         for (a.r0 = 0; a.r0 < R; a.r0 += a.m) {
             REAL sums[4 * MANY * LANES] LINED;
             const REAL *from[8], *panel = w;
@@ -256,7 +257,7 @@ static void NAME(forward)(const problem *s, share *own) {
     REAL *p = (REAL *)s->da + GROUP(s->groups, own->b0) * s->block;
     for (int t0 = 0; t0 < s->T; t0 += s->block) {
         int steps = s->T - t0 < s->block ? s->T - t0 : s->block;
-        NAME(project)(s, t0, steps * R, own->b0, R, p);
+        NAME(project)(s, own, t0, steps * R, p);
         for (int t = t0; t < t0 + steps; t++) {
             size_t first = (size_t)own->b0 * s->H, row = (size_t)t * s->B * s->H + first;
             size_t past = row - (size_t)s->B * s->H;
@@ -269,7 +270,8 @@ static void NAME(forward)(const problem *s, share *own) {
                 a.c0 = t ? (REAL *)s->c + (s->once ? first : past) : (REAL *)s->c0 + first;
             }
             if (s->kept) a.kept = (REAL *)s->kept + t * GROUP(s->groups, s->B) + GROUP(1, own->b0);
-            NAME(forward_step)(s, a, R);
+            NAME(forward_step)(s, own, a);
+            if (s->by_units) meet(own->team);
         }
     }
 }
@@ -299,17 +301,17 @@ INLINE void NAME(lstm_back)(const VEC *kept, VEC c0, VEC th, VEC d, VEC *dc, VEC
     *dc = e * f;
 }
 
-/* da of a step; `to` is its first row, and each group has Q rows. */
-static void NAME(back_step)(const problem *s, int t, int b0, int R, REAL *to, int Q) {
-    int H = s->H, B = s->B, units = s->groups * LANES;
+/* da of a share's step; `to` is its first row, and each group has Q rows. */
+static void NAME(back_step)(const problem *s, const share *own, int t, REAL *to, int Q) {
+    int H = s->H, B = s->B, units = s->groups * LANES, b0 = own->b0, R = own->b1 - b0;
     size_t now = (size_t)t * B * H, first = (size_t)b0 * H, past = now + first - (size_t)B * H;
     const REAL *kept = s->kept, *outer = s->outer, *outer_c = s->outer_c, *c0 = NULL;
     const REAL *before = t ? (const REAL *)s->h + past : (const REAL *)s->h0 + first;
     if (s->cell == LSTM) c0 = t ? (const REAL *)s->c + past : (const REAL *)s->c0 + first;
     if (kept) kept += (size_t)t * GROUP(s->groups, B) + (size_t)b0 * 4 * LANES;
-    for (int k = 0; k < s->groups * R; k += 8) {
+    for (int k = own->j0 * R; k < own->j1 * R; k += 8) {
         VEC th[8] LINED; /* tanh(c_t) */
-        int some = s->groups * R - k < 8 ? s->groups * R - k : 8;
+        int some = own->j1 * R - k < 8 ? own->j1 * R - k : 8;
         if (s->cell == LSTM) {
             for (int i = 0; i < some; i++) {
                 int j = (k + i) / R * LANES, r = (k + i) % R;
@@ -319,7 +321,7 @@ static void NAME(back_step)(const problem *s, int t, int b0, int R, REAL *to, in
         }
         for (int i = 0; i < some; i++) {
             int j = (k + i) / R, r = (k + i) % R, n = H - j * LANES;
-            size_t own = (size_t)r * H + j * LANES, at = now + first + own;
+            size_t place = (size_t)r * H + j * LANES, at = now + first + place;
             size_t mine = (size_t)(b0 + r) * units + j * LANES;
             const VEC *gates = kept ? (const VEC *)(kept + GROUP(j, B)) + 4 * r : NULL;
             VEC *dh = (VEC *)((REAL *)s->carry + mine), d = *dh;
@@ -335,27 +337,28 @@ static void NAME(back_step)(const problem *s, int t, int b0, int R, REAL *to, in
             if (s->cell == RNN) {
                 NAME(rnn_back)(s, NAME(load)((const REAL *)s->h + at, n), d, da);
             } else if (s->cell == GRU) {
-                NAME(gru_back)(gates, NAME(load)(before + own, n), d, dh, da);
+                NAME(gru_back)(gates, NAME(load)(before + place, n), d, dh, da);
             } else {
                 VEC *dc = (VEC *)((REAL *)s->carry_c + mine);
                 if (outer_c) *dc += NAME(load)(outer_c + at, n);
-                NAME(lstm_back)(gates, NAME(load)(c0 + own, n), th[i], d, dc, da);
+                NAME(lstm_back)(gates, NAME(load)(c0 + place, n), th[i], d, dc, da);
             }
         }
     }
 }
 
 /* dh_{t-1} += dq_t W_hh; `da` is the first row of the step. */
-static void NAME(carry)(const problem *s, int b0, int R, const REAL *da, int Q) {
-    int units = s->groups * LANES, width = s->slots * LANES;
-    const REAL *w = s->panels, *dq = s->cell == GRU ? da + LANES : da;
+static void NAME(carry)(const problem *s, const share *own, const REAL *da, int Q) {
+    int units = s->groups * LANES, wide = s->slots * LANES, b0 = own->b0, R = own->b1 - b0;
+    const REAL *w = (REAL *)s->panels + (size_t)own->j0 * units * s->gates * LANES;
+    const REAL *dq = s->cell == GRU ? da + LANES : da;
     int add = s->cell == GRU || s->lengths;
-    for (int u = 0, V; u < s->groups; u += V) {
-        V = NAME(width)(s->groups - u);
+    for (int u = own->j0, V; u < own->j1; u += V) {
+        V = width(s->groups - u);
         for (int r = 0, m; r < R; r += m) {
             const REAL *row[8];
             m = NAME(tile)(V, R - r);
-            for (int i = 0; i < m; i++) row[i] = dq + (size_t)(r + i) * width;
+            for (int i = 0; i < m; i++) row[i] = dq + (size_t)(r + i) * wide;
             REAL *to = (REAL *)s->carry + (size_t)(b0 + r) * units + u * LANES;
             NAME(rows) a = {row, s->groups, s->gates * LANES, GROUP(1, Q)};
             NAME(sums) sums = {add ? to : s->zeros, to, add ? units : 0, units, LANES};
@@ -365,20 +368,24 @@ static void NAME(carry)(const problem *s, int b0, int R, const REAL *da, int Q) 
     }
 }
 
-/* dx = dp W_ih, for a share's rows of a block. */
-static void NAME(back_project)(const problem *s, int t0, int steps, int b0, int R, const REAL *da) {
-    int n = steps * R, I = s->I, Q = steps * s->B, width = s->slots * LANES;
-    for (int q0 = 0; q0 < n; q0 += CHUNK) {
+/* dx = dp W_ih, for a share's rows of a block; of units, for some of all rows. */
+static void NAME(back_project)(const problem *s, const share *own, int t0, int steps,
+                               const REAL *da) {
+    int b0 = own->b0, R = own->b1 - b0, I = s->I, Q = steps * s->B, wide = s->slots * LANES;
+    int64_t all = (int64_t)steps * R, size = s->by_units ? own->team->size : 1;
+    int begin = s->by_units ? (int)(all * own->index / size) : 0;
+    int n = s->by_units ? (int)(all * (own->index + 1) / size) : (int)all;
+    for (int q0 = begin; q0 < n; q0 += CHUNK) {
         const REAL *row[CHUNK], *w = s->panels_in;
         REAL *to[CHUNK];
         int some = n - q0 < CHUNK ? n - q0 : CHUNK;
         for (int i = 0; i < some; i++) {
             size_t q = (size_t)((q0 + i) / R) * s->B + b0 + (q0 + i) % R;
-            row[i] = da + q * width;
+            row[i] = da + q * wide;
             to[i] = (REAL *)s->dx + ((size_t)t0 * s->B + q) * I;
         }
         for (int u = 0, V; u * LANES < I; u += V) {
-            V = NAME(width)(NAME(vectors)(I) - u);
+            V = width(NAME(vectors)(I) - u);
             for (int i = 0, m; i < some; i += m) {
                 REAL tile[8 * 3 * LANES] LINED;
                 m = NAME(tile)(V, some - i);
@@ -422,7 +429,7 @@ static void NAME(weight_gradient)(const problem *s, int input, int N, const REAL
                                                 (size_t)(q0 * s->slots + slot0 + g) * LANES;
                     for (int u = 0, V; u * LANES < N; u += V) {
                         REAL tile[TALL * 3 * LANES] LINED;
-                        V = NAME(width)(NAME(vectors)(N) - u);
+                        V = width(NAME(vectors)(N) - u);
                         NAME(outer)(V, n, a, (size_t)s->slots * LANES, w, tile);
                         w += (size_t)V * n * LANES;
                         for (int r = 0; r < rows; r++)
@@ -453,27 +460,31 @@ static void NAME(bias_gradient)(const problem *s, const REAL *da, int Q, int j0,
 
 /* Backward through all blocks; when a block's da is complete, each share sums some of the rows of dW. */
 static void NAME(backward)(const problem *s, share *own) {
-    int b0 = own->b0, R = own->b1 - b0, B = s->B, H = s->H;
+    int b0 = own->b0, R = own->b1 - b0, B = s->B, H = s->H, alone = !s->by_units || !own->index;
     int j0 = s->groups * own->index / own->team->size;
     int j1 = s->groups * (own->index + 1) / own->team->size;
     size_t units = (size_t)s->groups * LANES, first = (size_t)b0 * H, mine = b0 * units;
-    NAME(widen)(s, (REAL *)s->dh + first, (REAL *)s->carry + mine, R);
-    if (s->cell == LSTM) NAME(widen)(s, (REAL *)s->dc + first, (REAL *)s->carry_c + mine, R);
+    if (alone) NAME(widen)(s, (REAL *)s->dh + first, (REAL *)s->carry + mine, R);
+    if (alone && s->cell == LSTM)
+        NAME(widen)(s, (REAL *)s->dc + first, (REAL *)s->carry_c + mine, R);
+    if (s->by_units) meet(own->team);
     REAL *strip = (REAL *)s->strips + own->index * s->strip;
     for (int t0 = (s->T - 1) / s->block * s->block, k = 0; s->T && t0 >= 0; t0 -= s->block, k ^= 1) {
         int steps = s->T - t0 < s->block ? s->T - t0 : s->block, Q = steps * B;
         REAL *da = (REAL *)s->da + (k ? GROUP(s->groups, B) * s->block : 0);
         for (int t = steps - 1; R && t >= 0; t--) {
             REAL *to = da + ((size_t)t * B + b0) * s->slots * LANES;
-            NAME(back_step)(s, t0 + t, b0, R, to, Q);
-            NAME(carry)(s, b0, R, to, Q);
+            NAME(back_step)(s, own, t0 + t, to, Q);
+            if (s->by_units) meet(own->team);
+            NAME(carry)(s, own, to, Q);
         }
-        if (R) NAME(back_project)(s, t0, steps, b0, R, da);
+        if (R) NAME(back_project)(s, own, t0, steps, da);
         meet(own->team);
         NAME(weight_gradient)(s, 1, s->I, s->x, t0, da, Q, j0, j1, strip, s->dW_ih);
         NAME(weight_gradient)(s, 0, H, s->h, t0, da, Q, j0, j1, strip, s->dW_hh);
         if (s->db) NAME(bias_gradient)(s, da, Q, j0, j1);
     }
+    if (!alone) return; /* the team has met since the last carry */
     NAME(narrow)(s, (REAL *)s->carry + mine, (REAL *)s->dh + first, R);
     if (s->cell == LSTM) NAME(narrow)(s, (REAL *)s->carry_c + mine, (REAL *)s->dc + first, R);
 }

@@ -18,7 +18,8 @@ enum { RNN, GRU, LSTM };
  */
 typedef struct {
     int cell, gates, slots, relu, T, B, I, H, block, groups;
-    int once; /* whether c is that of the last step alone, (B, H) */
+    int once;     /* whether c is that of the last step alone, (B, H) */
+    int by_units; /* whether each thread takes some units of all rows, in place of rows */
     const void *x, *weight_ih, *weight_hh, *bias_ih, *bias_hh, *h0, *c0; /* in */
     const int32_t *lengths; /* of the rows; beyond them states and gradients are zero */
     void *h, *c, *kept;                     /* out of forward, in to backward */
@@ -35,7 +36,8 @@ typedef struct {
 } team;
 typedef struct {
     const problem *problem;
-    int b0, b1, index; /* rows of the batch, and which of the team this is */
+    int b0, b1, j0, j1; /* rows of the batch, and groups of units */
+    int index;          /* which of the team this is */
     team *team;
 } share;
 typedef void (*loop)(const problem *, share *);
@@ -53,6 +55,14 @@ static void meet(team *all) {
         return;
     }
     while (__atomic_load_n(&all->turn, __ATOMIC_ACQUIRE) == turn) pause_for(&turns);
+}
+
+/* The vectors of the next panel of columns, where `left` are left; and where panels begin. */
+static inline int width(int left) { return left == 1 ? 1 : left == 2 || left == 4 ? 2 : 3; }
+static int edge(int vectors, int least) {
+    int at = 0;
+    while (at < least) at += width(vectors - at);
+    return at;
 }
 
 /* Each instruction set: the compiler's vectors, chosen when the module is loaded. */
@@ -231,25 +241,29 @@ static void *work(void *given) {
     while (!__atomic_load_n(&own->share.team->go, __ATOMIC_ACQUIRE)) pause_for(&turns);
     const problem *s = own->share.problem;
     int index = own->share.index, size = own->share.team->size;
-    own->share.b0 = (int)((int64_t)s->B * index / size);
-    own->share.b1 = (int)((int64_t)s->B * (index + 1) / size);
+    own->share.b0 = s->by_units ? 0 : (int)((int64_t)s->B * index / size);
+    own->share.b1 = s->by_units ? s->B : (int)((int64_t)s->B * (index + 1) / size);
+    own->share.j0 = s->by_units ? edge(s->groups, s->groups * index / size) : 0;
+    own->share.j1 = s->by_units ? edge(s->groups, s->groups * (index + 1) / size) : s->groups;
     own->run(s, &own->share);
     return NULL;
 }
 
 enum { MOST_THREADS = 64 };
-static int wanted(const problem *s, long threads) {
+static int wanted(problem *s, long threads) {
     if (threads > MOST_THREADS) threads = MOST_THREADS;
-    if (threads > s->B) threads = s->B;
-    return threads < 1 ? 1 : (int)threads;
+    if (!s->B || threads < 1) threads = 1;
+    s->by_units = threads > 1 && threads > s->B;
+    return (int)threads;
 }
 
-/* Give each thread a share of the batch; those that can't be had leave theirs to the others. */
+/* Give each thread a share; threads that can't be had leave theirs to the others. */
 static void spread(const problem *s, loop run, int threads) {
     pthread_t ids[MOST_THREADS];
     job jobs[MOST_THREADS];
     team all = {1, 0, 0, 0};
-    for (int i = 0; i < threads; i++) jobs[i] = (job){run, {s, 0, 0, i, &all}};
+    for (int i = 0; i < threads; i++)
+        jobs[i] = (job){run, {.problem = s, .index = i, .team = &all}};
     while (all.size < threads &&
            pthread_create(&ids[all.size], NULL, work, &jobs[all.size]) == 0)
         all.size++;
@@ -529,7 +543,7 @@ static PyObject *stepper_call(PyObject *object, PyObject *args, PyObject *option
     if (arrays == 2) s.c0 = in[2].buf, s.c = out[1].buf;
     s.x = in[0].buf;
     team alone = {1, 0, 0, 1};
-    self->k->forward(&s, &(share){&s, 0, s.B, 0, &alone});
+    self->k->forward(&s, &(share){&s, 0, s.B, 0, s.groups, 0, &alone});
     result = Py_NewRef(after);
 done:
     give_back(own);

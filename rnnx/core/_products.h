@@ -110,8 +110,6 @@ INLINE int NAME(tile)(int V, int left) {
     return (left + tiles - 1) / tiles;
 }
 
-/* The vectors of the next panel of columns, where `left` are left. */
-INLINE int NAME(width)(int left) { return left == 1 ? 1 : left == 2 || left == 4 ? 2 : 3; }
 INLINE int NAME(vectors)(int n) { return (n + LANES - 1) / LANES; }
 
 /* sum[r][v] = Σ_q a[q][r] w[q][v] for the TALL rows of a tile of a weight gradient. */
@@ -151,7 +149,7 @@ static void NAME(lay_rows)(int V, int K, const REAL *W, int first, int limit, RE
 /* Panels of N columns from n rows (·, N); zeros for a row that is NULL. */
 static void NAME(lay_columns)(int N, int n, const REAL *const *rows, REAL *to) {
     for (int u = 0, V; u * LANES < N; u += V) {
-        V = NAME(width)(NAME(vectors)(N) - u);
+        V = width(NAME(vectors)(N) - u);
         for (int q = 0; q < n; q++)
             for (int v = u; v < u + V; v++, to += LANES)
                 *(VEC *)to = rows[q] ? NAME(load)(rows[q] + v * LANES, N - v * LANES) : ALL;

@@ -1,7 +1,7 @@
 """The compiled core: NumPy arrays in float32 and float64, for RNN, GRU and LSTM.
 
-A whole pass runs in C, without the GIL, on threads that take slices of the batch. Numbers do not
-depend on how many there are. Where rnnx was installed without a C compiler, this core declines
+A whole pass runs in C, without the GIL, on threads that take slices of the batch, or some units of
+each step where there are fewer rows than threads. Numbers do not depend on how many there are. Where rnnx was installed without a C compiler, this core declines
 everything.
 """
 
@@ -32,6 +32,8 @@ BUFFERS = (
     "outer_h", "outer_c", "dh", "dc", "dx", "dW_ih", "dW_hh", "db", "whole",
 )  # fmt: skip
 WORTH_A_THREAD = 1 << 22  # multiplications
+WORTH_MEETING = 1 << 16  # multiplications of a row's step, which threads share
+LEAST_UNITS = 64  # of a thread
 LARGE = 1 << 18  # bytes of an array
 BLOCK = 1 << 17  # numbers of p or da at a time, so that they stay in the cache
 
@@ -167,11 +169,18 @@ def _run(job: Job, params: Params, x: Any, extras: Extras, buffers: tuple[Any, .
 
 
 def _how(job: Job, shape: tuple[int, ...]) -> tuple[int, int]:
-    """Return the steps of a block, and the number of threads."""
-    (T, B, features), rows = shape, job.recurrent_rows
-    worth = T * B * rows * (job.hidden_size + features) > WORTH_A_THREAD
+    """Return the steps of a block, and the number of threads.
+
+    More threads than rows share the units of every step, and meet after it.
+    """
+    (T, B, features), H, rows = shape, job.hidden_size, job.recurrent_rows
     block = max(1, min(T, BLOCK // max(1, B * rows)))
-    return block, threads.get_num_threads() if worth else 1
+    if T * B * rows * (H + features) <= WORTH_A_THREAD:
+        return block, 1
+    count = threads.get_num_threads()
+    if count > B:
+        count = max(B, min(count, H // LEAST_UNITS)) if rows * H >= WORTH_MEETING else B
+    return block, count
 
 
 def _laid_out(job: Job, params: Params) -> Any:
