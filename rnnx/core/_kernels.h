@@ -1,10 +1,10 @@
 /* RNN, GRU and LSTM over a sequence, forward and backward, for a share of the rows or of the units.
  *
- * Included by _dtypes.h once for every dtype and instruction set. Equations and letters are those of
- * rnnx/cells. Units are taken in groups of LANES. What is kept of a step, and the gradients da of the
- * pre-activations, lie as [group][row][slot][lane], with zeros for units beyond H. The slots are
- * i, f, o, g for an LSTM. Those of a GRU are n, r, z, q: a row of dp is the first three of them, a row
- * of dq the last three.
+ * Included by _dtypes.h once for every dtype and instruction set. Equations and letters are those
+ * of rnnx/cells. Units are taken in groups of LANES. What is kept of a step, and the gradients da of
+ * the pre-activations, lie as [group][row][slot][lane], with zeros for units beyond H. The slots are
+ * i, f, o, g for an LSTM. Those of a GRU are n, r, z, q: a row of dp is the first three of them, a
+ * row of dq the last three.
  */
 #define GROUP(j, rows) ((size_t)(j) * (rows) * s->slots * LANES)
 #define LINED __attribute__((aligned(64))) /* at the start of a cache line */
@@ -20,7 +20,7 @@ INLINE int NAME(panel)(const problem *s, int left) {
     return s->cell == RNN ? width(left) : s->gates;
 }
 
-/* Panels of W (G·H, K) by units, for products with Wᵀ: all gates of a group, or groups of an RNN. */
+/* Panels of W (G·H, K) by units, for products with Wᵀ: a group's gates, or an RNN's groups. */
 static void NAME(lay_gates)(const problem *s, int input, int K, const REAL *W, REAL *to) {
     for (int j = 0, V, step; j < s->groups; j += step) {
         V = NAME(panel)(s, s->groups - j);
@@ -146,8 +146,8 @@ static void NAME(project)(const problem *s, const share *own, int t0, int n, REA
     }
 }
 
-/* A tile of a step: rows r0 to r0 + m of the share, units of the groups j to end. The arrays begin at
- * the share's first row; each group of p has `rows` rows, and those of this step begin at q0.
+/* A tile of a step: rows r0 to r0 + m of the share, units of the groups j to end. The arrays begin
+ * at the share's first row; each group of p has `rows` rows, and those of this step begin at q0.
  */
 typedef struct {
     const REAL *p, *before, *c0;
@@ -157,7 +157,8 @@ typedef struct {
 } NAME(tile_of);
 #define MANY 24 /* vectors of units */
 #define EACH_OF(a, n)                                                                              \
-    for (int n = 0, u = (a)->j; u < (a)->end; u++) for (int r = (a)->r0; r < (a)->r0 + (a)->m; r++, n++)
+    for (int n = 0, u = (a)->j; u < (a)->end; u++)                                                 \
+        for (int r = (a)->r0; r < (a)->r0 + (a)->m; r++, n++)
 #define OWN(r, u) ((size_t)(r) * s->H + (u) * LANES)
 #define SOME(u) (s->H - (u) * LANES)
 #define ENDED(r) (a->lengths && a->t >= a->lengths[r])
@@ -276,7 +277,7 @@ static void NAME(forward)(const problem *s, share *own) {
     }
 }
 
-/* da_t from dh_t and dc_t, for a vector of units; dh and dc become what goes on past the product. */
+/* da_t from dh_t and dc_t, for a vector of units; dh and dc become what passes by the product. */
 INLINE void NAME(rnn_back)(const problem *s, VEC y, VEC d, VEC *da) {
     VEC slope = (REAL)1 - y * y;
     if (s->relu) slope = NAME(pick)((IVEC)(y > (REAL)0), ALL + (REAL)1, ALL);
@@ -326,7 +327,7 @@ static void NAME(back_step)(const problem *s, const share *own, int t, REAL *to,
             const VEC *gates = kept ? (const VEC *)(kept + GROUP(j, B)) + 4 * r : NULL;
             VEC *dh = (VEC *)((REAL *)s->carry + mine), d = *dh;
             VEC *da = (VEC *)(to + GROUP(j, Q)) + s->slots * r;
-            if (s->lengths && t >= s->lengths[b0 + r]) { /* dh and dc wait for the row's last step */
+            if (s->lengths && t >= s->lengths[b0 + r]) { /* dh and dc wait for the row's end */
                 for (int slot = 0; slot < s->slots; slot++) da[slot] = ALL;
                 if (s->whole) NAME(store)((REAL *)s->whole + at, ALL, n);
                 continue;
@@ -458,7 +459,7 @@ static void NAME(bias_gradient)(const problem *s, const REAL *da, int Q, int j0,
         }
 }
 
-/* Backward through all blocks; when a block's da is complete, each share sums some of the rows of dW. */
+/* Backward through all blocks; when a block's da is complete, each thread sums some rows of dW. */
 static void NAME(backward)(const problem *s, share *own) {
     int b0 = own->b0, R = own->b1 - b0, B = s->B, H = s->H, alone = !s->by_units || !own->index;
     int j0 = s->groups * own->index / own->team->size;
@@ -469,7 +470,8 @@ static void NAME(backward)(const problem *s, share *own) {
         NAME(widen)(s, (REAL *)s->dc + first, (REAL *)s->carry_c + mine, R);
     if (s->by_units) meet(own->team);
     REAL *strip = (REAL *)s->strips + own->index * s->strip;
-    for (int t0 = (s->T - 1) / s->block * s->block, k = 0; s->T && t0 >= 0; t0 -= s->block, k ^= 1) {
+    int last = s->T ? (s->T - 1) / s->block * s->block : -1;
+    for (int t0 = last, k = 0; t0 >= 0; t0 -= s->block, k ^= 1) {
         int steps = s->T - t0 < s->block ? s->T - t0 : s->block, Q = steps * B;
         REAL *da = (REAL *)s->da + (k ? GROUP(s->groups, B) * s->block : 0);
         for (int t = steps - 1; R && t >= 0; t--) {

@@ -160,7 +160,7 @@ static region spare_out(int i) {
     return found;
 }
 
-/* A block of at least so many bytes, at the start of a cache line; `at` is NULL where none is left. */
+/* At least so many bytes, at the start of a cache line; `at` is NULL where none are left. */
 static region borrow(size_t size) {
     int fits = -1;
     size = (size / LINE + 1) * LINE;
@@ -341,7 +341,8 @@ static int sized(problem *s, long cell, int relu, long T, long B, long I, long H
         PyErr_SetString(PyExc_ValueError, "cell, T, B, I or H is out of range");
         return -1;
     }
-    *s = (problem){.cell = (int)cell, .relu = relu, .T = (int)T, .B = (int)B, .I = (int)I, .H = (int)H};
+    *s = (problem){.cell = (int)cell, .relu = relu};
+    s->T = (int)T, s->B = (int)B, s->I = (int)I, s->H = (int)H;
     s->gates = cell == RNN ? 1 : cell == GRU ? 3 : 4, s->slots = cell == RNN ? 1 : 4;
     s->block = 1;
     return 0;
@@ -370,7 +371,8 @@ static PyObject *run(PyObject *module, PyObject *const *args, Py_ssize_t count) 
     size_t G = (size_t)s.gates * s.H;
     size_t sizes[COUNT] = {
         [X] = in, [WEIGHT_IH] = G * s.I, [WEIGHT_HH] = G * s.H, [BIAS_IH] = G, [BIAS_HH] = G,
-        [LENGTHS] = (size_t)s.B, [H0] = row, [C0] = row, [H_] = all, [C_] = all, [KEPT] = 0, /* as its units say */
+        [LENGTHS] = (size_t)s.B, [H0] = row, [C0] = row, [H_] = all, [C_] = all,
+        [KEPT] = 0, /* as its units say */
         [OUTER] = all, [OUTER_C] = all, [DH] = row, [DC] = row, [DX] = in, [DW_IH] = G * s.I,
         [DW_HH] = G * s.H, [DB] = (size_t)s.slots * s.H, [WHOLE] = all};
     Py_buffer views[COUNT];
@@ -386,8 +388,8 @@ static PyObject *run(PyObject *module, PyObject *const *args, Py_ssize_t count) 
 #define BUFFER(i) (taken[i] ? views[i].buf : NULL)
     s.x = BUFFER(X), s.weight_ih = BUFFER(WEIGHT_IH), s.weight_hh = BUFFER(WEIGHT_HH);
     s.bias_ih = BUFFER(BIAS_IH), s.bias_hh = BUFFER(BIAS_HH), s.h0 = BUFFER(H0), s.c0 = BUFFER(C0);
-    s.lengths = BUFFER(LENGTHS), s.h = BUFFER(H_), s.c = BUFFER(C_), s.kept = BUFFER(KEPT), s.outer = BUFFER(OUTER);
-    s.outer_c = BUFFER(OUTER_C), s.dh = BUFFER(DH), s.dc = BUFFER(DC), s.dx = BUFFER(DX);
+    s.lengths = BUFFER(LENGTHS), s.h = BUFFER(H_), s.c = BUFFER(C_), s.kept = BUFFER(KEPT);
+    s.outer = BUFFER(OUTER), s.outer_c = BUFFER(OUTER_C), s.dh = BUFFER(DH), s.dc = BUFFER(DC), s.dx = BUFFER(DX);
     s.dW_ih = BUFFER(DW_IH), s.dW_hh = BUFFER(DW_HH), s.db = BUFFER(DB), s.whole = BUFFER(WHOLE);
     const kernels *k = &SETS[chosen].of[itemsize == 8];
     size_t size = k->plan(&s, backward, threads, NULL);
@@ -682,7 +684,8 @@ static int add_type(PyObject *module, const char *name, PyType_Spec *spec) {
 PyMODINIT_FUNC PyInit__native(void) {
     choose();
     PyObject *module = PyModule_Create(&definition);
-    if (module && (add_type(module, "Stepper", &stepper_spec) || add_type(module, "Room", &room_spec)))
+    if (module && (add_type(module, "Stepper", &stepper_spec) ||
+                   add_type(module, "Room", &room_spec)))
         Py_CLEAR(module);
     return module;
 }

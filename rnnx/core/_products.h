@@ -1,7 +1,7 @@
 /* Matrix products that stay in registers, and the layouts of their operands.
  *
- * The second operand lies in panels of up to four vectors: [panel][k][vector][lane]. A product takes
- * up to MOST(V) rows of the first operand by a panel of V vectors. Every number is summed in the
+ * The second operand lies in panels of up to four vectors: [panel][k][vector][lane]. A product
+ * takes up to MOST(V) rows of the first operand by a panel of V vectors. Every number is summed in the
  * order of k, whatever the tile, so that it does not depend on how rows are spread over threads.
  */
 #define MOST(V) (WIDE ? ((V) < 4 ? 8 : 7) : (V) == 1 ? 8 : (V) == 2 ? 6 : (V) == 3 ? 4 : 3)

@@ -55,7 +55,8 @@ INLINE VEC NAME(scaled)(VEC p, VEC n) {
 #ifdef OP
     return (VEC)OP(scalef)(p, n);
 #else
-    return p * (VEC)((__builtin_convertvector(n, IVEC) + (SINGLE ? 127 : 1023)) << (SINGLE ? 23 : 52));
+    IVEC k = __builtin_convertvector(n, IVEC) + (SINGLE ? 127 : 1023);
+    return p * (VEC)(k << (SINGLE ? 23 : 52));
 #endif
 }
 
@@ -84,7 +85,7 @@ INLINE VEC NAME(whole)(VEC x) {
     return x - far;
 }
 
-/* eˣ = 2ᵏ eʳ within ±87 or ±708, by the approximations of the Cephes library (S. L. Moshier, 1989). */
+/* eˣ = 2ᵏ eʳ within ±87 or ±708, as in the Cephes library (S. L. Moshier, 1989). */
 INLINE void NAME(exp)(VEC *x, int n) {
     VEC k[4], p[4];
     if (SINGLE) {
