@@ -23,6 +23,7 @@ import rnnx
 from rnnx.characters import CharacterModel
 from rnnx.cli import main, options
 from rnnx.cli.commands import parser
+from rnnx.core import native
 from rnnx.estimators import RNNClassifier, RNNForecaster, RNNRegressor
 
 SMALL = ["--hidden-size", "6", "--epochs", "3", "--seed", "0", "--quiet"]
@@ -420,6 +421,7 @@ def test_the_summary_and_info_say_what_it_is(run: Run) -> None:
     out = run("info", "simple.safetensors")[1]
     assert "SimpleRNN" in out
     assert "42 in 5 arrays, float32" in out
+    assert f"on NumPy    {native.installed()}" in out
 
 
 def test_info_and_help_import_no_more_than_they_need(here: Path) -> None:

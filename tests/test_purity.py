@@ -90,7 +90,7 @@ ALLOWED = {  # room -> the rooms it may import, beside `backend` and itself
     "metrics": {"losses"},
     "data": {"validate"},
     "train": {"core", "data", "io", "losses", "optim", "plots", "validate"},
-    "cli": {"_version", "cells", "io", "layers", "plots"},
+    "cli": {"core", "_version", "cells", "io", "layers", "plots"},
     "characters": {"data", "layers", "losses", "networks", "optim", "train", "validate"},
     "estimators": {
         "data",

@@ -11,6 +11,7 @@ from typing import Any
 from rnnx import io
 from rnnx.cli import results
 from rnnx.cli.parser import Parser
+from rnnx.core import native
 
 EPILOG = """\
 examples:
@@ -28,10 +29,11 @@ def fill(leaf: Parser) -> None:
 
 
 def run(chosen: Namespace) -> None:
-    """Print what a model is, and how it was trained."""
+    """Print what a model is, how it was trained, and which core would run it on NumPy here."""
     path, summary = results.find(chosen.model)
     description = io.describe(path)
     lines = {"model": description.kind} | _model(description) | _training(summary)
+    lines["on NumPy"] = native.installed()
     width = max(map(len, lines))
     print(path)
     for name, text in lines.items():

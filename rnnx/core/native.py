@@ -47,6 +47,13 @@ class Saved(NamedTuple):
     gates: np.ndarray | None = None
 
 
+def installed() -> str:
+    """Return what runs on NumPy here, in words."""
+    if _native is None:
+        return "portable core; the native one was not compiled, for want of a C compiler"
+    return f"native core, compiled, with {_native.instructions()} vectors"
+
+
 def declines(job: Job) -> str:
     """Return why this core cannot serve a job, or ``""``."""
     if _native is None:
