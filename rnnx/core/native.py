@@ -1,8 +1,8 @@
 """The compiled core: NumPy arrays in float32 and float64, for RNN, GRU and LSTM.
 
 A whole pass runs in C, without the GIL, on threads that take slices of the batch, or some units of
-each step where there are fewer rows than threads. Numbers do not depend on how many there are. Where rnnx was installed without a C compiler, this core declines
-everything.
+each step where there are fewer rows than threads. Numbers do not depend on how many there are.
+Where rnnx was installed without a C compiler, this core declines everything.
 """
 
 from __future__ import annotations
@@ -102,7 +102,8 @@ def backward(
     dx, whole = _empty(x.shape, dtype), _empty(trace.states[0].shape, dtype) if want_h else None
     dW, dW_hh = np.empty((job.rows, x.shape[2]), dtype), np.empty((job.recurrent_rows, H), dtype)
     slots = 1 if gates is None else 4
-    db = np.empty((slots, H), dtype) if "bias_ih" in params else None
+    biased = "bias_ih" in params or "bias_hh" in params
+    db = np.empty((slots, H), dtype) if biased else None
     _run(
         job, params, x, extras,
         (*_two(trace.state0), *_two(trace.states), gates, *_two(arriving.states), *_two(dstate),
