@@ -1,4 +1,4 @@
-"""The fixture `bk`: every test that takes it runs on every backend, device and dtype."""
+"""What tests take: `bk`, every backend, device and dtype; `instructions`, every instruction set."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "float32")  # not TF32 on 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 from rnnx import Backend, BackendUnavailable, get_backend
+from rnnx.core import native
 
 
 def required() -> set[str]:
@@ -44,6 +45,19 @@ def bk(request: pytest.FixtureRequest) -> Iterator[Backend]:
     backend = make(request.param)
     with backend.scope():
         yield backend
+
+
+@pytest.fixture(params=["base", "avx2", "avx512"])
+def instructions(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Run on each instruction set that the compiled core has here."""
+    _native = native._native
+    before = _native.instructions()
+    try:
+        yield _native.instructions(request.param)
+    except ValueError as error:
+        pytest.skip(str(error))
+    finally:
+        _native.instructions(before)
 
 
 @pytest.fixture

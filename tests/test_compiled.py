@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -50,18 +49,6 @@ def assert_same_bits(actual: Any, expected: Any) -> None:
     else:
         assert actual.dtype == expected.dtype
         np.testing.assert_array_equal(actual, expected)
-
-
-@pytest.fixture(params=["base", "avx2", "avx512"])
-def instructions(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Run on each instruction set that this processor has."""
-    before = _native.instructions()
-    try:
-        yield _native.instructions(request.param)
-    except ValueError as error:
-        pytest.skip(str(error))
-    finally:
-        _native.instructions(before)
 
 
 @pytest.mark.parametrize("clip", [None, 0.3, 1e3])

@@ -26,19 +26,6 @@ KINDS = ["RNN", "RNN-relu", "GRU", "LSTM"]
 SHAPES = [(1, 1, 1, 1), (5, 1, 3, 7), (4, 9, 2, 16), (6, 4, 3, 33), (3, 17, 5, 64), (70, 2, 1, 5)]
 TOLERANCE = {"float64": 1e-13, "float32": 2e-5}
 _native = native._native
-SETS = ["base", "avx2", "avx512"]
-
-
-@pytest.fixture(params=SETS)
-def instructions(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Run on each instruction set that this processor has."""
-    before = _native.instructions()
-    try:
-        yield _native.instructions(request.param)
-    except ValueError as error:
-        pytest.skip(str(error))
-    finally:
-        _native.instructions(before)
 
 
 @pytest.fixture
