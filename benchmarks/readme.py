@@ -214,8 +214,8 @@ def fitting(training: Result) -> list[str]:
         "|---|---|---|---|---|---|",
         *map(partial(training_row, training["runs"]), TRAININGS),
         "",
-        "A step of a plain loop at (T, B, I, H) = (100, 32, 16, 64), which calls the same layers, loss",
-        f"and optimizer, takes {loop_takes(training)} times as long as one of `fit`.",
+        "At (T, B, I, H) = (100, 32, 16, 64), a step of a plain loop, which calls the same layers,",
+        f"loss and optimizer, takes {loop_takes(training)} times as long as one of `fit`.",
         "",
     ]
 
