@@ -74,7 +74,7 @@ static size_t NAME(plan)(problem *s, int backward, int threads, void *memory) {
     used = (used + 63) & ~(size_t)63;
     TAKE(s->panels, backward ? units * units * G : units * G * s->H);
     used = (used + 63) & ~(size_t)63;
-    TAKE(s->bias, units * s->slots);
+    TAKE(s->bias, backward ? 0 : units * s->slots);
     TAKE(s->da, backward ? 2 * block : block);
     if (backward) {
         TAKE(s->zeros, 4 * L);

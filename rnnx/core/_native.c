@@ -294,32 +294,44 @@ static int is_aligned(const Py_buffer *view, size_t size) {
     return 0;
 }
 
+/* Take a buffer of `size` bytes per number, and of so many numbers unless that is negative. */
+static int numbers_of(PyObject *object, Py_buffer *view, int writes, size_t *size, Py_ssize_t n) {
+    int flags = PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (writes ? PyBUF_WRITABLE : 0);
+    if (PyObject_GetBuffer(object, view, flags)) return -1;
+    size_t found = size_of(view->format);
+    if (!*size) *size = found;
+    if (!found || found != *size)
+        PyErr_SetString(PyExc_TypeError, "buffers must be float32 or float64, all alike");
+    else if (n >= 0 && view->len != n * (Py_ssize_t)found)
+        PyErr_Format(PyExc_ValueError, "sizes do not fit: expected %zd numbers, got %zd bytes", n,
+                     view->len);
+    else if (is_aligned(view, found))
+        return 0;
+    PyBuffer_Release(view);
+    return -1;
+}
+
+static int lengths_of(PyObject *object, Py_buffer *view, Py_ssize_t n) {
+    if (PyObject_GetBuffer(object, view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)) return -1;
+    if (strcmp(view->format, "i") || view->len != n * (Py_ssize_t)sizeof(int32_t))
+        PyErr_Format(PyExc_TypeError, "lengths must be %zd numbers in int32", n);
+    else if (is_aligned(view, sizeof(int32_t)))
+        return 0;
+    PyBuffer_Release(view);
+    return -1;
+}
+
 static int take(PyObject *const *objects, Py_buffer *views, int *taken, const size_t *sizes,
-                int *itemsize) {
+                size_t *itemsize) {
     int backward = objects[DX] != Py_None;
     for (int i = 0; i < COUNT; i++) {
-        taken[i] = 0;
         if (objects[i] == Py_None) continue;
-        int flags = PyBUF_C_CONTIGUOUS | PyBUF_FORMAT;
-        if (i >= DH || (!backward && (i == H_ || i == C_ || i == KEPT))) flags |= PyBUF_WRITABLE;
-        if (PyObject_GetBuffer(objects[i], &views[i], flags)) return -1;
-        taken[i] = 1;
-        int size = (int)size_of(views[i].format);
-        if (!*itemsize) *itemsize = size;
-        if (i == LENGTHS) {
-            size = strcmp(views[i].format, "i") ? 0 : (int)sizeof(int32_t);
-            if (!size) PyErr_SetString(PyExc_TypeError, "lengths must be int32");
-        } else if (!size || size != *itemsize) {
-            PyErr_Format(PyExc_TypeError, "buffer %d must be float32 or float64 like the first", i);
-            size = 0;
-        }
-        if (!size) return -1;
-        if (!is_aligned(&views[i], (size_t)size)) return -1;
-        if (i != KEPT && (size_t)views[i].len != sizes[i] * (size_t)size) {
-            PyErr_Format(PyExc_ValueError, "buffer %d must hold %zu numbers, got %zd bytes", i,
-                         sizes[i], views[i].len);
+        int writes = i >= DH || (!backward && (i == H_ || i == C_ || i == KEPT));
+        Py_ssize_t n = i == KEPT ? -1 : (Py_ssize_t)sizes[i];
+        if (i == LENGTHS ? lengths_of(objects[i], &views[i], n)
+                         : numbers_of(objects[i], &views[i], writes, itemsize, n))
             return -1;
-        }
+        taken[i] = 1;
     }
     return 0;
 }
@@ -376,7 +388,8 @@ static PyObject *run(PyObject *module, PyObject *const *args, Py_ssize_t count) 
         [OUTER] = all, [OUTER_C] = all, [DH] = row, [DC] = row, [DX] = in, [DW_IH] = G * s.I,
         [DW_HH] = G * s.H, [DB] = (size_t)s.slots * s.H, [WHOLE] = all};
     Py_buffer views[COUNT];
-    int taken[COUNT] = {0}, itemsize = 0, backward = args[LEADING + DX] != Py_None;
+    int taken[COUNT] = {0}, backward = args[LEADING + DX] != Py_None;
+    size_t itemsize = 0;
     int threads = wanted(&s, numbers[7]);
     region memory = {NULL, 0};
     PyObject *result = NULL;
@@ -445,16 +458,8 @@ static PyObject *stepper_new(PyTypeObject *type, PyObject *args, PyObject *optio
     int taken[4] = {0}, ok = 1;
     for (int i = 0; ok && i < 4; i++) {
         if (i > 1 && given[i] == Py_None) continue;
-        ok = taken[i] = !PyObject_GetBuffer(given[i], &views[i], PyBUF_C_CONTIGUOUS | PyBUF_FORMAT);
-        if (!ok) break;
-        if (!i) size = size_of(views[0].format);
-        *to[i] = views[i].buf;
-        if (!size || size_of(views[i].format) != size || (size_t)views[i].len != counts[i] * size) {
-            PyErr_SetString(PyExc_ValueError, "weights do not have the sizes that were given");
-            ok = 0;
-        } else {
-            ok = is_aligned(&views[i], size);
-        }
+        ok = taken[i] = !numbers_of(given[i], &views[i], 0, &size, (Py_ssize_t)counts[i]);
+        if (ok) *to[i] = views[i].buf;
     }
     if (ok) {
         const kernels *k = self->k = &SETS[chosen].of[size == 8];
@@ -497,19 +502,8 @@ static PyObject *stepper_call(PyObject *object, PyObject *args, PyObject *option
     PyObject *result = NULL, *after = NULL;
     region own = {NULL, 0};
     size_t size = self->double_ ? 8 : 4;
-    for (; taken < 1 + arrays; taken++) {
-        PyObject *array = PyTuple_GetItem(args, taken);
-        if (PyObject_GetBuffer(array, &in[taken], PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)) goto done;
-        if (size_of(in[taken].format) != size) {
-            taken++;
-            PyErr_SetString(PyExc_TypeError, "x and the state must have the dtype of the layer");
-            goto done;
-        }
-        if (!is_aligned(&in[taken], size)) {
-            taken++;
-            goto done;
-        }
-    }
+    for (; taken < 1 + arrays; taken++)
+        if (numbers_of(PyTuple_GetItem(args, taken), &in[taken], 0, &size, -1)) goto done;
     problem s = self->s;
     size_t rows = (size_t)in[1].len / ((size_t)s.H * size);
     if (rows > 1u << 28) rows = 0; /* no sizes fit that */
@@ -525,12 +519,7 @@ static PyObject *stepper_call(PyObject *object, PyObject *args, PyObject *option
         PyObject *like = PyTuple_GetItem(args, 1 + made);
         PyObject *array = PyObject_CallFunctionObjArgs(self->empty_like, like, NULL);
         if (!array || PyTuple_SetItem(after, made, array)) goto done;
-        if (PyObject_GetBuffer(array, &out[made], PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)) goto done;
-        if (out[made].len != in[1 + made].len) {
-            made++;
-            PyErr_SetString(PyExc_ValueError, "the new state must have the size of the old one");
-            goto done;
-        }
+        if (numbers_of(array, &out[made], 1, &size, (Py_ssize_t)rows * s.H)) goto done;
     }
     if (rows > 1) { /* room for p of all rows */
         size_t each = (size_t)s.groups * self->k->lanes * s.slots * size;
@@ -569,15 +558,8 @@ static PyObject *stepper_sequence(PyObject *object, PyObject *const *args, Py_ss
     PyObject *result = NULL;
     region memory = {NULL, 0};
     size_t size = self->double_ ? 8 : 4;
-    for (; taken < all; taken++) {
-        int flags = PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (taken > arrays ? PyBUF_WRITABLE : 0);
-        if (PyObject_GetBuffer(args[2 + taken], &views[taken], flags)) goto done;
-        if (size_of(views[taken].format) != size || !is_aligned(&views[taken], size)) {
-            if (!PyErr_Occurred()) PyErr_SetString(PyExc_TypeError, "expected the layer's dtype");
-            taken++;
-            goto done;
-        }
-    }
+    for (; taken < all; taken++)
+        if (numbers_of(args[2 + taken], &views[taken], taken > arrays, &size, -1)) goto done;
     problem s = self->s;
     if (views[0].ndim != 3 || sized(&s, s.cell, s.relu, views[0].shape[0], views[0].shape[1],
                                     views[0].shape[2], s.H)) {

@@ -75,23 +75,6 @@ static const struct {
 _Static_assert(sizeof UPDATES / sizeof *UPDATES == sizeof SETS / sizeof *SETS,
                "each instruction set needs its update");
 
-/* Take a buffer of `size` bytes per number, and of so many numbers unless that is negative. */
-static int numbers_of(PyObject *object, Py_buffer *view, int writes, size_t *size, Py_ssize_t n) {
-    int flags = PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (writes ? PyBUF_WRITABLE : 0);
-    if (PyObject_GetBuffer(object, view, flags)) return -1;
-    size_t found = size_of(view->format);
-    if (!*size) *size = found;
-    if (!found || found != *size)
-        PyErr_SetString(PyExc_TypeError, "buffers must be float32 or float64, all alike");
-    else if (n >= 0 && view->len != n * (Py_ssize_t)found)
-        PyErr_Format(PyExc_ValueError, "a buffer must hold %zd numbers, got %zd bytes", n,
-                     view->len);
-    else if (is_aligned(view, found))
-        return 0;
-    PyBuffer_Release(view);
-    return -1;
-}
-
 /* The numbers of a tuple; the first of them are required. */
 static int constants(PyObject *tuple, double *numbers) {
     Py_ssize_t n = PyTuple_Check(tuple) ? PyTuple_Size(tuple) : 0;

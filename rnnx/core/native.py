@@ -20,7 +20,7 @@ from rnnx.core.contract import Arriving, Extras, Gradients, Job, Params, Run, St
 from rnnx.core.sizes import LAYER_NAMES
 
 try:
-    from rnnx.core import _native
+    from rnnx.core import _native as _native  # for rnnx.train, too
 except ImportError:  # no compiler at installation
     _native = None  # type: ignore[assignment]
 
@@ -131,10 +131,7 @@ def step(job: Job, params: Params) -> Step:
 
     def take(x: Any, *state: Any) -> State:
         """Take a step; arrays that are not laid out in rows are copied first."""
-        try:
-            found: State = made(x, *state)
-        except (BufferError, TypeError, ValueError):
-            found = made(*map(_in_rows, (x, *state)))
+        found: State = _on_rows(made, (), (x, *state))
         return found
 
     return take
@@ -148,21 +145,14 @@ def sequence(job: Job, params: Params) -> Run:
         """Run x (T, B, I); arrays that are not laid out in rows are copied first."""
         y = _empty((*x.shape[:2], H), x.dtype)
         after = tuple([np.empty(s.shape, s.dtype) for s in state])
-        how = _how(job, x.shape)
-        try:
-            made.sequence(*how, x, *state, y, *after)
-        except (BufferError, ValueError):
-            made.sequence(*how, *map(_in_rows, (x, *state)), y, *after)
+        _on_rows(made.sequence, _how(job, x.shape), (x, *state, y, *after))
         return y, after
 
     return run
 
 
 def _run(job: Job, params: Params, x: Any, extras: Extras, buffers: tuple[Any, ...]) -> None:
-    """Run a pass on the buffers that follow the parameters in `BUFFERS`.
-
-    Those that are not laid out in rows are copied first.
-    """
+    """Run a pass on the buffers that follow the parameters in `BUFFERS`."""
     given = (
         x, params["weight_ih"], extras.dropped(params["weight_hh"]), params.get("bias_ih"),
         params.get("bias_hh"), extras.lengths, *buffers,
@@ -170,10 +160,7 @@ def _run(job: Job, params: Params, x: Any, extras: Extras, buffers: tuple[Any, .
     sizes = (
         CELLS[type(job.cell)], _is_relu(job), *x.shape, job.hidden_size, *_how(job, x.shape)
     )  # fmt: skip
-    try:
-        _native.run(*sizes, *given)
-    except (BufferError, ValueError):
-        _native.run(*sizes, *[b if b is None else _in_rows(b) for b in given])
+    _on_rows(_native.run, sizes, given)
 
 
 def _how(job: Job, shape: tuple[int, ...]) -> tuple[int, int]:
@@ -195,7 +182,7 @@ def _laid_out(job: Job, params: Params) -> Any:
     given = (params.get(name) for name in LAYER_NAMES[:4])
     return _native.Stepper(
         CELLS[type(job.cell)], _is_relu(job), job.input_size, job.hidden_size,
-        *(None if W is None else _in_rows(W) for W in given), np.empty_like,
+        *(None if W is None else in_rows(W) for W in given), np.empty_like,
     )  # fmt: skip
 
 
@@ -223,6 +210,14 @@ def _empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     return np.frombuffer(memoryview(_native.Room(size)), dtype).reshape(shape)
 
 
-def _in_rows(x: Any) -> np.ndarray:
+def _on_rows(function: Any, numbers: tuple[Any, ...], buffers: tuple[Any, ...]) -> Any:
+    """Call a function of `_native`; arrays that are not laid out in rows are copied first."""
+    try:
+        return function(*numbers, *buffers)
+    except (BufferError, ValueError):
+        return function(*numbers, *[b if b is None else in_rows(b) for b in buffers])
+
+
+def in_rows(x: Any) -> np.ndarray:
     """Return an array laid out in rows, each number at a multiple of its size."""
     return np.ascontiguousarray(x) if x.flags.aligned else np.array(x, order="C")

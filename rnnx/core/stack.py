@@ -85,7 +85,7 @@ def forward(
         x = hs[0] if len(hs) == 1 else xp.concat(hs, axis=-1)
         if plan.keep:
             kept.append(tuple(keeps))
-    return x, _rows(xp, finals), tuple(kept)
+    return x, of_all(xp, finals), tuple(kept)
 
 
 def backward(
@@ -117,7 +117,8 @@ def backward(
         dy = _dropped(
             dxs[0] if len(dxs) == 1 else dxs[0] + dxs[1], cache.masks.get(f"dropout_l{layer - 1}")
         )
-    return Gradients(dy, _rows(xp, starts), {name: grads[name] for name in cache.params}, None), dhs
+    dstate0 = of_all(xp, starts)
+    return Gradients(dy, dstate0, {name: grads[name] for name in cache.params}, None), dhs
 
 
 @lru_cache(maxsize=64)
@@ -139,7 +140,7 @@ def _input(xp: ModuleType, cache: Cache, layer: int) -> Array:
     return _dropped(x, cache.masks.get(f"dropout_l{layer - 1}"))
 
 
-def _rows(xp: ModuleType, found: list[State]) -> State:
+def of_all(xp: ModuleType, found: list[State]) -> State:
     """Return the states of all layers and directions (L·D, B, ·), from those of each."""
     each = zip(*found, strict=True)
     return tuple([xp.concat([s[None, ...] for s in arrays], axis=0) for arrays in each])

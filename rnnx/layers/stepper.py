@@ -10,6 +10,7 @@ from rnnx.cells.base import State
 from rnnx.core.contract import Job, Params
 from rnnx.core.direction import Plan
 from rnnx.core.sizes import layer_params, suffixes
+from rnnx.core.stack import of_all
 from rnnx.layers import states
 
 
@@ -99,7 +100,7 @@ class Runner:
 
     def __call__(self, x: Array, state0: State) -> tuple[Array, State]:
         """Return y (T, B, D·P) and the final state, from those before x (T, B, I)."""
-        concat, D = self.backend.xp.concat, self.sizes.directions
+        xp, D = self.backend.xp, self.sizes.directions
         finals: list[State] = []
         for layer in range(self.sizes.num_layers):
             hs = []
@@ -109,11 +110,9 @@ class Runner:
                 assert run is not None
                 h, final = run(x[::-1, ...] if d else x, *[s[row, ...] for s in state0])
                 hs.append(h[::-1, ...] if d else h)
-                finals.append(tuple([s[None, ...] for s in final]))
-            x = hs[0] if D == 1 else concat(hs, axis=-1)
-        if len(finals) == 1:
-            return x, finals[0]
-        return x, tuple([concat(list(arrays), axis=0) for arrays in zip(*finals, strict=True)])
+                finals.append(final)
+            x = hs[0] if D == 1 else xp.concat(hs, axis=-1)
+        return x, of_all(xp, finals)
 
 
 def streaming_job(plan: Plan, layer: int) -> Job:

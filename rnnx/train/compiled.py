@@ -11,14 +11,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rnnx.core import native
 from rnnx.losses import softmax_cross_entropy
 from rnnx.optim import SGD, Adam, AdamW, RMSprop
 
-try:
-    from rnnx.core import _native
-except ImportError:  # no compiler at installation
-    _native = None  # type: ignore[assignment]
-
+_native = native._native  # None without a compiler
 Arrays = dict[str, Any]
 Found = tuple[float, Arrays, Arrays]  # the norm of the gradient, the new parameters and state
 INTEGER, BOOLEAN = np.dtype("int32"), np.dtype("bool")
@@ -66,7 +63,7 @@ class Parts(NamedTuple):
             x = arrays.get(name)
             if type(x) is not np.ndarray or x.shape != shape or x.dtype != dtype:
                 return None
-            found.append(x if x.flags.carray else np.array(x, order="C"))
+            found.append(native.in_rows(x))
         return tuple(found) if len(arrays) == len(found) else None
 
     def flat(self, arrays: Mapping[str, Any]) -> Flat | None:
@@ -173,6 +170,6 @@ def cross_entropy(
         return softmax_cross_entropy(logits, targets, mask, weights)
     gradient = np.empty(logits.shape, logits.dtype)
     given = (x if x is None else np.ascontiguousarray(x) for x in (mask, weights))
-    z, k = np.ascontiguousarray(logits), np.ascontiguousarray(targets)
+    z, k = native.in_rows(logits), native.in_rows(targets)
     loss = _native.cross_entropy(z, k, gradient, *given)
     return logits.dtype.type(loss), gradient
