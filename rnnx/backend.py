@@ -13,7 +13,7 @@ import numpy as np
 from array_api_compat import is_cupy_array
 
 from rnnx.backends import registry
-from rnnx.backends.base import DTYPES, Array, Backend
+from rnnx.backends.base import DTYPES, Array, Backend, is_device_array
 from rnnx.backends.registry import BackendUnavailable, available_backends, devices, library_version
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "available_backends",
     "devices",
     "get_backend",
+    "is_device_array",
     "library_version",
     "scope_of",
     "target_backend",

@@ -90,7 +90,7 @@ class Backend:
         with self.scope():
             if self.is_own(obj):
                 return self._cast(obj, dtype)
-            if isinstance(obj, list | tuple) and any(map(_is_device_array, obj)):
+            if isinstance(obj, list | tuple) and any(map(is_device_array, obj)):
                 items = [self.asarray(item, dtype) for item in obj]
                 if len({tuple(item.shape) for item in items}) > 1:
                     raise ValueError(
@@ -115,7 +115,7 @@ class Backend:
         """Return `obj` as a real NumPy array in its own dtype; raise as `asarray` does."""
         if self.is_own(obj):
             return self.to_numpy(obj)
-        if _is_device_array(obj):
+        if is_device_array(obj):
             own = "" if self.name == "numpy" else f"{self.name} or "
             raise TypeError(
                 f"expected an array of {own}NumPy, got one of "
@@ -127,7 +127,7 @@ class Backend:
                 "expected an array, got a masked one, whose mask would be lost: use filled(), and "
                 "pass the mask separately"
             )
-        if isinstance(obj, list | tuple) and any(map(_is_device_array, obj)):
+        if isinstance(obj, list | tuple) and any(map(is_device_array, obj)):
             obj = [self.host(item) for item in obj]
         try:
             host = np.asarray(obj)
@@ -223,5 +223,6 @@ class Backend:
         return self.xp.asarray(host, device=self.device)
 
 
-def _is_device_array(obj: object) -> bool:
+def is_device_array(obj: object) -> bool:
+    """Return whether `obj` is an array of a library, but not one of NumPy's."""
     return is_array_api_obj(obj) and not isinstance(obj, np.ndarray | np.generic)

@@ -188,9 +188,7 @@ def _parameter_gradients(
         grads = grads | {"bias_ih": bias_gradient(xp, dp)}
     if "bias_hh" in params:
         same = job.cell.additive and "bias_ih" in params  # in value: each has its own array
-        db = (
-            xp.concat([grads["bias_ih"]], axis=0) if same else bias_gradient(xp, dq)
-        )  # its own array
+        db = xp.concat([grads["bias_ih"]], axis=0) if same else bias_gradient(xp, dq)
         grads = grads | {"bias_hh": db}
     return grads
 

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from array_api_compat import is_array_api_obj
 
-from rnnx.backend import get_backend
+from rnnx.backend import get_backend, is_device_array
 
 Rows = Any  # an array (n, T, F), or a list of n arrays (T_i, F)
 
@@ -16,8 +15,8 @@ Rows = Any  # an array (n, T, F), or a list of n arrays (T_i, F)
 def on_host(estimator: Any, X: Any) -> Any:
     """Return X, or the entries of a list, copied to the host from the estimator's device."""
     if isinstance(X, list | tuple):
-        return [on_host(estimator, row) for row in X] if any(map(_on_device, X)) else X
-    if not _on_device(X):
+        return [on_host(estimator, row) for row in X] if any(map(is_device_array, X)) else X
+    if not is_device_array(X):
         return X
     return get_backend(estimator.backend, device=estimator.device, dtype=estimator.dtype).host(X)
 
@@ -40,7 +39,3 @@ def each(function: Callable[[Any], Any], rows: Rows) -> Rows:
 def time_major(rows: Rows) -> Rows:
     """Return an array (n, T, ...) as (T, n, ...), and a list unchanged."""
     return rows if isinstance(rows, list) else np.swapaxes(rows, 0, 1)
-
-
-def _on_device(x: Any) -> bool:
-    return is_array_api_obj(x) and not isinstance(x, np.ndarray | np.generic)

@@ -169,7 +169,7 @@ def cross_entropy(
     if not fits:
         return softmax_cross_entropy(logits, targets, mask, weights)
     gradient = np.empty(logits.shape, logits.dtype)
-    given = (x if x is None else np.ascontiguousarray(x) for x in (mask, weights))
+    given = (x if x is None else native.in_rows(x) for x in (mask, weights))
     z, k = native.in_rows(logits), native.in_rows(targets)
     loss = _native.cross_entropy(z, k, gradient, *given)
     return logits.dtype.type(loss), gradient
