@@ -146,7 +146,9 @@ def test_a_layer_says_which_core_it_prefers(trial: Trial) -> None:
         "trial": "runs",
         "native": NATIVE,
         "numpy-step": "takes single steps of a stream only",
+        "fused": "runs on CuPy only, not on numpy",
         "portable": "could run",
+        "persistent": "runs on CuPy only, not on numpy",
     }
     assert auto.cores((6, 2, 3), reset=True)["trial"] == "takes no resets"
     with pytest.raises(ValueError, match=r"core must be one of auto, trial, .*, got 'cudnn'"):

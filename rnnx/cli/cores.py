@@ -28,6 +28,10 @@ def fill(leaf: Parser) -> None:
     leaf.add_argument("--backend", default="numpy", help="array library (default: numpy)")
     leaf.add_argument("--dtype", metavar="NAME", help="float32 or float64 (default: float32)")
     leaf.add_argument(
+        "--precision", default="float32", metavar="NAME",
+        help="of products on CuPy: float32, tf32 or bfloat16 (default: float32)",
+    )  # fmt: skip
+    leaf.add_argument(
         "--recurrent-dropout", type=float, default=0.0, metavar="P", help="default: 0"
     )
     leaf.add_argument("--reset", action="store_true", help="with resets inside the sequences")
@@ -39,7 +43,8 @@ def run(chosen: Namespace) -> None:
     shape = None if chosen.shape is None else _shape(chosen.shape)
     layer = Recurrent(
         chosen.cell, shape[2] if shape else 1, chosen.hidden_size, backend=chosen.backend,
-        dtype=chosen.dtype, recurrent_dropout=chosen.recurrent_dropout, seed=0,
+        dtype=chosen.dtype, precision=chosen.precision,
+        recurrent_dropout=chosen.recurrent_dropout, seed=0,
     )  # fmt: skip
     found = layer.cores(shape, reset=chosen.reset)
     print(table([("core", "for this layer"), *found.items()]))

@@ -13,10 +13,23 @@ from typing import Any
 
 from rnnx.core import native, numpy_step, portable
 from rnnx.core.contract import Core, Job
+from rnnx.core.gpu import fused, persistent
 
-CORES: list[Core] = [native, numpy_step, portable]  # the first that serves a job runs it
+# The first that serves a job runs it. What comes after the portable core, which serves everything,
+# runs only by its name.
+CORES: list[Core] = [native, numpy_step, fused, portable, persistent]
+PRECISIONS = ("float32", "tf32", "bfloat16")
 
-__all__ = ["CORES", "Core", "Job", "check_name", "maker", "report", "select"]
+__all__ = [
+    "CORES",
+    "PRECISIONS",
+    "Core",
+    "Job",
+    "check_name",
+    "maker",
+    "report",
+    "select",
+]
 
 
 def select(job: Job, name: str = "auto") -> Core:

@@ -37,6 +37,7 @@ class Job(NamedTuple):
     output_size: int  # P, the size of h: H, or that of the projection
     bias: bool
     options: frozenset[str] = frozenset()  # of "recurrent", "weight" and "reset", as in `Extras`
+    precision: str = "float32"  # what a core may round the operands of float32 products to
 
     @property
     def rows(self) -> int:

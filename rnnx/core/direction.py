@@ -33,6 +33,7 @@ class Plan(NamedTuple):
     backend: Backend
     sizes: Sizes
     core: str = "auto"  # the name of the core to prefer
+    precision: str = "float32"  # of float32 products, as in `Job`
     chunks: int = 0  # of checkpointing, 0 for none
     keep: bool = True  # whether `backward` will follow
     want_h: bool = False  # whether `backward` returns the gradients with respect to every h_t
@@ -137,7 +138,7 @@ def _job(plan: Plan, x: Array, setting: Setting) -> Job:
     sizes, (T, B, features) = plan.sizes, x.shape
     return Job(
         plan.backend, sizes.cell, T, B, features, sizes.hidden_size, sizes.output_size,
-        sizes.bias, setting.extras.options,
+        sizes.bias, setting.extras.options, plan.precision,
     )  # fmt: skip
 
 

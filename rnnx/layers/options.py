@@ -29,6 +29,9 @@ SHARED = """
     core : str
         ``"auto"`` for the fastest core that serves the call, or the name of the core to prefer,
         such as ``"portable"``. A call that it cannot serve falls back to the portable core.
+    precision : {"float32", "tf32", "bfloat16"}
+        What the operands of float32 matrix products may be rounded to on CuPy, 24, 11 or 8 bits;
+        sums and all else stay float32. Other backends and the portable core do not round.
     backend, device, dtype
         As for `rnnx.get_backend`.
     seed : None, int or numpy.random.Generator
@@ -55,6 +58,7 @@ class Options(TypedDict, total=False):
     weight_init: str
     recurrent_init: str
     core: str
+    precision: str
     backend: str | Backend
     device: Any
     dtype: str | None

@@ -10,7 +10,7 @@ from rnnx import validate
 from rnnx.backend import Backend, get_backend
 from rnnx.cells import Cell, get_cell
 from rnnx.cells.base import recurrent_gates
-from rnnx.core import check_name, report
+from rnnx.core import PRECISIONS, check_name, report
 from rnnx.core.sizes import Sizes, shapes
 from rnnx.layers.base import Seed
 from rnnx.layers.checks import check_sizes, read_proj_size
@@ -87,6 +87,7 @@ class Recurrent(Stacked):
         weight_init: str = "uniform",
         recurrent_init: str = "uniform",
         core: str = "auto",
+        precision: str = "float32",
         backend: str | Backend = "numpy",
         device: Any = None,
         dtype: str | None = None,
@@ -110,6 +111,7 @@ class Recurrent(Stacked):
         initial = Initial.read(weight_init, recurrent_init, self._gate_bias(gate_bias or {}))
         self.batch_first, self.directions = bool(batch_first), self.sizes.directions
         self.core = check_name(core)
+        self.precision = validate.one_of("precision", precision, PRECISIONS)
         self._config = {
             "cell": self.sizes.cell,
             **{k: getattr(self.sizes, k) for k in ("input_size", "hidden_size", "num_layers")},
@@ -125,6 +127,11 @@ class Recurrent(Stacked):
             "recurrent_init": recurrent_init,
         }
         self.backend = get_backend(backend, device=device, dtype=dtype)
+        if precision != "float32" and self.backend.dtype_name != "float32":
+            raise ValueError(
+                f"precision {precision!r} is for layers of float32, got dtype "
+                f"{self.backend.dtype_name}: leave it out, or give dtype='float32'"
+            )
         self._draw(shapes(self.sizes), partial(initial.draw, self.sizes), seed)
 
     @property
@@ -156,7 +163,8 @@ class Recurrent(Stacked):
         return report(job, self.core)
 
     def _brief(self) -> str:
-        return f"{super()._brief()[:-1]}, core={self.core!r})"
+        rounded = "" if self.precision == "float32" else f", precision={self.precision!r}"
+        return f"{super()._brief()[:-1]}, core={self.core!r}{rounded})"
 
     def _gate_bias(self, gate_bias: Mapping[str, float]) -> dict[str, float]:
         gates = recurrent_gates(self.sizes.cell)

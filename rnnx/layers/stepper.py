@@ -120,5 +120,5 @@ def streaming_job(plan: Plan, layer: int) -> Job:
     sizes = plan.sizes
     return Job(
         plan.backend, sizes.cell, None, None, sizes.features(layer), sizes.hidden_size,
-        sizes.output_size, sizes.bias,
+        sizes.output_size, sizes.bias, precision=plan.precision,
     )  # fmt: skip

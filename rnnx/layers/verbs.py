@@ -25,6 +25,7 @@ class Stacked(Layer):
     sizes: Sizes
     rates: Rates
     core: str
+    precision: str
     _stepper: Stepper | None = None
     _runner: Runner | None = None
 
@@ -38,7 +39,7 @@ class Stacked(Layer):
 
     @property
     def _plan(self) -> Plan:
-        return Plan(self.backend, self.sizes, self.core)
+        return Plan(self.backend, self.sizes, self.core, self.precision)
 
     def __call__(
         self,
