@@ -15,7 +15,8 @@ from typing import NamedTuple
 WARPS = 8
 ROWS = {False: (1, 2, 4, 8, 16, 32), True: (8, 16, 32)}  # by whether fragments are multiplied
 UNITS = (8, 16, 24, 32, 48, 64, 96, 128, 192, 256)
-SUMS = 64  # numbers that a thread adds up at most, by registers
+SUMS = {False: 64, True: 128}  # that a thread holds at most, in registers
+STAGED_ROWS = 16  # at most, of a block that stages them, in registers too
 STAGED = 36  # words of a row in a warp's stage, padding included
 
 MULTIPLIED = {"float32": 128, "tf32": 512, "bfloat16": 1024, "float64": 64}  # per cycle
@@ -71,7 +72,7 @@ def _plans(layer: Layer, card: Card) -> Iterator[Plan]:
     for units in UNITS:
         parts = -(-layer.hidden_size // units)
         for rows in ROWS[fragments]:
-            if _sums(layer, units, rows) > SUMS:
+            if _sums(layer, units, rows) > SUMS[fragments] or (parts > 1 and rows > STAGED_ROWS):
                 continue
             slices = -(-layer.batch // rows)
             if parts > 1 and (not card.cooperative or parts * slices > card.multiprocessors):
