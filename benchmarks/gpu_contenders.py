@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from gpu_device import Device
-from gpu_plan import CELLS, CORES, Point
+from gpu_plan import CELLS, Point
 
 Runs = dict[str, Callable[[], Any]]  # "forward" -> y, "training" -> results by name
 
@@ -59,11 +59,11 @@ def make_layer(point: Point, device: Device, core: str) -> Any:
     )
 
 
-def cores(point: Point, device: Device, names: tuple[str, ...] = CORES) -> dict[str, str]:
+def cores(point: Point, device: Device, names: tuple[str, ...]) -> dict[str, str]:
     """Return what each core says of this point, and under "auto" the core that runs by default."""
     said = dict.fromkeys(names, "there is no such core")
     found = make_layer(point, device, "auto").cores((point.T, point.B, point.H))
-    said |= {name: said for name, said in found.items() if name in names}
+    said |= {name: answer for name, answer in found.items() if name in names}
     return said | {"auto": next(name for name, answer in found.items() if answer == "runs")}
 
 
@@ -128,6 +128,7 @@ def errors(found: dict[str, Any], expected: dict[str, Any]) -> dict[str, float]:
     """
     worst = {"outputs": 0.0, "gradients": 0.0}
     for name, b in expected.items():
+        b = b if b.itemsize > 4 else b.float()
         error = float((found[name].to(b.dtype) - b).abs().max() / b.abs().max())
         part = "outputs" if name.startswith("y") else "gradients"
         worst[part] = max(worst[part], error if math.isfinite(error) else math.inf)

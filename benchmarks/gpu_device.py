@@ -6,7 +6,6 @@ import gc
 import shutil
 import subprocess
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 MEMORY = 32 * 2**30  # bytes per library at most; the largest point needs about 12 GB
@@ -67,8 +66,18 @@ def cuda(precision: str) -> Device:
 
     return Device(
         "cupy", "cuda", cupy.from_dlpack, torch.from_dlpack, event_clock(),
-        partial(cupy.cuda.Stream.null.synchronize), free,
+        cupy.cuda.runtime.deviceSynchronize, free,
     )  # fmt: skip
+
+
+def settings() -> dict[str, Any]:
+    """Return what decides about TF32 in torch, read back."""
+    import torch
+
+    return {
+        "torch.backends.cudnn.allow_tf32": torch.backends.cudnn.allow_tf32,
+        "torch.backends.cuda.matmul.allow_tf32": torch.backends.cuda.matmul.allow_tf32,
+    }
 
 
 def event_clock() -> Callable[[Callable[[], object]], float]:

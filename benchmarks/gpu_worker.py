@@ -16,7 +16,7 @@ from typing import Any
 
 from common import take_turns
 from gpu_contenders import Problem, Runs, cores, errors, make_problem, ours, results, torchs
-from gpu_device import Device, cuda, describe, why_not
+from gpu_device import Device, cuda, describe, settings, why_not
 from gpu_plan import CORES, KINDS, LEAST, Point
 
 BROKEN, NO_GPU = 3, 2  # exit status; BROKEN: nothing works on the GPU any more in this process
@@ -43,7 +43,7 @@ def work(request: dict[str, Any], note: Note) -> int:
         print(reason, file=sys.stderr)
         return NO_GPU
     device = cuda(request["precision"])
-    note({"device": describe()})
+    note({"device": describe(), "settings": settings()})
     for fields, without in zip(request["points"], request["without"], strict=True):
         if time.time() > request["deadline"]:
             break
@@ -84,7 +84,7 @@ def measure(
 def prepare(point: Point, device: Device, row: Row) -> list[str]:
     """Return the contenders, and add to the row what the cores say."""
     said: dict[str, str] = {}
-    attempt(row, device, "cores", lambda: said.update(cores(point, device)))
+    attempt(row, device, "cores", lambda: said.update(cores(point, device, CORES)))
     row["auto"] = said.pop("auto", None)
     row["declined"] = {k: why for k, why in said.items() if why not in ("runs", "could run")}
     names = [name for name in CORES if name in said and name not in row["declined"]]
