@@ -27,6 +27,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from common import RESULTS, environment, write
+from gpu_device import NO_GPU
 from gpu_plan import (
     BATCHES,
     CELLS,
@@ -43,8 +44,8 @@ from gpu_plan import (
 from gpu_summary import report, summary
 
 FOLDER = Path(__file__).parent
-NO_GPU = 2  # exit status
 TRIES = 6  # processes per precision
+GRACE = 10.0  # seconds that a point which has begun may take beyond the deadline
 PACKAGES = ("rnnx", "numpy", "array-api-compat", "cupy-cuda13x", "cupy-cuda12x", "torch")
 Record = dict[str, Any]
 
@@ -110,6 +111,7 @@ def measure(options: argparse.Namespace, deadline: float, folder: Path) -> Recor
 
 def measure_latencies(path: Path, deadline: float) -> tuple[Record, int | str]:
     """Return the device and its latencies, and how their process ended."""
+    # it writes once, at its end
     end = attend(["latencies.py", "--json", str(path)], path, deadline, stall=60)
     if path.exists():
         return dict(json.loads(path.read_text())), end
@@ -130,7 +132,7 @@ def attend_points(
         request = {"precision": precision, "points": left, "without": without}
         request |= {"seconds": seconds, "deadline": deadline}
         command = ["gpu_worker.py", json.dumps(request), str(path)]
-        done["code"] = attend(command, path, deadline + 10)
+        done["code"] = attend(command, path, deadline + GRACE)
         records = read(path)
         rows = [record["row"] for record in records if "row" in record]
         done["rows"] += rows

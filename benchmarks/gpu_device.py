@@ -1,13 +1,21 @@
-"""The GPU as the benchmark sees it: whether there is one, what it is, its clock and its memory."""
+"""The GPU as the benchmark sees it: whether there is one, what it is, its clock and its memory.
+
+python benchmarks/gpu_device.py
+
+Prints a line of JSON; the exit code is 2, with one line that says why, if there is no GPU.
+"""
 
 from __future__ import annotations
 
 import gc
+import json
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+NO_GPU = 2  # exit status
 MEMORY = 32 * 2**30  # bytes per library at most; the largest point needs about 12 GB
 
 
@@ -58,6 +66,7 @@ def cuda(precision: str) -> Device:
     limit = min(MEMORY, int(0.45 * total))
     torch.cuda.set_per_process_memory_fraction(limit / total, 0)
     cupy.get_default_memory_pool().set_limit(size=limit)
+    gc.freeze()  # what is imported by now takes no time in `free`
 
     def free() -> None:
         gc.collect()
@@ -126,3 +135,13 @@ def driver() -> str | None:
     command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.stdout.partition("\n")[0].strip() or None
+
+
+def main() -> int:
+    reason = why_not()
+    print(reason or json.dumps(describe()), file=sys.stderr if reason else sys.stdout)
+    return NO_GPU if reason else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

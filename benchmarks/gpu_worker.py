@@ -16,10 +16,10 @@ from typing import Any
 
 from common import take_turns
 from gpu_contenders import Problem, Runs, cores, errors, make_problem, ours, results, torchs
-from gpu_device import Device, cuda, describe, settings, why_not
+from gpu_device import NO_GPU, Device, cuda, describe, settings, why_not
 from gpu_plan import CORES, KINDS, LEAST, Point
 
-BROKEN, NO_GPU = 3, 2  # exit status; BROKEN: nothing works on the GPU any more in this process
+BROKEN = 3  # exit status: nothing works on the GPU any more in this process
 EXACT = 64 * 256  # B H up to which the reference is torch in float64, else torch's own answer
 TOLERANCE = {"float32": 1e-3, "tf32": 3e-2, "bfloat16": 0.2}  # relative to the largest entry
 Note = Callable[[dict[str, Any]], None]
@@ -163,6 +163,7 @@ def attempt(row: Row, device: Device, name: str, function: Callable[[], object])
     except Exception as error:
         alive(device, name, error)
         row["failed"][name] = f"{type(error).__name__}: {error}"[:500]
+        device.free()
 
 
 def alive(device: Device, name: str, error: Exception) -> None:

@@ -18,10 +18,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from gpu_device import NO_GPU, describe, why_not
+
 ROUNDS, NODES, PRODUCTS = 1000, 512, 256
 CLUSTER = 8  # blocks
 SAMPLES = 15
-NO_GPU = 2  # exit status
 
 EMPTY = r"""
 extern "C" __global__ void empty() {}
@@ -258,7 +259,6 @@ def events(function: Callable[[], object], before: Callable[[], object] = lambda
 
 
 def main() -> int:
-    from gpu_device import describe, why_not
 
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--json", type=Path, help="write the numbers and the device there, too")
