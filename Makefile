@@ -4,6 +4,7 @@
 #   make test                  the tests, on NumPy and array-api-strict
 #   make test-all              the same, and on torch and JAX
 #   make test-gpu              the same, and on CuPy, which must find a GPU   [CUDA=12]
+#   make gpu-report            the tests and the benchmark on a GPU, in one file to send us [CUDA=12]
 #   make sanitize              the compiled core's tests under AddressSanitizer and UBSan
 #   make fuzz                  read 25,000 hostile files, and print how they end
 #   make kills                 kill 100 trainings and 50 commands; nothing is lost
@@ -28,7 +29,7 @@ NEEDS_torch := $(TORCH)
 NEEDS_jax := jax
 NEEDS_array_api_strict := array-api-strict
 
-.PHONY: demo test test-all test-gpu sanitize fuzz kills lint bench clean
+.PHONY: demo test test-all test-gpu gpu-report sanitize fuzz kills lint bench clean
 
 demo: $(VENV)/base
 	$(PIP) -e .[plots,train] $(NEEDS_$(BACKEND))
@@ -44,6 +45,11 @@ test-all: $(VENV)/test
 test-gpu: $(VENV)/test
 	$(PIP) $(NEEDS_cupy)
 	RNNX_REQUIRE=cupy $(PYTEST) $(TESTS) $(ARGS)
+
+gpu-report: $(VENV)/test
+	$(PIP) $(NEEDS_cupy)
+	$(BIN)/python -c "import torch" 2>/dev/null || $(PIP) $(TORCH)
+	$(BIN)/python benchmarks/gpu_report.py $(ARGS)
 
 SANITIZED := build/sanitize
 sanitize: $(VENV)/test

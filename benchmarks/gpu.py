@@ -1,12 +1,15 @@
-"""Time the tanh RNN on a GPU against torch.nn.RNN (cuDNN), at equal precision.
+"""Time RNN, GRU and LSTM on a GPU against torch (cuDNN), at equal precision.
 
-python benchmarks/gpu.py [--seconds S] [--precisions fp32 tf32]
+python benchmarks/gpu.py [--cells RNN] [--precisions float32] [--sizes 64 512] [--batches 1 64]
+                         [--seconds S] [--minutes M] [--folder PATH]
 
-Each precision runs in its own process: "fp32" with TF32 off in CuPy and torch, "tf32" with it on in
-both. The rivals take turns on the same data and the same GPU. Device time is measured between two
-CUDA events around the run; wall time is the host's, until the second event is done. A training step
-is the forward pass and BPTT: from x and the gradient with respect to the outputs to the gradients
-of all weights and biases. The exit code is 2 if there is no GPU.
+Precisions are strict "float32", "tf32" and "bfloat16", each in a process of its own
+(`gpu_worker.py`). The contenders are torch and each of our cores that serves the point; they take
+turns on the same data and the same GPU, and every round is timed between two CUDA events. Results
+are checked first: one that is wrong is not timed. In float32, the portable core is timed too.
+`gpu_contenders.py` says what the runs are, `gpu_plan.py` which points there are and why all of them
+fit into 8 minutes. What has not begun by then is left out, and the result says so. A process that
+crashes or hangs costs one contender at one point. The exit code is 2 if there is no GPU.
 """
 
 from __future__ import annotations
@@ -15,330 +18,204 @@ import argparse
 import json
 import os
 import re
-import shutil
-import statistics
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from functools import partial
-from typing import Any, NamedTuple
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
-SHAPES = [  # T, B, I, H
-    (256, 1, 32, 32),
-    (256, 1, 64, 64),
-    (256, 16, 64, 64),
-    (256, 16, 256, 256),
-    (256, 64, 256, 256),
-    (100, 64, 512, 512),
-    (256, 256, 512, 512),
-    (1000, 32, 64, 64),
-]
-Runs = dict[str, Callable[[], object]]
-PRECISIONS = ("fp32", "tf32")
-CLOCKS = ("device", "wall")
-MEMORY = 4 * 2**30  # bytes per library; the largest shape needs about 1 GB
-NO_GPU = 2  # exit status
+from common import RESULTS, environment, write
+from gpu_device import NO_GPU
+from gpu_plan import (
+    BATCHES,
+    CELLS,
+    CORES,
+    MINUTES,
+    PRECISIONS,
+    SECONDS,
+    SIZES,
+    STALL,
+    Point,
+    points,
+    shares,
+)  # fmt: skip
+from gpu_summary import report, summary
 
-
-class Rival(NamedTuple):
-    """A library's two runs, its clock, and its copy to the host."""
-
-    forward: Callable[[], object]
-    training: Callable[[], dict[str, Any]]  # gradients of weight_ih, weight_hh and bias_ih
-    clock: Callable[[Callable[[], object]], tuple[float, float]]  # seconds: device, wall
-    to_numpy: Callable[[Any], Any]
+FOLDER = Path(__file__).parent
+TRIES = 6  # processes per precision
+GRACE = 10.0  # seconds that a point which has begun may take beyond the deadline
+PACKAGES = ("rnnx", "numpy", "array-api-compat", "cupy-cuda13x", "cupy-cuda12x", "torch")
+Record = dict[str, Any]
 
 
 def main() -> int:
+    options = read_options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # ends the process, too
+    began = time.time()
+    deadline = began + 60 * options.minutes
+    with TemporaryDirectory() as folder:
+        result = measure(options, deadline, Path(folder))
+    if isinstance(result, int):
+        return result
+    result["minutes"] = round((time.time() - began) / 60, 2)
+    result["summary"] = summary(result["rows"])
+    name = f"gpu-{slug(result['device'].get('name', 'unknown'))}"
+    write(name, result, options.folder)
+    draw(result, options.folder / f"{name}.png")
+    report(result)
+    return 0
+
+
+def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument(
-        "--seconds", type=float, default=6.0, help="seconds per shape and kind of run"
-    )
+    parser.add_argument("--cells", nargs="+", choices=CELLS, default=list(CELLS))
     parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=PRECISIONS)
-    parser.add_argument("--worker", choices=PRECISIONS, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.worker:
-        return work(options.worker, options.seconds)
-    from common import environment, write
-
-    settings: dict[str, Any] = {}
-    rows: list[dict[str, Any]] = []
-    for precision in options.precisions:
-        done = run_worker(precision, options.seconds)
-        if done.returncode:  # the worker has said why
-            return done.returncode
-        answer = json.loads(done.stdout.splitlines()[-1])
-        device, settings[precision] = answer["device"], answer["settings"]
-        rows += answer["rows"]
-    result = {
-        "environment": environment(["rnnx", "numpy", "array-api-compat", "torch"]),
-        "device": device,
-        "settings": settings,
-        "unit": "us per step of T",
-        "rows": rows,
-    }
-    slug = re.sub("[^a-z0-9]+", "-", device["name"].lower()).strip("-")
-    write(f"gpu-{slug}", result)
-    report(rows)
-    return 0
+    parser.add_argument("--sizes", nargs="+", type=int, default=SIZES, help="H")
+    parser.add_argument("--batches", nargs="+", type=int, default=BATCHES, help="B")
+    parser.add_argument(
+        "--seconds", type=float, default=SECONDS, help="seconds per point and kind of run"
+    )
+    parser.add_argument(
+        "--minutes", type=float, default=MINUTES, help="minutes after which all ends"
+    )
+    parser.add_argument("--folder", type=Path, default=RESULTS, help="where the results go")
+    return parser.parse_args(arguments)
 
 
-def run_worker(precision: str, seconds: float) -> subprocess.CompletedProcess[str]:
-    """Measure in a process whose CuPy matrix products have this precision."""
-    command = [sys.executable, __file__, "--worker", precision, "--seconds", str(seconds)]
-    env = os.environ | {"CUPY_TF32": str(int(precision == "tf32"))}
-    env.pop("NVIDIA_TF32_OVERRIDE", None)  # it would overrule both libraries
-    return subprocess.run(command, env=env, stdout=subprocess.PIPE, check=False, text=True)
-
-
-def work(precision: str, seconds: float) -> int:
-    """Print the device, the settings and the rows as JSON, or why there is no GPU."""
-    reason = why_not()
-    if reason:
-        print(reason, file=sys.stderr)
+def measure(options: argparse.Namespace, deadline: float, folder: Path) -> Record | int:
+    """Return everything that is measured, or the exit status where there is no GPU."""
+    latencies, code = measure_latencies(folder / "latencies.json", deadline)
+    if code == NO_GPU:  # the process has said why
         return NO_GPU
-    settings = prepare(precision)
-    rows = [measure(shape, precision, seconds) for shape in SHAPES]
-    print(json.dumps({"device": describe(), "settings": settings, "rows": rows}))
-    return 0
-
-
-def why_not() -> str:
-    """Return why CuPy or torch cannot run on a GPU here, in one line, or ``""``."""
-    from rnnx import BackendUnavailable, get_backend
-
-    try:
-        get_backend("cupy")
-    except BackendUnavailable as error:
-        return str(error)
-    try:
-        import torch
-    except (ImportError, OSError) as error:
-        return f"torch cannot be imported ({error}): reinstall it, pip install torch"
-    if torch.cuda.is_available() and torch.backends.cudnn.is_available():
-        return ""
-    return f"torch {torch.__version__} finds no usable CUDA device with cuDNN: install a CUDA build"
-
-
-def prepare(precision: str) -> dict[str, Any]:
-    """Set torch's precision and both memory limits; return the TF32 settings."""
-    import cupy
-    import torch
-
-    tf32 = precision == "tf32"
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
-    total = torch.cuda.get_device_properties(0).total_memory
-    torch.cuda.set_per_process_memory_fraction(min(1.0, MEMORY / total), 0)
-    cupy.get_default_memory_pool().set_limit(size=MEMORY)
-    return {
-        "torch.backends.cudnn.allow_tf32": torch.backends.cudnn.allow_tf32,
-        "torch.backends.cuda.matmul.allow_tf32": torch.backends.cuda.matmul.allow_tf32,
-        "CUPY_TF32": os.environ.get("CUPY_TF32"),
+    result: Record = {
+        "environment": environment(PACKAGES),
+        "device": latencies.get("device", {}),
+        "settings": {},
+        "unit": "us per step of T",
+        "latencies, us": latencies["latencies"],
+        "rows": [],
     }
+    plan = [points(p, options.cells, options.sizes, options.batches) for p in options.precisions]
+    for k, (precision, chosen) in enumerate(zip(options.precisions, plan, strict=True)):
+        share = shares(plan[k:], options.seconds, deadline - time.time())[0]
+        done = attend_points(precision, chosen, options.seconds, time.time() + share, folder)
+        if done["code"] == NO_GPU:
+            return NO_GPU
+        result["rows"] += done["rows"]
+        result["device"] = result["device"] or done["device"]
+        result["settings"][precision] = done["settings"]
+    return result
 
 
-def describe() -> dict[str, Any]:
-    """Return the GPU, its driver, and the libraries that ran on it."""
-    import cupy
-    import torch
-
-    properties = torch.cuda.get_device_properties(0)
-    return {
-        "name": properties.name,
-        "compute_capability": f"{properties.major}.{properties.minor}",
-        "memory_bytes": properties.total_memory,
-        "multiprocessors": properties.multi_processor_count,
-        "driver": driver(),
-        "driver_cuda": cupy.cuda.runtime.driverGetVersion(),
-        "cupy": cupy.__version__,
-        "cupy_cuda_runtime": cupy.cuda.runtime.runtimeGetVersion(),
-        "torch": torch.__version__,
-        "torch_cuda": torch.version.cuda,
-        "cudnn": torch.backends.cudnn.version(),
-    }
+def measure_latencies(path: Path, deadline: float) -> tuple[Record, int | str]:
+    """Return the device and its latencies, and how their process ended."""
+    # it writes once, at its end
+    end = attend(["latencies.py", "--json", str(path)], path, deadline, stall=60)
+    if path.exists():
+        return dict(json.loads(path.read_text())), end
+    return {"latencies": {"failed": ended(end)}}, end
 
 
-def driver() -> str | None:
-    """Return the driver version that nvidia-smi reports."""
-    if shutil.which("nvidia-smi") is None:
-        return None
-    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.stdout.partition("\n")[0].strip() or None
+def attend_points(
+    precision: str, chosen: list[Point], seconds: float, deadline: float, folder: Path
+) -> Record:
+    """Return the rows of one precision, from as many processes as it takes."""
+    done: Record = {"code": 0, "rows": [], "device": {}, "settings": {}}
+    left, without = list(chosen), [{} for _ in chosen]  # type: list[Point], list[dict[str, str]]
+    for k in range(TRIES):
+        if not left or time.time() > deadline:
+            break
+        path = folder / f"{precision}-{k}.jsonl"
+        path.touch()
+        request = {"precision": precision, "points": left, "without": without}
+        request |= {"seconds": seconds, "deadline": deadline}
+        command = ["gpu_worker.py", json.dumps(request), str(path)]
+        done["code"] = attend(command, path, deadline + GRACE)
+        records = read(path)
+        rows = [record["row"] for record in records if "row" in record]
+        done["rows"] += rows
+        for record in records[:1]:
+            done |= {key: record[key] for key in ("device", "settings") if key in record}
+        left, without = left[len(rows) :], without[len(rows) :]
+        if done["code"] in (0, NO_GPU, "out of time"):
+            break
+        blame(records, done, left, without)
+    done["rows"] += [unmeasured(point, "point", "out of time") for point in left]
+    return done
 
 
-def measure(shape: tuple[int, ...], precision: str, seconds: float) -> dict[str, Any]:
-    """Return one shape's row: medians in microseconds per time step, and the largest errors."""
-    import cupy
-    import torch
-    from common import take_turns
-
-    cupy.get_default_memory_pool().free_all_blocks()  # what the last shape left cached
-    torch.cuda.empty_cache()
-    problem = make_problem(*shape)
-    rivals = {"rnnx": ours(problem), "torch": torchs(problem)}
-    row: dict[str, Any] = {"precision": precision, "shape": list(shape)}
-    for run in ("forward", "training"):
-        clocks = {n: partial(rival.clock, getattr(rival, run)) for n, rival in rivals.items()}
-        samples = take_turns(clocks, seconds=seconds)
-        row[run] = {"rounds": len(samples["rnnx"])}
-        for i, clock in enumerate(CLOCKS):
-            times = {n: statistics.median(pair[i] for pair in samples[n]) for n in samples}
-            row[run][clock] = scaled(times, 1e6 / shape[0])
-    grads: Runs = {name: partial(host_gradients, rival) for name, rival in rivals.items()}
-    row["largest_relative_error"] = compare(problem, grads)
-    print(row, file=sys.stderr, flush=True)
-    return row
+def blame(
+    records: list[Record], done: Record, left: list[Point], without: list[dict[str, str]]
+) -> None:
+    """Leave out the contender at which a process ended, or the point."""
+    last = records[-1] if records else {}
+    reason = last.get("broken") or ended(done["code"])
+    begun = [record["begin"] for record in records if "begin" in record]
+    name = begun[-1] if begun and "row" not in last else "point"
+    if not left:
+        return
+    if name in (*CORES, "portable", "torch") and name not in without[0]:
+        without[0][name] = reason  # the point is tried again without it
+    else:
+        done["rows"].append(unmeasured(left.pop(0), name, reason) | {"without": without.pop(0)})
 
 
-def scaled(times: dict[str, float], factor: float) -> dict[str, float]:
-    return {name: round(seconds * factor, 3) for name, seconds in times.items()}
+def attend(command: list[str], path: Path, deadline: float, stall: float = STALL) -> int | str:
+    """Run a script of this folder; return its exit code, or why it was ended.
+
+    It is ended at the deadline, and when the file it writes to has not grown for `stall` seconds.
+    """
+    env = {k: v for k, v in os.environ.items() if k not in ("CUPY_TF32", "NVIDIA_TF32_OVERRIDE")}
+    script, *arguments = command
+    process = subprocess.Popen([sys.executable, str(FOLDER / script), *arguments], env=env)
+    size, grew = -1, time.time()
+    try:
+        while True:
+            try:
+                return process.wait(timeout=0.2)
+            except subprocess.TimeoutExpired:
+                pass
+            now, found = time.time(), path.stat().st_size if path.exists() else 0
+            size, grew = found, (now if found != size else grew)
+            if now > deadline:
+                return "out of time"
+            if now - grew > stall:
+                return f"no sign of life for {stall:.0f} s"
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
 
 
-def make_problem(T: int, B: int, I: int, H: int) -> dict[str, Any]:
-    """Return weights as torch draws them, an input, and a gradient with respect to the outputs."""
-    import numpy as np
-
-    rng = np.random.default_rng(0)
-    bound = H**-0.5
-    shapes = {"weight_ih": (H, I), "weight_hh": (H, H), "bias_ih": (H,)}
-    params = {k: rng.uniform(-bound, bound, s).astype("float32") for k, s in shapes.items()}
-    x = rng.standard_normal((T, B, I)).astype("float32")
-    dy = rng.standard_normal((T, B, H)).astype("float32")
-    return {"params": params, "x": x, "dy": dy, "h0": np.zeros((B, H), "float32")}
+def ended(code: int | str) -> str:
+    return code if isinstance(code, str) else f"the process ended with code {code}"
 
 
-def ours_on(
-    backend: Any, problem: dict[str, Any]
-) -> tuple[Callable[[], object], Callable[[], dict[str, Any]]]:
-    """Return our two runs on any backend."""
-    from rnnx.cells.rnn import RNNCell
-    from rnnx.core import maker, select
-    from rnnx.core.contract import NONE, Arriving, Job
-
-    cell = RNNCell("tanh")
-    params = {name: backend.asarray(W) for name, W in problem["params"].items()}
-    x, dy, h0 = (backend.asarray(problem[name]) for name in ("x", "dy", "h0"))
-
-    H = dy.shape[-1]
-    job = Job(backend, cell, *x.shape, H, H, True)
-
-    def forward() -> object:
-        with backend.scope():
-            return select(job).forward(job, params, x, (h0,), NONE, False)
-
-    def training() -> dict[str, Any]:
-        with backend.scope():
-            trace = select(job).forward(job, params, x, (h0,), NONE, True)
-            core, arriving = maker(trace.saved), Arriving((dy,), (h0,))
-            return core.backward(job, params, x, trace, arriving, NONE, False).params
-
-    return forward, training
+def read(path: Path) -> list[Record]:
+    """Return the lines that a process has completed."""
+    lines = path.read_text().split("\n")[:-1]
+    return [json.loads(line) for line in lines]
 
 
-def compare(problem: dict[str, Any], training: Runs) -> dict[str, float]:
-    """Return each gradient's largest error against ours in float64, relative to its largest."""
-    import numpy as np
-
-    from rnnx import get_backend
-
-    exact: Any = ours_on(get_backend("numpy", dtype="float64"), problem)[1]()
-    errors = {}
-    for name, run in training.items():
-        grads: Any = run()
-        errors[name] = max(
-            float(np.abs(np.asarray(grads[k]) - exact[k]).max() / np.abs(exact[k]).max())
-            for k in exact
-        )
-    return errors
+def unmeasured(point: Point, name: str, reason: str) -> Record:
+    empty: Record = {"us": {}, "rounds": {}, "error": {}, "auto": None, "declined": {}}
+    return {**point._asdict(), **empty, "failed": {name: reason}}
 
 
-def host_gradients(rival: Rival) -> dict[str, Any]:
-    return {name: rival.to_numpy(dW) for name, dW in rival.training().items()}
+def slug(name: str) -> str:
+    return re.sub("[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
-def event_clock(
-    start: Any, end: Any, elapsed: Callable[[], float], stream: Any
-) -> Callable[[Callable[[], object]], tuple[float, float]]:
-    """Return a clock of two events on `stream`; `elapsed` gives the milliseconds between them."""
-
-    def clock(function: Callable[[], object]) -> tuple[float, float]:
-        stream.synchronize()
-        began = time.perf_counter()
-        start.record(stream)
-        function()
-        end.record(stream)
-        end.synchronize()
-        wall = time.perf_counter() - began
-        return elapsed() / 1e3, wall
-
-    return clock
-
-
-def ours(problem: dict[str, Any]) -> Rival:
-    import cupy
-
-    from rnnx import get_backend
-
-    backend = get_backend("cupy")
-    forward, training = ours_on(backend, problem)
-    start, end = cupy.cuda.Event(), cupy.cuda.Event()
-    elapsed = partial(cupy.cuda.get_elapsed_time, start, end)
-    clock = event_clock(start, end, elapsed, cupy.cuda.get_current_stream())
-    return Rival(forward, training, clock, backend.to_numpy)
-
-
-def torchs(problem: dict[str, Any]) -> Rival:
-    import torch
-
-    x, dy = (torch.tensor(problem[name], device="cuda") for name in ("x", "dy"))
-
-    def make() -> Any:
-        rnn = torch.nn.RNN(x.shape[2], dy.shape[2], device="cuda")
-        with torch.no_grad():
-            for name in ("weight_ih", "weight_hh"):
-                getattr(rnn, f"{name}_l0").copy_(torch.tensor(problem["params"][name]))
-            rnn.bias_ih_l0.copy_(torch.tensor(problem["params"]["bias_ih"]))
-            rnn.bias_hh_l0.zero_()
-        return rnn
-
-    rnn, inference = make(), make().eval()  # in eval mode cuDNN keeps nothing for a backward
-
-    def forward() -> object:
-        with torch.no_grad():
-            return inference(x)
-
-    def training() -> dict[str, Any]:
-        rnn.zero_grad(set_to_none=True)
-        y, _ = rnn(x)
-        y.backward(dy)
-        grads = {name: getattr(rnn, f"{name}_l0").grad for name in ("weight_ih", "weight_hh")}
-        return grads | {"bias_ih": rnn.bias_ih_l0.grad}
-
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    clock = event_clock(start, end, partial(start.elapsed_time, end), torch.cuda.current_stream())
-    return Rival(forward, training, clock, lambda dW: dW.cpu().numpy())
-
-
-def report(rows: list[dict[str, Any]]) -> None:
-    """Print a table in Markdown: microseconds per time step, and how many times faster we are."""
-    columns = " | ".join(f"{clock}: rnnx | torch | torch / rnnx" for clock in CLOCKS)
-    print(f"| T, B, I, H | precision | run | {columns} |")
-    print("|---|---|---|---|---|---|---|---|---|")
-    for row in rows:
-        shape = ", ".join(map(str, row["shape"]))
-        for run in ("forward", "training"):
-            cells = []
-            for clock in CLOCKS:
-                ours, torch = (row[run][clock][name] for name in ("rnnx", "torch"))
-                cells.append(f"{ours:.2f} | {torch:.2f} | {torch / ours:.2f}")
-            print(f"| {shape} | {row['precision']} | {run} | {' | '.join(cells)} |")
-    for precision in PRECISIONS:
-        errors = [r["largest_relative_error"] for r in rows if r["precision"] == precision]
-        for name in ("rnnx", "torch") if errors else ():
-            worst = max(error[name] for error in errors)
-            print(f"largest relative error of {name}'s {precision} gradients: {worst:.1e}")
+def draw(result: Record, path: Path) -> None:
+    try:
+        from gpu_picture import draw as save
+    except ImportError as error:
+        print(f"no picture: {error}", file=sys.stderr)
+        return
+    save(result, path)
+    print(f"wrote {path}")
 
 
 if __name__ == "__main__":

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from benchmarking import BENCHMARKS, importable, load  # noqa: F401, a fixture
 
 import rnnx
 
-if sys.platform != "linux":
-    pytest.skip("the benchmarks need Linux", allow_module_level=True)
-
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 SCRIPT = """
 import os, sys, threading, time
 sys.path.insert(0, {folder!r})
@@ -41,22 +35,6 @@ def answer(do):
 
 serve(answer)
 """
-
-
-@pytest.fixture(autouse=True)
-def path(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Import from the benchmarks' folder, then forget its modules: the examples have a `common`."""
-    monkeypatch.delitem(sys.modules, "common", raising=False)
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    before = set(sys.modules)
-    yield
-    for name in set(sys.modules) - before:
-        if Path(getattr(sys.modules[name], "__file__", None) or "").parent == BENCHMARKS:
-            del sys.modules[name]
-
-
-def load(name: str) -> Any:
-    return importlib.import_module(name)
 
 
 @pytest.fixture
