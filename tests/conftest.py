@@ -21,7 +21,12 @@ os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "float32")  # not TF32 on 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 from rnnx import Backend, BackendUnavailable, get_backend
+from rnnx import core as cores
 from rnnx.core import native
+
+if preferred := os.environ.get("RNNX_CORE"):  # the name of the core that serves what it can
+    _names = [core.NAME for core in cores.CORES]
+    cores.CORES.insert(0, cores.CORES.pop(_names.index(preferred)))
 
 
 def required() -> set[str]:

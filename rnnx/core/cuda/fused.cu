@@ -24,7 +24,8 @@ cell_forward(REAL* gates, const REAL* q, const REAL* bias_ih, const REAL* bias_h
   for (int g = 0; g < GATES; ++g) {
     p_t[g] = gates[(row * SLOTS + g) * H + j];
     q_t[g] = restarts ? 0 : q[(row * GATES + g) * H + j];
-    if (bias_ih) p_t[g] += bias_ih[g * H + j], q_t[g] += bias_hh[g * H + j];
+    if (bias_ih) p_t[g] += bias_ih[g * H + j];
+    if (bias_hh) q_t[g] += bias_hh[g * H + j];
   }
   Unit before = {restarts ? 0 : h_before[e], LSTM && !restarts ? c_before[e] : 0};
   Unit after = step(p_t, q_t, before, saved);

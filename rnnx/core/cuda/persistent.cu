@@ -34,12 +34,12 @@ struct Element {  // one unit of one row
   }
 };
 
-// Steps until the last of the slice's rows has ended.
+// Steps until the last of the slice's rows has ended; a row may go on beyond a block of time.
 __device__ __forceinline__ int longest(const int* lengths, const Place& place, int T) {
   if (!lengths) return T;
   int steps = 0;
   for (int row = 0; row < place.rows; ++row) steps = max(steps, lengths[place.first_row + row]);
-  return steps;
+  return min(steps, T);
 }
 
 // All threads of the block have written; tell the slice's other blocks.

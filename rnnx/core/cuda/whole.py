@@ -91,7 +91,7 @@ def backward(
         x = cupy.where(_steps(extras.lengths, T)[..., None], x, cupy.zeros((), x.dtype))
     dx, dW = _through_input(run, params, x, da)
     grads = {"weight_ih": dW, "weight_hh": extras.dropped(_recurrent(run, da))}
-    if run.biases[0] is not None:
+    if any(b is not None for b in run.biases):
         grads |= _bias_gradients(job, da)
     return Gradients(dx, dstate, {name: grads[name] for name in params}, whole)
 
@@ -145,10 +145,11 @@ def _recurrent(run: Sequence, da: Any) -> Any:
 
 def _bias_gradients(job: Job, da: Any) -> Params:
     """db_ih = Σ dp_t and db_hh = Σ dq_t."""
-    slots = bias_gradient(cupy, da.reshape(*da.shape[:2], -1)).reshape(da.shape[2:])  # (S, H)
+    (T, B, S, H) = da.shape
+    db = bias_gradient(cupy, cupy.reshape(da, (T, B, S * H)))  # (S·H,)
     if isinstance(job.cell, GRUCell):
-        return {"bias_ih": slots[[0, 1, 3]].ravel(), "bias_hh": slots[:3].ravel()}
-    return {"bias_ih": slots.ravel(), "bias_hh": slots.flatten()}
+        return {"bias_ih": cupy.concatenate([db[: 2 * H], db[3 * H :]]), "bias_hh": db[: 3 * H]}
+    return {"bias_ih": db, "bias_hh": db.copy()}
 
 
 def _steps(lengths: Any, T: int) -> Any:

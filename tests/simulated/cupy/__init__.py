@@ -3,7 +3,9 @@
 Without a GPU, it proves that every result is made on the chosen device and not on the current one,
 that no operand comes from another device, and that nothing is read back to the host. `EVENTS` lists
 what a GPU program should not do: "peer" for an operand from a device that is not the current one,
-"read" for a copy to the host, "sync" for reading a value.
+"read" for a copy to the host, "sync" for reading a value. `LAUNCHES` lists what it would launch,
+each with its device and its stream; kernels in CUDA C are built for the CPU, and run. GPU 0 is like
+an H200, GPU 1 a small card. Floating memory is born as NaN.
 """
 
 from __future__ import annotations
@@ -16,9 +18,26 @@ from typing import Any
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
+from cupy import blas, kernels
+from cupy.kernels import RawModule as RawModule
+
 __version__ = "14.0.0+simulated"
 EVENTS: list[str] = []
+LAUNCHES: list[tuple[str, int, int]] = []  # name, device, stream
 _current = [0]
+_streams: list[Stream] = []
+_CARDS = [
+    {
+        "MultiProcessorCount": 132, "MaxSharedMemoryPerBlockOptin": 232_448,
+        "MaxSharedMemoryPerMultiprocessor": 233_472, "ComputeCapabilityMajor": 9,
+        "ComputeCapabilityMinor": 0, "CooperativeLaunch": 1,
+    },
+    {
+        "MultiProcessorCount": 30, "MaxSharedMemoryPerBlockOptin": 47_104,
+        "MaxSharedMemoryPerMultiprocessor": 65_536, "ComputeCapabilityMajor": 7,
+        "ComputeCapabilityMinor": 5, "CooperativeLaunch": 1,
+    },
+]  # fmt: skip
 _VIEWS = {"reshape", "moveaxis", "transpose", "swapaxes", "expand_dims", "squeeze"}
 _ABSENT = {"unstack", "isdtype", "vecdot", "matrix_transpose", "concat", "permute_dims", "astype"}
 _TYPES = {"finfo", "iinfo", "issubdtype", "result_type", "can_cast", "promote_types"}
@@ -45,8 +64,35 @@ class Device:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Device) and self.id == other.id
 
+    @property
+    def attributes(self) -> dict[str, int]:
+        """What the driver says of the device."""
+        return _CARDS[self.id]
+
     def synchronize(self) -> None:
         """Wait for nothing."""
+
+
+class Stream:
+    """A queue of work; entered, it is the current one."""
+
+    def __init__(self) -> None:
+        self.ptr = id(self)
+
+    def __enter__(self) -> Stream:
+        _streams.append(self)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        _streams.pop()
+
+
+_default = Stream()
+
+
+def get_current_stream() -> Stream:
+    """Return the stream whose context is entered, or the default one."""
+    return _streams[-1] if _streams else _default
 
 
 class ndarray(NDArrayOperatorsMixin):  # noqa: N801
@@ -60,6 +106,8 @@ class ndarray(NDArrayOperatorsMixin):  # noqa: N801
     ndim = property(lambda self: self._host.ndim)
     dtype = property(lambda self: self._host.dtype)
     size = property(lambda self: self._host.size)
+    itemsize = property(lambda self: self._host.itemsize)
+    data = property(lambda self: types.SimpleNamespace(ptr=self._host.ctypes.data))
 
     def __array_ufunc__(self, ufunc: Any, method: str, *arguments: Any, **options: Any) -> Any:
         return NotImplemented if method != "__call__" else _call(ufunc, *arguments, **options)
@@ -69,6 +117,9 @@ class ndarray(NDArrayOperatorsMixin):  # noqa: N801
 
     def __getitem__(self, index: Any) -> ndarray:
         return ndarray(self._host[index], self.device.id)
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        self._host[_inside(index)] = _inside(value)
 
     def __len__(self) -> int:
         return len(self._host)
@@ -123,6 +174,7 @@ def _outside(x: Any) -> Any:
 
 def _call(function: Any, *arguments: Any, **options: Any) -> Any:
     """Compute on the current device."""
+    LAUNCHES.append((function.__name__, _current[-1], get_current_stream().ptr))
     inside = {name: _inside(value) for name, value in options.items()}
     return _outside(function(*map(_inside, arguments), **inside))
 
@@ -148,7 +200,18 @@ def asarray(obj: Any, dtype: Any = None, **options: Any) -> Any:
 def array(obj: Any, dtype: Any = None, copy: bool = True, **options: Any) -> Any:
     """Return a copy on the current device."""
     x = asarray(obj, dtype)
-    return x.copy() if copy and x is obj else x
+    return _call(np.array, x, **options) if copy and x is obj else x
+
+
+def empty(shape: Any, dtype: Any = float, **options: Any) -> Any:
+    """Return an array without values."""
+    born = np.nan if np.issubdtype(dtype, np.floating) else 99
+    return ndarray(np.full(shape, born, dtype))
+
+
+def empty_like(x: Any, dtype: Any = None, **options: Any) -> Any:
+    """Return an array without values, like another."""
+    return empty(x.shape, dtype or x.dtype)
 
 
 def asnumpy(x: Any) -> np.ndarray:
@@ -185,11 +248,17 @@ def _module(name: str, **contents: Any) -> Any:
 _fill(sys.modules[__name__], np)
 runtime = _module(
     "cuda.runtime",
+    CUDA_R_32F=0,
+    CUDA_R_64F=1,
     getDeviceCount=lambda: 2,
     getDeviceProperties=lambda i: {"name": b"simulated"},
 )
-_module("cuda.device", Device=Device)
-cuda = _module("cuda", Device=Device, Stream=type("Stream", (), {}), runtime=runtime)
+device = _module("cuda.device", Device=Device, get_cublas_handle=lambda: 1)
+driver = _module("cuda.driver", occupancyMaxActiveBlocksPerMultiprocessor=kernels.occupancy)
+cuda = _module(
+    "cuda", Device=Device, Stream=Stream, get_current_stream=get_current_stream, cublas=blas,
+    device=device, driver=driver, runtime=runtime,
+)  # fmt: skip
 linalg, fft = _module("linalg"), _module("fft")
 for _part, _source in ((linalg, np.linalg), (fft, np.fft)):
     _fill(_part, _source)
