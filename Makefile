@@ -5,6 +5,7 @@
 #   make test-all              the same, and on torch and JAX
 #   make test-gpu              the same, and on CuPy, which must find a GPU   [CUDA=12]
 #   make gpu-report            the tests and the benchmark on a GPU, in one file to send us [CUDA=12]
+#   make test-simulated        the tests on CuPy without a GPU: kernels run on the CPU, in every core
 #   make sanitize              the compiled core's tests under AddressSanitizer and UBSan
 #   make fuzz                  read 25,000 hostile files, and print how they end
 #   make kills                 kill 100 trainings and 50 commands; nothing is lost
@@ -29,7 +30,7 @@ NEEDS_torch := $(TORCH)
 NEEDS_jax := jax
 NEEDS_array_api_strict := array-api-strict
 
-.PHONY: demo test test-all test-gpu gpu-report sanitize fuzz kills lint bench clean
+.PHONY: demo test test-all test-gpu gpu-report test-simulated sanitize fuzz kills lint bench clean
 
 demo: $(VENV)/base
 	$(PIP) -e .[plots,train] $(NEEDS_$(BACKEND))
@@ -51,6 +52,16 @@ gpu-report: $(VENV)/test
 	$(BIN)/python -c "import torch" 2>/dev/null || $(PIP) $(TORCH)
 	$(BIN)/python benchmarks/gpu_report.py $(ARGS)
 
+SANITIZERS = LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)"
+SIMULATED := RNNX_REQUIRE=cupy PYTHONPATH=tests/simulated
+test-simulated: $(VENV)/test
+	RNNX_CORE=fused $(SIMULATED) $(PYTEST) $(PARALLEL) $(TESTS) -k cupy $(ARGS)
+	RNNX_CORE=persistent $(SIMULATED) $(PYTEST) $(PARALLEL) $(TESTS) -k cupy $(ARGS)
+	for seed in 1 2; do RNNX_SEED=$$seed $(SIMULATED) $(PYTEST) $(PARALLEL) \
+	  tests/test_cupy_cores.py -k "share_units or twice" $(ARGS) || exit 1; done
+	RNNX_SANITIZE=1 ASAN_OPTIONS=detect_leaks=0 $(SANITIZERS) $(SIMULATED) $(PYTEST) $(PARALLEL) \
+	  tests/test_cupy_cores.py -k "share_units and 24-8 or any_shape and 33" $(ARGS)
+
 SANITIZED := build/sanitize
 sanitize: $(VENV)/test
 	rm -rf $(SANITIZED) && mkdir -p $(SANITIZED) && cp -r rnnx $(SANITIZED)
@@ -58,7 +69,7 @@ sanitize: $(VENV)/test
 	  -I$$($(BIN)/python -c "import sysconfig; print(sysconfig.get_path('include'))") \
 	  -o $(SANITIZED)/rnnx/core/_native.abi3.so rnnx/core/_native.c -lm
 	cd $(SANITIZED) && ASAN_OPTIONS=detect_leaks=0 RNNX_REQUIRE_NATIVE=1 \
-	  LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
+	  $(SANITIZERS) \
 	  $(CURDIR)/$(PYTEST) $(CURDIR)/tests/test_native.py $(CURDIR)/tests/test_compiled.py \
 	  $(CURDIR)/tests/test_core.py $(CURDIR)/tests/test_cells.py $(ARGS)
 

@@ -418,7 +418,14 @@ def test_the_summary_and_info_say_what_it_is(run: Run) -> None:
     assert "RNNClassifier" in alone
     assert "validation_accuracy" not in alone
     rnnx.save("simple.safetensors", rnnx.SimpleRNN(3, 4, 2, seed=0))
-    out = run("info", "simple.safetensors")[1]
+    runs = rnnx.RNN(1, 1).cores((9, 4, 1))
+    core = next(name for name, words in runs.items() if words == "runs")
+    lines = run("info", "alone.safetensors", "--shape", "9,4")[1].splitlines()
+    assert any(f"{core} core, for T = 9, B = 4 on numpy" in line for line in lines)
+    assert "must be two sizes T,B of at least 1" in run(
+        "info", "alone.safetensors", "--shape", "9"
+    )[2]  # fmt: skip
+    out = run("info", "simple.safetensors", "--shape", "9,4")[1]
     assert "SimpleRNN" in out
     assert "42 in 5 arrays, float32" in out
     assert f"on NumPy    {native.installed()}" in out

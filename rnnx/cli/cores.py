@@ -6,7 +6,7 @@ from argparse import Namespace
 
 from rnnx.cells import CELLS
 from rnnx.cli.backends import table
-from rnnx.cli.parser import Parser
+from rnnx.cli.parser import Parser, sizes
 from rnnx.layers.recurrent import Recurrent
 
 EPILOG = """\
@@ -40,7 +40,7 @@ def fill(leaf: Parser) -> None:
 
 def run(chosen: Namespace) -> None:
     """Print a table of the cores."""
-    shape = None if chosen.shape is None else _shape(chosen.shape)
+    shape = None if chosen.shape is None else sizes(chosen.shape, "T,B,I")
     layer = Recurrent(
         chosen.cell, shape[2] if shape else 1, chosen.hidden_size, backend=chosen.backend,
         dtype=chosen.dtype, precision=chosen.precision,
@@ -48,13 +48,3 @@ def run(chosen: Namespace) -> None:
     )  # fmt: skip
     found = layer.cores(shape, reset=chosen.reset)
     print(table([("core", "for this layer"), *found.items()]))
-
-
-def _shape(text: str) -> tuple[int, int, int]:
-    try:
-        T, B, features = (int(part) for part in text.split(","))
-    except ValueError:
-        T = B = features = 0
-    if min(T, B, features) < 1:
-        raise ValueError(f"--shape must be three sizes T,B,I of at least 1, got {text!r}")
-    return T, B, features

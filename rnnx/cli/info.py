@@ -10,13 +10,14 @@ from typing import Any
 
 from rnnx import io
 from rnnx.cli import results
-from rnnx.cli.parser import Parser
+from rnnx.cli.parser import Parser, sizes
 from rnnx.core import native
 
 EPILOG = """\
 examples:
   rnnx info results
   rnnx info model.safetensors
+  rnnx info model.safetensors --shape 256,16 --backend cupy
 """
 
 
@@ -25,6 +26,10 @@ def fill(leaf: Parser) -> None:
     leaf.description = "Describe a model file or a results folder."
     leaf.epilog = EPILOG
     leaf.add_argument("model", type=Path, metavar="MODEL", help="results folder or model file")
+    leaf.add_argument(
+        "--shape", metavar="T,B", help="say which core would run each layer on such a batch"
+    )
+    leaf.add_argument("--backend", default="numpy", help="library for --shape (default: numpy)")
     leaf.set_defaults(run=run)
 
 
@@ -34,10 +39,28 @@ def run(chosen: Namespace) -> None:
     description = io.describe(path)
     lines = {"model": description.kind} | _model(description) | _training(summary)
     lines["on NumPy"] = native.installed()
+    if chosen.shape is not None:
+        lines |= _cores(path, sizes(chosen.shape, "T,B"), chosen.backend)
     width = max(map(len, lines))
     print(path)
     for name, text in lines.items():
         print(f"  {name.ljust(width)}  {text}")
+
+
+def _cores(path: Path, shape: tuple[int, ...], backend: str) -> dict[str, str]:
+    """Return which core would run each recurrent layer on a batch of T steps and B rows."""
+    from rnnx.layers.recurrent import Recurrent  # more than a description needs
+
+    T, B = shape
+    model = io.load(path, backend=backend)
+    network, found = getattr(model, "model_", model), {}
+    for name, layer in network.walk() if hasattr(network, "walk") else ():
+        if isinstance(layer, Recurrent):
+            order = (B, T) if layer.batch_first else (T, B)
+            cores = layer.cores((*order, layer.input_size))
+            runs = next(core for core, words in cores.items() if words == "runs")
+            found[f"layer {name}".strip()] = f"{runs} core, for T = {T}, B = {B} on {backend}"
+    return found
 
 
 def _model(description: io.Description) -> dict[str, str]:

@@ -8,6 +8,16 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 
+def sizes(text: str, names: str) -> tuple[int, ...]:
+    """Return the sizes in a text such as ``"256,16"``, one for each of the names, ``"T,B"``."""
+    found = [int(part) if part.strip().isdecimal() else 0 for part in text.split(",")]
+    count = names.count(",") + 1
+    if len(found) != count or min(found) < 1:
+        words = {2: "two", 3: "three"}[count]
+        raise ValueError(f"--shape must be {words} sizes {names} of at least 1, got {text!r}")
+    return tuple(found)
+
+
 class Parser(argparse.ArgumentParser):
     """A parser that adds its arguments when first used, and reports an error in one line.
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import rnnx
-from rnnx import losses, optim
+from rnnx import core, losses, optim
 
 NOISE = {"dropout": 0.3, "recurrent_dropout": 0.2, "weight_drop": 0.1}
 X = np.random.default_rng(0).standard_normal((6, 3, 2))
@@ -58,6 +58,29 @@ def layers() -> None:
         one = kind(2, 4, backend=GPU, seed=0)
         y, state = one.step(np.ones(2))
         check("step", one.step(GPU.asarray(np.ones(2)), state))
+
+
+def cores() -> None:
+    """The kernels, on a card of little shared memory; every launch is on it."""
+    cupy.LAUNCHES.clear()
+    for kind in (rnnx.RNN, rnnx.GRU, rnnx.LSTM):
+        for name in ("fused", "persistent"):
+            ours, exact = (
+                kind(2, 4, num_layers=2, bidirectional=True, backend=b, seed=0, core=name)
+                for b in (GPU, "numpy")
+            )
+            for options in OPTIONS:
+                results = []
+                for layer in (ours, exact):
+                    y, state, cache = layer.forward(X, **options)
+                    results.append((y, state, layer.backward(y, cache, state)))
+                check(f"{kind.__name__} {name} {options}", *results)
+            assert f"core={name}" in repr(ours.forward(X)[2])
+            assert {launch[0] for launch in cupy.LAUNCHES} > {"gemm"}
+    why = rnnx.LSTM(2, 512, backend=GPU, core="persistent", seed=0).cores((4, 3, 2))["persistent"]
+    assert why == "has no plan for B = 3, H = 512 that fits this device", why
+    why = rnnx.GRU(2, 4, backend=GPU, precision="tf32", seed=0).cores((4, 3, 2))["persistent"]
+    assert why == "has no tf32 below compute capability 8.0", why
 
 
 def pools() -> None:
@@ -148,12 +171,16 @@ def simple() -> None:
 
 
 def main() -> None:
+    if cupy.kernels.compiler() is None:  # the portable core serves everything
+        core.CORES[:] = [c for c in core.CORES if c.NAME not in ("fused", "persistent")]
     assert GPU == rnnx.get_backend("cupy", device="cuda:1") == rnnx.get_backend("cupy", device="1")
     assert rnnx.get_backend("auto").name == "cupy"
     for wrong in (2, -1, "cuda:2", "warp", "1:7", True):
         with pytest.raises(ValueError, match="must be None, an index below 2"):
             rnnx.get_backend("cupy", device=wrong)
     layers()
+    if cupy.kernels.compiler() is not None:
+        cores()
     pools()
     training()
     fitting()
