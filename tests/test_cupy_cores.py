@@ -162,6 +162,13 @@ def test_cupy_products_are_strict_by_default(gpu: Backend, precision: str) -> No
         rnnx.GRU(2, 3, backend=gpu, precision="half")
 
 
+@pytest.mark.parametrize("core", CORES)
+def test_cupy_copies_in_float64_do_not_round(gpu: Backend, precision: str, core: str) -> None:
+    """A layer that may round float32 products computes in float64 where it is copied to that."""
+    layer = on(gpu, "LSTM", 13, core, precision).to("cupy", dtype="float64")
+    check("LSTM", layer, "float32", 3, 2)  # its weights have been rounded to float32
+
+
 @pytest.fixture
 def launches(gpu: Backend) -> list[Any]:
     """Return the imitation's list of launches."""

@@ -18,23 +18,27 @@ from rnnx.core.cuda import kernels, plan
 from rnnx.core.cuda.plan import Plan
 from rnnx.core.cuda.whole import Returning, Sequence, two
 
-PRECISIONS = {"float32": 0, "tf32": 1, "bfloat16": 2}
+PRECISIONS = {"float64": 0, "float32": 0, "tf32": 1, "bfloat16": 2}
 
 
 def declines(job: Job) -> str:
     """Return why this loop cannot serve a job, or ``""``."""
     card = kernels.card(job.backend.device.id)
-    if job.precision != "float32" and card.capability < 80:
+    if _numbers(job) in ("tf32", "bfloat16") and card.capability < 80:
         return f"has no {job.precision} below compute capability 8.0"
     if _plan(job) is None:
         return f"has no plan for B = {job.batch}, H = {job.hidden_size} that fits this device"
     return ""
 
 
+def _numbers(job: Job) -> str:
+    """Return what products multiply."""
+    return "float64" if job.backend.dtype_name == "float64" else job.precision
+
+
 def _plan(job: Job) -> Plan | None:
-    numbers = "float64" if job.backend.dtype_name == "float64" else job.precision
     gates = job.rows // job.hidden_size
-    layer = plan.Layer(gates, job.hidden_size, job.batch or 1, numbers)
+    layer = plan.Layer(gates, job.hidden_size, job.batch or 1, _numbers(job))
     return plan.best(layer, kernels.card(job.backend.device.id))
 
 
@@ -65,7 +69,7 @@ def _launch(run: Sequence, name: str, addresses: list[int], last: list[int]) -> 
     assert found is not None  # `declines` has seen to that
     split = found.parts > 1
     values = kernels.constants(job) | {
-        "PRECISION": PRECISIONS[job.precision], "UNITS": found.units, "ROWS": found.rows,
+        "PRECISION": PRECISIONS[_numbers(job)], "UNITS": found.units, "ROWS": found.rows,
         "WARPS": plan.WARPS, "SPLIT": int(split),
     }  # fmt: skip
     kernel = kernels.kernel(kernels.PERSISTENT, name, values, together=split)
