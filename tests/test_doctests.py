@@ -12,10 +12,11 @@ import pytest
 
 import rnnx
 
+OTHERS = ("rnnx.backends.", "rnnx.core.cuda.", "rnnx.__main__")  # other libraries; a program
 MODULES = [
     info.name
     for info in pkgutil.walk_packages(rnnx.__path__, "rnnx.")
-    if not info.name.startswith("rnnx.backends.") and info.name != "rnnx.__main__"
+    if not info.name.startswith(OTHERS)
 ]
 PACKAGE = Path(rnnx.__file__).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))
