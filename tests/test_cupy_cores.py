@@ -139,6 +139,15 @@ def test_cupy_blocks_that_share_units(
     check(kind, on(gpu, kind, 37, "persistent", precision), precision, 5, 9, **OPTIONS["both"])
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_cupy_blocks_that_fetch_in_stages(
+    gpu: Backend, precision: str, planned: Any, kind: str
+) -> None:
+    """A row wider than what a warp fetches at a time comes in several stages."""
+    planned(16, 8)
+    check(kind, on(gpu, kind, 300, "persistent", precision), precision, 2, 9)
+
+
 @pytest.mark.parametrize("core", CORES)
 @pytest.mark.parametrize("kind", KINDS)
 def test_cupy_cores_give_the_same_bits_twice(
