@@ -4,7 +4,7 @@
 // REAL   float or double
 //
 // p is the input's part of a gate, q the recurrent one; both come with their biases. A step leaves
-// SLOTS numbers for the way back, none for an RNN, whose h says all. The way back makes SLOTS
+// SLOTS numbers for the way back, none for an RNN, which needs only h. The way back makes SLOTS
 // gradients, of which the first GATES are dq.
 
 #define LSTM (CELL == 3)

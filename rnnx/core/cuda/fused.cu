@@ -38,7 +38,7 @@ cell_forward(REAL* gates, const REAL* q, const REAL* bias_ih, const REAL* bias_h
 
 // dh and dc hold the gradient with respect to the state after the step, without outer_h and outer_c,
 // which arrive from outside; they get the one with respect to the state before it, without the path
-// through q, which the product da W_hh adds. From a row's end on, da is zero, and dh and dc wait.
+// through q, which the product da W_hh adds. Past a row's end da is zero, and dh and dc keep their values.
 extern "C" __global__ void __launch_bounds__(256)
 cell_backward(const REAL* gates, const REAL* h_before, const REAL* c_before, const REAL* h, const REAL* c,
               const REAL* outer_h, const REAL* outer_c, REAL* dh, REAL* dc, REAL* da, REAL* whole,

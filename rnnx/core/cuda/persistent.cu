@@ -55,7 +55,7 @@ __device__ __forceinline__ void arrive(unsigned* arrived) {
 }
 
 // Wait until `count` arrivals. Thread 0 acquires them, and the barrier passes that on to the block,
-// which reads what others wrote past the first cache. A wait without end is an error, not a hang.
+// which reads what others wrote bypassing L1. A wait that takes too long aborts the kernel.
 __device__ __forceinline__ void await(const unsigned* arrived, unsigned count) {
   if (threadIdx.x == 0)
     for (unsigned spins = 0; load_acquire(arrived) < count;)
@@ -115,7 +115,7 @@ sequence_forward(REAL* gates, const REAL* weight, const REAL* bias_ih, const REA
 
   const int steps = longest(lengths, place, T);
   for (int t = 0; t < steps; ++t) {
-    REAL p[ELEMENTS][GATES];  // on their way while others are awaited
+    REAL p[ELEMENTS][GATES];  // prefetched while waiting for the other blocks
 #pragma unroll
     for (int i = 0; i < ELEMENTS; ++i) {
       const Element e(place, i, H);

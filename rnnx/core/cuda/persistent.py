@@ -74,12 +74,13 @@ def _launch(run: Sequence, name: str, addresses: list[int], last: list[int]) -> 
     }  # fmt: skip
     kernel = kernels.kernel(kernels.PERSISTENT, name, values, together=split)
     size = found.forward if name == "sequence_forward" else found.backward
-    kernel.max_dynamic_shared_size_bytes = size
+    card = kernels.card(job.backend.device.id)
+    kernel.max_dynamic_shared_size_bytes = card.shared  # the same for every thread and every H
     if split:
         fit = cupy.cuda.driver.occupancyMaxActiveBlocksPerMultiprocessor(
             kernel.kernel.ptr, 32 * plan.WARPS, size
         )
-        room = fit * kernels.card(job.backend.device.id).multiprocessors
+        room = fit * card.multiprocessors
         if found.blocks > room:
             raise RuntimeError(
                 f"{name} needs {found.blocks} resident blocks, and this device has room for {room}:"

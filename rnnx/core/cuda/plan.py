@@ -21,7 +21,7 @@ STAGED = 36  # words of a row in a warp's stage, padding included
 
 MULTIPLIED = {"float32": 128, "tf32": 512, "bfloat16": 1024, "float64": 64}  # per cycle
 SHARED_BYTES = 128  # read per cycle from shared memory
-L2_BYTES = 30  # read per cycle and multiprocessor from the second cache
+L2_BYTES = 30  # read per cycle and multiprocessor from L2
 STEP = 400  # cycles of a step beside its products: two barriers, the cell
 MEETING = 1800  # cycles until what a block has written is read by another
 

@@ -1,4 +1,4 @@
-// What the kernels take from the machine beyond CUDA C: tensor cores, flags between blocks, shared memory.
+// Hardware features beyond plain CUDA C: tensor cores, flags between blocks, dynamic shared memory.
 
 #ifdef __CUDACC__
 
@@ -52,7 +52,7 @@ __device__ __forceinline__ void add_release(unsigned* flag) {
   asm volatile("red.release.gpu.global.add.u32 [%0], 1;" ::"l"(flag) : "memory");
 }
 
-// End the program on the device: the next call from the host raises an error.
+// Abort the kernel. The error is sticky: every later CUDA call of the process fails.
 __device__ __forceinline__ void stop() { asm volatile("trap;"); }
 
 #endif

@@ -118,7 +118,7 @@ struct Sums {
 #endif
   }
 
-  // Lay the warp's sums down as [row][column].
+  // Store the warp's sums as [row][column].
   __device__ __forceinline__ void lay(REAL* sums) const {
     const int lane = threadIdx.x % 32;
 #if PRECISION == 0
@@ -154,7 +154,7 @@ struct Operand {
   long long stride;
   int count, rows;
 
-  // Numbers of word k, as another block has just written them: past the first cache.
+  // Numbers of word k, as another block has just written them: bypassing L1.
   __device__ __forceinline__ Word fetch(int row, int k) const {
     const REAL* x = at + row * stride + PACK * k;
     const bool low = row < rows && PACK * k < count, high = PACK == 2 && row < rows && 2 * k + 1 < count;
@@ -179,7 +179,7 @@ __device__ __forceinline__ void multiply(Word* near, int width, Operand far, con
 #pragma unroll
     for (int row = 0; row < ROWS; ++row) stage[row * STAGED + lane] = next[row];
     __syncwarp();
-    if (k + STAGE < each)  // on their way while these are multiplied
+    if (k + STAGE < each)  // prefetch during the products below
 #pragma unroll
       for (int row = 0; row < ROWS; ++row) next[row] = far.fetch(row, first + k + STAGE + lane);
     found.add(stage, STAGED, tile + k * Tile<COLUMNS>::WIDTH, min(STAGE, each - k));
