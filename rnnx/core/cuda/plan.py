@@ -43,6 +43,16 @@ class Layer(NamedTuple):
     batch: int
     numbers: str  # "float64", or the precision of products of float32
 
+    @property
+    def fragments(self) -> bool:
+        """Whether tensor cores multiply."""
+        return self.numbers in ("tf32", "bfloat16")
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of a word."""
+        return 8 if self.numbers == "float64" else 4
+
 
 class Plan(NamedTuple):
     """How it is shared out."""
@@ -68,11 +78,12 @@ def best(layer: Layer, card: Card) -> Plan | None:
 
 
 def _plans(layer: Layer, card: Card) -> Iterator[Plan]:
-    fragments = layer.numbers in ("tf32", "bfloat16")
     for units in UNITS:
         parts = -(-layer.hidden_size // units)
-        for rows in ROWS[fragments]:
-            if _sums(layer, units, rows) > SUMS[fragments] or (parts > 1 and rows > STAGED_ROWS):
+        for rows in ROWS[layer.fragments]:
+            if _sums(layer, units, rows) > SUMS[layer.fragments] or (
+                parts > 1 and rows > STAGED_ROWS
+            ):
                 continue
             slices = -(-layer.batch // rows)
             if parts > 1 and (not card.cooperative or parts * slices > card.multiprocessors):
@@ -87,15 +98,15 @@ def _plans(layer: Layer, card: Card) -> Iterator[Plan]:
 def _sums(layer: Layer, units: int, rows: int) -> int:
     """Return how many sums a thread holds, in 4-byte registers."""
     columns = layer.gates * units
-    if layer.numbers in ("tf32", "bfloat16"):
+    if layer.fragments:
         return -(-columns // 16) * (rows // 8) * 4
-    return -(-columns // 32) * rows * (2 if layer.numbers == "float64" else 1)
+    return -(-columns // 32) * rows * layer.itemsize // 4
 
 
 def shared(layer: Layer, units: int, rows: int, split: bool) -> tuple[int, int]:
     """Return the bytes of shared memory forward and backward, as `persistent.cu` lays it out."""
     size, H, columns = (
-        8 if layer.numbers == "float64" else 4,
+        layer.itemsize,
         layer.hidden_size,
         layer.gates * units,
     )
@@ -110,15 +121,14 @@ def shared(layer: Layer, units: int, rows: int, split: bool) -> tuple[int, int]:
 
 def words_of(layer: Layer, count: int, columns: int) -> int:
     """Return the words of a sum of `count` numbers, as `tile.cuh` pads it."""
-    fragments = layer.numbers in ("tf32", "bfloat16")
-    grain = (8 if fragments or columns > 8 else 16) * WARPS
+    grain = (8 if layer.fragments or columns > 8 else 16) * WARPS
     words = -(-count // 2) if layer.numbers == "bfloat16" else count
     return -(-words // grain) * grain
 
 
 def tile_width(layer: Layer, columns: int) -> int:
     """Return the words between rows of a tile of weights, as `tile.cuh` pads it."""
-    if layer.numbers in ("tf32", "bfloat16"):
+    if layer.fragments:
         return -(-columns // 16) * 16 + 8
     lanes = 32 if columns > 16 else 16 if columns > 8 else 8
     return -(-columns // lanes) * lanes + (lanes // 4 if lanes < 32 else 0)
@@ -126,7 +136,7 @@ def tile_width(layer: Layer, columns: int) -> int:
 
 def cycles(layer: Layer, plan: Plan, card: Card) -> float:
     """Return the estimated cycles of a step, forward and backward together."""
-    size, waves = 8 if layer.numbers == "float64" else 4, -(-plan.blocks // card.multiprocessors)
+    size, waves = layer.itemsize, -(-plan.blocks // card.multiprocessors)
     total = 0.0
     for count, columns in (
         (layer.hidden_size, layer.gates * plan.units), (layer.gates * layer.hidden_size, plan.units)

@@ -30,12 +30,9 @@ class Matrix(NamedTuple):
         return self._replace(transposed=not self.transposed)
 
 
-def rows(x: cupy.ndarray, columns: int | None = None) -> Matrix:
-    """Return an array whose last axis is contiguous as a matrix, all others its rows.
-
-    `columns` is the distance between rows where that is not the size of the last axis.
-    """
-    return Matrix(x.data.ptr, x.shape[-1] if columns is None else columns)
+def rows(x: cupy.ndarray) -> Matrix:
+    """Return an array that is laid out in rows as a matrix, its last axis the columns."""
+    return Matrix(x.data.ptr, x.shape[-1])
 
 
 @lru_cache(maxsize=16)
