@@ -62,7 +62,9 @@ __all__ = [
     "tbptt",
 ]
 
-_LAZY = ("characters", "data", "diagnostics", "estimators", "metrics", "plots", "train")
+_LAZY = (
+    "characters", "data", "diagnostics", "estimators", "interop", "metrics", "plots", "train",
+)  # fmt: skip
 
 
 def __getattr__(name: str) -> ModuleType:

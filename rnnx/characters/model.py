@@ -13,6 +13,7 @@ from rnnx import validate
 from rnnx.characters import alphabet
 from rnnx.characters.sampling import bits, draw
 from rnnx.data import Stream
+from rnnx.networks.deployed import Deployed, inner_layers
 from rnnx.networks.fitted import RecurrentModel
 from rnnx.networks.options import Checks
 from rnnx.optim import Adam, Cosine
@@ -180,6 +181,10 @@ class CharacterModel(RecurrentModel):
     def _check_is_fitted(self) -> None:
         if not hasattr(self, "model_"):
             raise ValueError("expected a fitted model, got a new one: call fit(text) first")
+
+    def _deployed(self) -> Deployed:
+        self._check_is_fitted()
+        return Deployed(inner_layers(self.model_), about={"alphabet": self.characters_})
 
     def _sizes(self) -> tuple[int, int]:
         return self.embedding_size, len(self.characters_)

@@ -18,6 +18,7 @@ from rnnx.estimators.base import unchanged_on_error
 from rnnx.estimators.forms import each
 from rnnx.estimators.sequences import SequenceEstimator
 from rnnx.io.header import DTYPES
+from rnnx.networks.deployed import Deployed
 from rnnx.networks.fitted import softmax
 from rnnx.networks.options import Checks
 
@@ -149,6 +150,9 @@ class RNNClassifier(ClassifierMixin, SequenceEstimator):
                 "the first partial_fit, or fit anew"
             )
         return each(lambda labels: np.searchsorted(self.classes_, labels), targets)
+
+    def _deployed(self) -> Deployed:
+        return super()._deployed()._replace(softmax=True, about={"classes": self._labels[1]})
 
     def _loss(self) -> Any:
         return losses.softmax_cross_entropy

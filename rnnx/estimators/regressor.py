@@ -14,6 +14,7 @@ from rnnx import losses, validate
 from rnnx.estimators import values
 from rnnx.estimators.forms import each
 from rnnx.estimators.sequences import Data, SequenceEstimator
+from rnnx.networks.deployed import Deployed
 from rnnx.networks.options import Checks, one_of, optional
 
 LOSSES = {
@@ -126,6 +127,9 @@ class RNNRegressor(RegressorMixin, SequenceEstimator):
 
     def _outputs(self) -> int:
         return self._values or 1
+
+    def _deployed(self) -> Deployed:
+        return super()._deployed()._replace(after=(self._target_mean, self._target_scale))
 
     def _arrays(self) -> dict[str, int]:
         own = dict.fromkeys(("_target_mean", "_target_scale"), self._outputs())

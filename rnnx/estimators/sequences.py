@@ -13,6 +13,7 @@ from rnnx.estimators import inputs, values
 from rnnx.estimators.base import RecurrentEstimator, unchanged_on_error
 from rnnx.estimators.forms import each, on_host, time_major
 from rnnx.layers.pool import HOWS
+from rnnx.networks.deployed import Deployed, inner_layers
 from rnnx.networks.options import Checks, flag, one_of
 from rnnx.train import predict
 
@@ -127,6 +128,10 @@ class SequenceEstimator(RecurrentEstimator):
                 self._scale_targets(kept)
             held_out = self._sequences(held) if len(held.rows) else None
             return self._learn(self._sequences(kept), held_out, epochs, self._loss(), self._metrics)
+
+    def _deployed(self) -> Deployed:
+        self._check_is_fitted()
+        return Deployed(inner_layers(self.model_), before=(self.mean_, self.scale_))
 
     def _read_targets(self, rows: Any, y: Any, *, reset: bool) -> Any:
         """Return the targets as numbers, in the form of the rows if per step."""

@@ -1,0 +1,1 @@
+"""Models from other systems and for other systems: weights in, models out."""
