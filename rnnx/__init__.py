@@ -17,6 +17,7 @@ from rnnx.checks import gradcheck
 from rnnx.core import Core
 from rnnx.core.threads import get_num_threads, set_num_threads
 from rnnx.io import load, save
+from rnnx.layers.activation import Activation
 from rnnx.layers.base import Layer
 from rnnx.layers.dropout import Dropout
 from rnnx.layers.embedding import Embedding
@@ -34,6 +35,7 @@ __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "Activation",
     "Backend",
     "BackendUnavailable",
     "Cell",

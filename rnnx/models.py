@@ -7,6 +7,7 @@ from typing import Any
 
 from rnnx.backend import Backend, get_backend
 from rnnx.cells import build_cell
+from rnnx.layers.activation import Activation
 from rnnx.layers.base import UNDRAWN, Seed
 from rnnx.layers.dropout import Dropout
 from rnnx.layers.embedding import Embedding
@@ -23,7 +24,9 @@ from rnnx.validate import generator
 DRAWN: dict[str, type] = {
     kind.__name__: kind for kind in (RNN, GRU, LSTM, Recurrent, Linear, Embedding, SimpleRNN)
 }
-PLAIN: dict[str, type] = {kind.__name__: kind for kind in (Dropout, Pool)}  # without parameters
+PLAIN: dict[str, type] = {
+    kind.__name__: kind for kind in (Activation, Dropout, Pool)
+}  # without parameters
 DEEPEST = 32  # chains within chains
 
 

@@ -11,6 +11,7 @@ from test_layers import assert_right
 
 import rnnx
 from rnnx import Backend
+from rnnx.layers.activation import FUNCTIONS
 from rnnx.layers.linear import Linear
 
 X = np.random.default_rng(0).standard_normal((5, 3, 2))
@@ -52,6 +53,29 @@ def test_the_small_layers_have_exact_gradients() -> None:
     report = rnnx.gradcheck(rnnx.Dropout(0.4, dtype="float64"), X, samples=None)
     assert report
     assert [row.name for row in report.rows] == ["x"]
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_activations_have_exact_gradients(function: str, bk: Backend) -> None:
+    """Every entry by complex steps, and the same numbers on every backend."""
+    layer = rnnx.Activation(function, dtype="float64")
+    assert_right(rnnx.gradcheck(layer, X, samples=None))
+    y, _, cache = layer.forward(X)
+    dx, _, _ = layer.backward(X, cache)
+    own = layer.to(bk)
+    found, _, cache = own.forward(bk.asarray(X))
+    assert_near(bk.to_numpy(found), y, TOLERANCE[bk.dtype_name])
+    assert_near(bk.to_numpy(own.backward(bk.asarray(X), cache)[0]), dx, TOLERANCE[bk.dtype_name])
+    with pytest.raises(ValueError, match="dy must have shape"):
+        own.backward(bk.asarray(X[:1]), cache)
+
+
+def test_softmax_keeps_large_numbers() -> None:
+    """No overflow in float32 where exp would; nothing to divide is an error."""
+    softmax = rnnx.Activation("softmax")
+    np.testing.assert_array_equal(softmax(np.asarray([[1e4, 1e4, -1e4]]))[0], [[0.5, 0.5, 0]])
+    with pytest.raises(ValueError, match=r"x must have shape \(\.\.\., K\) with entries"):
+        softmax(np.zeros((3, 0)))
 
 
 def test_a_chain_is_its_layers(bk: Backend) -> None:

@@ -37,7 +37,8 @@ def every_layer() -> list[Any]:
     odd |= {"weight_init": "normal", "recurrent_init": "orthogonal"}
     layers = [recurrent(kind, 3, 4, seed=0, **odd, **noise(kind)) for kind in KINDS]
     layers += [recurrent(kind, 3, 4, seed=0) for kind in KINDS]
-    small = [rnnx.Linear(3, 2, bias=False), rnnx.Embedding(5, 2), rnnx.Dropout(0.5)]
+    small = [rnnx.Linear(3, 2, bias=False), rnnx.Embedding(5, 2)]
+    small += [rnnx.Dropout(0.5), rnnx.Activation("softmax")]
     return [*layers, *small, rnnx.Pool("max", batch_first=True), rnnx.SimpleRNN(3, 4, 2), chain()]
 
 

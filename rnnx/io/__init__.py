@@ -1,11 +1,11 @@
 """Files: models, checkpoints and whatever else must be written whole or not at all.
 
 `save` and `load` are for every model. `read`, `write` and `describe` are the format beneath them;
-`regular` and `replacing` open any file, to read and to write.
+`tensors` reads the safetensors files of others. `regular`, `opened` and `replacing` open any file.
 """
 
 from rnnx.io.files import damaged, regular, replacing
-from rnnx.io.format import describe, finite, part, read, write
+from rnnx.io.format import describe, finite, opened, part, read, tensors, write
 from rnnx.io.header import Description, Spec
 from rnnx.io.lock import locked
 from rnnx.io.models import Saved, layer_specs, load, restore_layer, save
@@ -20,11 +20,13 @@ __all__ = [
     "layer_specs",
     "load",
     "locked",
+    "opened",
     "part",
     "read",
     "regular",
     "replacing",
     "restore_layer",
     "save",
+    "tensors",
     "write",
 ]

@@ -17,7 +17,7 @@ from typing import IO, Any
 import numpy as np
 
 from rnnx.io.files import File, damaged, regular, replacing
-from rnnx.io.header import DTYPES, VERSION, Description, Spec, check_size, read_header
+from rnnx.io.header import DTYPES, VERSION, Description, Spec, check_size, read_header, read_specs
 
 Arrays = dict[str, np.ndarray]
 Expect = Callable[[Description], Mapping[str, Spec]]
@@ -38,7 +38,7 @@ def write(path: File, description: Description, arrays: Mapping[str, np.ndarray]
 
 def describe(path: File) -> Description:
     """Return what a file says of its content, without reading the arrays."""
-    with _opened(path) as file:
+    with opened(path) as file:
         return read_header(file)[0]
 
 
@@ -50,7 +50,7 @@ def read(
     Only this kind of content is accepted, if one is given. ``expect(description)`` returns the
     `Spec` of every array by name: others are refused before memory is taken for them.
     """
-    with _opened(path) as file:
+    with opened(path) as file:
         description, checksum = read_header(file)
         if kind is not None and description.kind != kind:
             raise ValueError(f"it holds a {description.kind!r}, expected a {kind!r}")
@@ -60,6 +60,12 @@ def read(
         if _checksum(_fields(description), arrays) != checksum:
             raise ValueError("its checksum does not match its content")
     return description, arrays
+
+
+def tensors(path: File) -> Arrays:
+    """Read the arrays of any safetensors file, checked as those of our own; bfloat16 as float32."""
+    with opened(path) as file:
+        return {name: _tensor(file, spec) for name, spec in read_specs(file).items()}
 
 
 def finite(arrays: Mapping[str, np.ndarray]) -> None:
@@ -76,7 +82,7 @@ def part(named: Mapping[str, Any], prefix: str) -> dict[str, Any]:
 
 
 @contextmanager
-def _opened(path: File) -> Iterator[IO[bytes]]:
+def opened(path: File) -> Iterator[IO[bytes]]:
     """Open a regular file; what is wrong with its content becomes one line that names the file."""
     with regular(path) as file:
         try:
@@ -111,6 +117,14 @@ def _array(file: IO[bytes], spec: Spec) -> np.ndarray:
     if spec.dtype == "bool" and raw.size and raw.max() > 1:
         raise ValueError("a truth value must be 0 or 1")
     return array.astype(spec.dtype, copy=False)
+
+
+def _tensor(file: IO[bytes], spec: Spec) -> np.ndarray:
+    """Return the next array of a file of others."""
+    if spec.dtype != "bfloat16":
+        return _array(file, spec)
+    upper = _array(file, spec._replace(dtype="uint16")).astype("uint32")  # half of a float32
+    return (upper << 16).view("float32")
 
 
 def _plain(name: str, array: Any) -> np.ndarray:

@@ -18,6 +18,7 @@ DTYPES = {
     "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8",
     "U64": "uint64", "U32": "uint32", "U16": "uint16", "U8": "uint8",
 }  # fmt: skip
+FOREIGN = {"F16": "float16", "BF16": "bfloat16"}  # in files of others
 _FIELDS = {
     "version": int, "kind": str, "config": dict, "dtype": str, "extra": dict, "checksum": str,
 }  # fmt: skip
@@ -45,6 +46,24 @@ class Description(NamedTuple):
 
 def read_header(file: IO[bytes]) -> tuple[Description, str]:
     """Return the description and the checksum; the file stands where the arrays start."""
+    header, metadata, size = _header(file)
+    if not isinstance(metadata, dict) or list(metadata) != ["rnnx"]:
+        raise ValueError("it is not a file of rnnx: its metadata lack the one key 'rnnx'")
+    content = _content(metadata["rnnx"])
+    checksum, _ = content.pop("checksum"), content.pop("version")
+    return Description(**content, specs=_specs(header, size, DTYPES)), checksum
+
+
+def read_specs(file: IO[bytes]) -> dict[str, Spec]:
+    """Return what each array of any safetensors file is, in the order of their bytes."""
+    header, _, size = _header(file)
+    starts = {name: _start(entry) for name, entry in header.items()}
+    ordered = {name: header[name] for name in sorted(header, key=lambda name: starts[name])}
+    return _specs(ordered, size, DTYPES | FOREIGN)
+
+
+def _header(file: IO[bytes]) -> tuple[dict[str, Any], Any, int]:
+    """Return the entries of the arrays, the metadata and the number of bytes after the header."""
     size = os.fstat(file.fileno()).st_size
     start = file.read(8)
     if start[:4] == b"PK\x03\x04":
@@ -57,12 +76,7 @@ def read_header(file: IO[bytes]) -> tuple[Description, str]:
     raw = file.read(length)
     check_size(raw)
     header = _parsed(raw.decode())
-    metadata = header.pop("__metadata__", None)
-    if not isinstance(metadata, dict) or list(metadata) != ["rnnx"]:
-        raise ValueError("it is not a file of rnnx: its metadata lack the one key 'rnnx'")
-    content = _content(metadata["rnnx"])
-    checksum, _ = content.pop("checksum"), content.pop("version")
-    return Description(**content, specs=_specs(header, size - 8 - length)), checksum
+    return header, header.pop("__metadata__", None), size - 8 - length
 
 
 def check_size(raw: bytes) -> None:
@@ -113,19 +127,26 @@ def _parsed(text: str) -> dict[str, Any]:
     return value
 
 
-def _specs(header: Mapping[str, Any], size: int) -> dict[str, Spec]:
+def _start(entry: Any) -> int:
+    """Return where an array starts; 0 where its entry is wrong, which `_specs` finds."""
+    offsets = entry.get("data_offsets") if isinstance(entry, dict) else None
+    return offsets[0] if isinstance(offsets, list) and offsets and natural(offsets[0]) else 0
+
+
+def _specs(header: Mapping[str, Any], size: int, dtypes: Mapping[str, str]) -> dict[str, Spec]:
     """Return what each array is; they must fill the rest of the file, in this order."""
     specs, end = {}, 0
     for name, entry in header.items():
         if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
             raise ValueError(f"array {name!r:.80} must have a dtype, a shape and data_offsets")
         dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
-        if not isinstance(dtype, str) or dtype not in DTYPES:
+        if not isinstance(dtype, str) or dtype not in dtypes:
             raise ValueError(f"array {name!r:.80} has the unknown dtype {dtype!r:.80}")
         if not isinstance(shape, list) or len(shape) > 8 or not all(map(natural, shape)):
             raise ValueError(f"array {name!r:.80} has a wrong shape, {shape!r:.80}")
-        specs[name] = Spec(DTYPES[dtype], tuple(shape))
-        start, end = end, end + math.prod(shape) * np.dtype(DTYPES[dtype]).itemsize
+        specs[name] = Spec(dtypes[dtype], tuple(shape))
+        width = 2 if dtype == "BF16" else np.dtype(dtypes[dtype]).itemsize
+        start, end = end, end + math.prod(shape) * width
         if offsets != [start, end]:
             raise ValueError(
                 f"array {name!r:.80} must have data_offsets {[start, end]}, got {offsets!r:.80}"
