@@ -75,7 +75,7 @@ def _header(file: IO[bytes]) -> tuple[dict[str, Any], Any, int]:
         raise ValueError(f"its header has {length:,} bytes, expected at most {HEADER_LIMIT:,}")
     raw = file.read(length)
     check_size(raw)
-    header = _parsed(raw.decode())
+    header = parsed(raw.decode())
     return header, header.pop("__metadata__", None), size - 8 - length
 
 
@@ -91,7 +91,7 @@ def check_size(raw: bytes) -> None:
 
 def _content(text: Any) -> dict[str, Any]:
     """Return the fields of a description, of this version and each of its own type."""
-    content = _parsed(text) if isinstance(text, str) else {}
+    content = parsed(text) if isinstance(text, str) else {}
     version = content.get("version")
     if version != VERSION or type(version) is not int:
         raise ValueError(
@@ -108,7 +108,7 @@ def _content(text: Any) -> dict[str, Any]:
     return content
 
 
-def _parsed(text: str) -> dict[str, Any]:
+def parsed(text: str) -> dict[str, Any]:
     """Return a JSON object, without repeated keys and with finite numbers only."""
 
     def pairs(found: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -143,7 +143,7 @@ class Layer(Protocol):
         """Return a table of the layers: shapes of their outputs, numbers of their parameters."""
         leaves = list(self.walk())
         first = leaves[0][1]
-        shape: tuple[Any, ...] = ("B", "T") if first.batch_first else ("T", "B")
+        shape: tuple[Any, ...] = ("B", "T") if self.batch_first else ("T", "B")
         if not hasattr(first, "num_embeddings"):
             shape = (*shape, getattr(first, "input_size", "F"))
         rows = [("layer", "", "output", "parameters")]
