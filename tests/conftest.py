@@ -18,6 +18,7 @@ from cases import CASES, Case
 
 os.environ.setdefault("JAX_ENABLE_X64", "1")  # read when JAX is imported; float64 is tested too
 os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "float32")  # not TF32 on a GPU
+os.environ.setdefault("KERAS_BACKEND", "torch")  # read when Keras is imported
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 from rnnx import Backend, BackendUnavailable, get_backend
@@ -74,7 +75,8 @@ def rng() -> np.random.Generator:
 LIBRARIES = {
     "torch": "torch", "jax": "jax", "cupy": "cupy", "array_api_strict": "array_api_strict",
     "scikit-learn": "sklearn", "pandas": "pandas", "tqdm": "tqdm", "tensorboardx": "tensorboardX",
-    "device library": "torch", "second library": "array_api_strict",
+    "device library": "torch", "second library": "array_api_strict", "keras": "keras",
+    "h5py": "h5py", "flax": "flax",
 }  # fmt: skip
 
 

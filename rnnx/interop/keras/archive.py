@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from rnnx import io
+from rnnx.interop.needed import needed
 from rnnx.io.header import HEADER_LIMIT, check_size, parsed
 
 
@@ -25,11 +26,7 @@ def opened(path: str | PathLike[str]) -> Iterator[tuple[dict[str, Any], Any]]:
 
     Whatever is wrong with it becomes one line that names it.
     """
-    try:
-        import h5py
-    except ImportError as error:
-        raise ImportError("expected h5py, which reads the weights: pip install h5py") from error
-
+    h5py = needed("h5py")
     with io.regular(path) as file:
         try:
             with zipfile.ZipFile(file) as archive:

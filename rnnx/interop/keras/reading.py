@@ -17,6 +17,7 @@ from rnnx.layers.dropout import Dropout
 from rnnx.layers.pool import Pool
 from rnnx.layers.sequential import Sequential
 
+FLAGS = (True, False)
 POOLS = {"GlobalAveragePooling1D": "mean", "GlobalMaxPooling1D": "max"}
 CELLS: dict[str, list[tuple[str, ...]]] = {  # the parts that hold a layer's arrays
     **{kind: [("cell",)] for kind in layouts.KINDS},
@@ -236,12 +237,14 @@ def _recurrent(
         if kind != "SimpleRNN":
             _demand(kind, config, activation=("tanh",), recurrent_activation=("sigmoid",))
     first, last = configs[0], configs[-1]
-    for name in ("return_sequences", "activation", "use_bias", "reset_after"):
+    _demand(kind, first, return_sequences=FLAGS, use_bias=FLAGS)
+    for name in ("units", "return_sequences", "activation", "use_bias", "reset_after"):
         _demand(kind, last, **{name: (first.get(name),)})
     if kind == "SimpleRNN":
         _demand(kind, first, activation=("tanh", "relu"))
         options["nonlinearity"] = first["activation"]
     if kind == "GRU":
+        _demand(kind, first, reset_after=FLAGS)
         options["reset_after"] = bool(first["reset_after"])
     rows = []
     for arrays in part.arrays:
@@ -249,6 +252,7 @@ def _recurrent(
             raise ValueError(f"expected the arrays of a {kind}, got {len(arrays)} of them")
         rows.append(layouts.read(kind, arrays, options.get("reset_after", True)))
     layer = recurrent(layouts.KINDS[kind], [rows], backend, batch_first=True, **options)
+    _demand(kind, first, units=(layer.sizes.hidden_size,))
     if first["return_sequences"]:
         return [layer]
     return [layer, Pool("last", batch_first=True, bidirectional=len(rows) == 2, backend=backend)]
@@ -261,9 +265,10 @@ def _dense(part: Part, backend: Backend) -> list[Any]:
         kind, config = config["layer"]["class_name"], config["layer"]["config"]
         if kind != "Dense":
             raise ValueError(f"expected a TimeDistributed of a Dense, got one of a {kind!r:.80}")
-    _demand(kind, config, quantization_config=(None,), lora_rank=(None,))
+    _demand(kind, config, use_bias=FLAGS, quantization_config=(None,), lora_rank=(None,))
     arrays = _named(kind, part.arrays[0], ("weight", "bias")[: 2 if config["use_bias"] else 1])
     arrays["weight"] = arrays["weight"].T
+    _demand(kind, config, units=(len(arrays["weight"]),))
     return [linear(arrays, backend), *_activation(kind, config, backend)]
 
 

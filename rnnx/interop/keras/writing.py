@@ -10,6 +10,7 @@ from rnnx.cells import GRUCell, LSTMCell, ResetBeforeGRUCell, RNNCell
 from rnnx.core.sizes import layer_params
 from rnnx.interop.keras import layouts
 from rnnx.interop.keras.reading import POOLS
+from rnnx.interop.needed import needed
 from rnnx.layers.activation import Activation
 from rnnx.layers.base import Layer
 from rnnx.layers.dropout import Dropout
@@ -47,8 +48,7 @@ def to_keras(layer: Any) -> Any:
     ImportError
         Without Keras.
     """
-    import keras
-
+    keras = needed("keras")
     if not isinstance(layer, Layer):
         raise TypeError(f"expected a layer, got a {type(layer).__name__}")
     host = layer.to("numpy")
@@ -96,7 +96,7 @@ def _layers(leaf: Any, after: Any, keras: Any, dtype: str) -> list[tuple[Any, li
     if isinstance(leaf, Pool):
         names = {how: name for name, how in POOLS.items()}
         return [] if leaf.how == "last" else [(getattr(keras, names[leaf.how])(dtype=dtype), [])]
-    raise TypeError(f"expected a layer that Keras has, too, got a {type(leaf).__name__}")
+    raise TypeError(f"expected a layer that Keras has too, got a {type(leaf).__name__}")
 
 
 def _check_pool(before: Any, leaf: Any) -> None:

@@ -15,6 +15,7 @@ from rnnx.backend import Backend
 from rnnx.cells import GRUCell, LSTMCell, RNNCell
 from rnnx.core.sizes import LAYER_NAMES
 from rnnx.interop.building import Weights, embedding, linear, matrix, recurrent, target
+from rnnx.interop.needed import needed
 from rnnx.layers.activation import Activation
 from rnnx.layers.dropout import Dropout
 from rnnx.layers.embedding import Embedding
@@ -128,16 +129,15 @@ def to_torch(layer: Any) -> Any:
     ImportError
         Without torch.
     """
-    import torch
-
-    from rnnx.interop.torch import chain
+    torch = needed("torch")
+    from rnnx.interop.torch import chain  # it imports torch
 
     if isinstance(layer, Pool):
         return chain.Pool(layer.how, layer.batch_first, layer.bidirectional)
     if isinstance(layer, Sequential):
         return chain.Chain(*[to_torch(child) for child in layer.layers])
+    module = _twin(layer, torch.nn)
     host = layer.to("numpy")
-    module = _twin(host, torch.nn)
     state = {name: torch.from_numpy(W.copy()) for name, W in host.params.items()}
     module = module.to(getattr(torch, host.backend.dtype_name))
     module.load_state_dict(state)
@@ -241,7 +241,7 @@ def _twin(layer: Any, nn: Any) -> Any:
     if isinstance(layer, Activation):
         kind = {ours: name for name, ours in ACTIVATIONS.items()}[layer.function]
         return nn.Softmax(dim=-1) if kind == "Softmax" else getattr(nn, kind)()
-    raise TypeError(f"expected a layer that torch has, too, got a {type(layer).__name__}")
+    raise TypeError(f"expected a layer that torch has too, got a {type(layer).__name__}")
 
 
 def _recurrent_twin(layer: Recurrent, nn: Any) -> Any:
