@@ -2,7 +2,7 @@
 #
 #   make demo                  train a character model on real text           [BACKEND=cupy|torch|jax]
 #   make test                  the tests, on NumPy and array-api-strict
-#   make test-all              the same, and on torch and JAX
+#   make test-all              the same, and on torch and JAX, with Keras, Flax and ONNX beside them
 #   make test-gpu              the same, and on CuPy, which must find a GPU   [CUDA=12]
 #   make gpu-report            the tests and the benchmark on a GPU, in one file to send us [CUDA=12]
 #   make test-simulated        the tests on CuPy without a GPU: kernels run on the CPU, in every core
@@ -40,7 +40,7 @@ test: $(VENV)/test
 	$(PYTEST) $(PARALLEL) $(TESTS) $(ARGS)
 
 test-all: $(VENV)/test
-	$(PIP) $(TORCH) jax
+	$(PIP) $(TORCH) jax --group interop
 	RNNX_REQUIRE=numpy,array_api_strict,torch,jax $(PYTEST) $(PARALLEL) $(TESTS) $(ARGS)
 
 test-gpu: $(VENV)/test

@@ -33,6 +33,13 @@ LINES = [
 ]
 RNNX = [words[1:] for words in LINES if words[0] == "rnnx"]
 ALL = "\n".join(TEXTS.values())
+OPTIONAL = {
+    "scikit-learn": "sklearn",
+    "torch": "torch",
+    "keras": "keras",
+    "onnx": "onnx",
+    "onnxruntime": "onnxruntime",
+}
 MAKE = [command.split() for command in re.findall(r"`(make [^`]+)`", ALL)]
 MAKE += [words for words in LINES if words[0] == "make"]
 
@@ -52,8 +59,9 @@ def test_the_python_blocks_run(
 ) -> None:
     """All of a page in order, in one namespace; without a GPU, array-api-strict replaces CuPy."""
     monkeypatch.chdir(tmp_path)
-    if "sklearn" in TEXTS[page]:
-        pytest.importorskip("sklearn", reason="needs scikit-learn")
+    for name, package in OPTIONAL.items():
+        if re.search(rf"^(import|from) {package}\b", TEXTS[page], re.MULTILINE):
+            pytest.importorskip(package, reason=f"needs {name}")
     stand_in = "array_api_strict" if available_backends()["cupy"] else "cupy"
     namespace: dict[str, object] = {"__name__": "page"}
     for language, block in BLOCKS[page]:
