@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from rnnx._version import __version__
-from rnnx.cli import backends, cores, info, predict, train
+from rnnx.cli import backends, cores, export, info, predict, train
 from rnnx.cli.parser import Parser
 from rnnx.cli.tasks import TASKS
 
@@ -41,6 +41,7 @@ def parser() -> Parser:
         kinds.add_parser(task.name, help=task.help, fill=partial(train.fill, task))
     for command, text in {
         predict: "apply a trained model to new files, or let it write text",
+        export: "write a trained model as C, as Python or as ONNX",
         info: "describe a model file or a results folder",
         backends: "list the array libraries and devices that can be used here",
         cores: "say which implementation would run a layer, and why the others would not",
