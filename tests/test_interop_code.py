@@ -168,6 +168,9 @@ CHAINS: dict[str, Callable[[], Any]] = {
         rnnx.Sequential(rnnx.Pool("max", batch_first=True), rnnx.Linear(5, 2)),
     ),
     "max alone": lambda: rnnx.Sequential(rnnx.GRU(3, 5, seed=0), rnnx.Pool("max")),
+    "float64": lambda: rnnx.Sequential(
+        rnnx.LSTM(3, 5, seed=0, dtype="float64"), rnnx.Linear(5, 2, seed=1, dtype="float64")
+    ),
     "linear": lambda: rnnx.Linear(3, 2, seed=0),
     "embedding": lambda: rnnx.Embedding(4, 3, seed=0),
 }  # fmt: skip
@@ -454,6 +457,9 @@ def test_hostile_labels_are_labels(tmp_path: Path, rng: np.random.Generator) -> 
     model.classes_ = np.asarray(["a" * 4096, "b", "c"])
     with pytest.raises(ValueError, match="expected labels of at most 4095 bytes, got one of 4096"):
         to_c(model, tmp_path / "long.h")
+    model.classes_ = np.asarray([0.5, 1, np.inf])
+    with pytest.raises(ValueError, match="expected labels that are text or finite numbers"):
+        to_python(model, tmp_path / "long.py")
 
 
 @given(st.text(max_size=8) | st.sampled_from(["class", "int", "_a", "a b", "a", "Model2", "ä"]))
@@ -482,6 +488,7 @@ REFUSED: dict[str, Callable[[], Any]] = {
     "reads 3 values, got a Linear that reads 4": lambda: rnnx.Sequential(
         rnnx.GRU(2, 3), rnnx.Linear(4, 2)
     ),
+    "got a Mine": lambda: Mine(2, 3, seed=0),
     "got SubCell": lambda: rnnx.Recurrent(type("SubCell", (rnnx.cells.GRUCell,), {})(), 2, 3),
     "call fit": CharacterModel,
     "expected a layer, an RNNClassifier": lambda: rnnx.SimpleRNN(1, 2, 1),

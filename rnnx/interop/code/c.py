@@ -8,17 +8,18 @@ from string import Template
 from textwrap import fill
 from typing import Any
 
-from rnnx import io
 from rnnx._version import __version__
 from rnnx.interop.code import c_text
 from rnnx.interop.code.c_arrays import code_points, numbers, texts
 from rnnx.interop.code.cells import EQUATIONS
-from rnnx.interop.code.quantized import Loss, loss, quantized
-from rnnx.interop.code.stages import Matrix, Program, Stage, program
+from rnnx.interop.code.quantized import Loss, quantized
+from rnnx.interop.code.stages import Matrix, Program, Stage
+from rnnx.interop.code.writing import documented, write
 
 TYPES = {"float32": ("float", "f"), "float64": ("double", "")}  # and how its functions end
 
 
+@documented
 def to_c(
     model: Any,
     path: str | PathLike[str],
@@ -45,28 +46,9 @@ def to_c(
         What all names in the header begin with; macros have it in capital letters.
     int8 : bool
         Whether the matrices are of int8, with one scale per row. All else stays in `dtype`.
-    dtype : {"float32", "float64"}, optional
-        By default the model's own.
-    x : array, shape (T, I), or symbols (T,), optional
-        One sequence, to measure on what `int8` changes; by default random numbers.
+    {options}
 
-    Returns
-    -------
-    Loss or None
-        With `int8`, what it changes in the answers.
-
-    Raises
-    ------
-    ValueError, TypeError
-        For a bidirectional layer, a layer or cell of your own, a model that is not fitted, a name
-        that C or Python does not take, and parameters that are not finite.
-    OSError
-        If the file cannot be written. An existing one stays as it was.
-
-    References
-    ----------
-    `int8`: B. Jacob et al., "Quantization and training of neural networks for efficient
-    integer-arithmetic-only inference", CVPR 2018, doi:10.1109/CVPR.2018.00286.
+    {rest}
 
     Examples
     --------
@@ -75,12 +57,7 @@ def to_c(
     >>> model = rnnx.Sequential(rnnx.GRU(3, 32, seed=0), rnnx.Linear(32, 2, seed=1))
     >>> to_c(model, "model.h")                                         # doctest: +SKIP
     """
-    made, found = program(model, name, dtype)
-    lost = loss(made, found, x) if int8 else None
-    text = _header(made, int8)
-    with io.replacing(path, "w", encoding="ascii", newline="\n") as file:
-        file.write(text)
-    return lost
+    return write(_header, model, path, name, int8, dtype, x)
 
 
 def _header(program: Program, int8: bool) -> str:
@@ -111,7 +88,7 @@ def _fields(program: Program, int8: bool) -> dict[str, Any]:
         "weight": "int8_t" if int8 else real,
         "scales": f"    const {real} *scale; /* of each row */\n" if int8 else "",
         "rescaled": " * m->scale[i]" if int8 else "",
-        "words": "\n *     ".join(program.words()),
+        "words": "\n *     ".join(program.words(int8)),
         "what": "symbols" if symbols else "values of a step",
         "input_size": program.input_size, "output_size": program.output_size,
         "gates": max(stage.gates for stage in program.stages),
@@ -142,6 +119,8 @@ def _labels(program: Program) -> Iterator[str]:
 def _weights(program: Program, int8: bool) -> Iterator[str]:
     """Yield the arrays of all stages, and of the scaling around them."""
     for stage in program.stages:
+        if stage.matrices:
+            yield f"/* {stage.words()} */"
         for key, m in stage.matrices.items():
             yield _matrix(f"${{name}}_{stage.array(key)}", m, int8)
         for key, vector in stage.vectors.items():
@@ -186,13 +165,13 @@ def _step(program: Program) -> Iterator[str]:
     yield "    state->steps += state->steps < UINT32_MAX;"
     if program.before:
         x = "scaled"
-        yield f"    $real scaled[{program.input_size}];"
+        yield f"\n    $real scaled[{program.input_size}];"
         yield from _each(
             program.input_size,
             "scaled[i] = ($real)((x[i] - ${name}_mean_before[i]) / ${name}_scale_before[i]);",
         )
     for stage in program.stages:
-        yield f"\n    /* {stage.name}: {stage.input_size} -> {stage.output_size} */"
+        yield f"\n    /* {stage.words()} */"
         lines, x = _stage(stage, x, stage is program.stages[-1])
         yield from lines
     if x != "y":

@@ -36,7 +36,7 @@ HEAD = """\
 """
 
 GATES = """\
-#define ${NAME}_GATES $gates /* values before the nonlinearities, of the widest layer */
+#define ${NAME}_GATES $gates /* rows of its largest products; a step has two on the stack */
 """
 
 STATE = """\

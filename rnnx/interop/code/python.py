@@ -6,21 +6,19 @@ import base64
 from collections.abc import Iterator
 from os import PathLike
 from string import Template
-from textwrap import wrap
 from typing import Any
 
 import numpy as np
 
-from rnnx import io
 from rnnx._version import __version__
 from rnnx.interop.code import python_text as text
 from rnnx.interop.code.cells import EQUATIONS
-from rnnx.interop.code.quantized import Loss, loss, quantized
-from rnnx.interop.code.stages import Matrix, Program, Stage, program
+from rnnx.interop.code.quantized import Loss, quantized
+from rnnx.interop.code.stages import Matrix, Program, Stage
+from rnnx.interop.code.writing import documented, write
 
-WIDTH = 96  # of the lines of an array
 
-
+@documented
 def to_python(
     model: Any,
     path: str | PathLike[str],
@@ -47,25 +45,9 @@ def to_python(
     int8 : bool
         Whether the matrices are kept as int8, with one scale per row. The module computes with
         floats, of the values that these mean.
-    dtype : {"float32", "float64"}, optional
-        By default the model's own.
-    x : array, shape (T, I), or symbols (T,), optional
-        One sequence, to measure on what `int8` changes; by default random numbers.
+    {options}
 
-    Returns
-    -------
-    Loss or None
-        With `int8`, what it changes in the answers.
-
-    Raises
-    ------
-    ValueError, TypeError, OSError
-        As `to_c`.
-
-    References
-    ----------
-    `int8`: B. Jacob et al., "Quantization and training of neural networks for efficient
-    integer-arithmetic-only inference", CVPR 2018, doi:10.1109/CVPR.2018.00286.
+    {rest}
 
     Examples
     --------
@@ -74,12 +56,7 @@ def to_python(
     >>> model = rnnx.Sequential(rnnx.GRU(3, 32, seed=0), rnnx.Linear(32, 2, seed=1))
     >>> to_python(model, "model.py")                                   # doctest: +SKIP
     """
-    made, found = program(model, name, dtype)
-    lost = loss(made, found, x) if int8 else None
-    written = _module(made, int8)
-    with io.replacing(path, "w", encoding="ascii", newline="\n") as file:
-        file.write(written)
-    return lost
+    return write(_module, model, path, name, int8, dtype, x)
 
 
 def _module(program: Program, int8: bool) -> str:
@@ -92,16 +69,16 @@ def _module(program: Program, int8: bool) -> str:
         *_functions(program),
         text.MATRIX,
     ]
-    code = Template("\n\n".join(parts)).substitute(_fields(program))
+    code = Template("\n\n".join(parts)).substitute(_fields(program, int8))
     return code + "\n\n" + "\n".join(_weights(program, int8))
 
 
-def _fields(program: Program) -> dict[str, Any]:
+def _fields(program: Program, int8: bool) -> dict[str, Any]:
     """Return what stands for each word after a ``$``."""
     name, size, symbols = program.name, program.input_size, program.symbols
     widths = {s.array(key): width for s in program.stages for key, width in s.states.items()}
     return {
-        "name": name, "version": __version__, "words": "\n    ".join(program.words()),
+        "name": name, "version": __version__, "words": "\n    ".join(program.words(int8)),
         "dtype": program.dtype, "input_size": size, "output_size": program.output_size,
         "one": "0" if symbols else f"np.ones({name}.INPUT_SIZE)",
         "many": "[0, 0, 0]" if symbols else f"np.ones((3, {name}.INPUT_SIZE))",
@@ -141,7 +118,7 @@ def _step(program: Program) -> Iterator[str]:
     yield "    steps = steps + 1"
     yield from _input(program)
     for stage in program.stages:
-        yield f"    # {stage.name}: {stage.input_size} -> {stage.output_size}"
+        yield f"    # {stage.words()}"
         yield from _stage(stage)
     if program.softmax:
         yield "    x = softmax(x)"
@@ -218,5 +195,5 @@ def _rows(m: Matrix, int8: bool) -> str:
 def _array(values: np.ndarray) -> str:
     """Return the expression of an array, of its bytes in base64."""
     little = values.astype(values.dtype.newbyteorder("<"))
-    lines = "\n".join(wrap(base64.b64encode(little.tobytes()).decode(), WIDTH))
-    return f'array("{little.dtype.str}", {values.shape}, """\n{lines}\n""")'
+    lines = base64.encodebytes(little.tobytes()).decode()
+    return f'array("{little.dtype.str}", {values.shape}, """\n{lines}""")'

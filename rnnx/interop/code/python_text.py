@@ -82,7 +82,7 @@ class Matrix(NamedTuple):
     """y = W x + b."""
 
     W: np.ndarray
-    b: np.ndarray | int
+    b: np.ndarray  # or 0
 
 
 def affine(m, x):

@@ -15,17 +15,20 @@ from rnnx.backends.base import DTYPES
 from rnnx.core.sizes import layer_params, suffixes
 from rnnx.interop.code.cells import written
 from rnnx.layers.embedding import Embedding
+from rnnx.layers.gru import GRU
 from rnnx.layers.linear import Linear
+from rnnx.layers.lstm import LSTM
 from rnnx.layers.pool import Pool
 from rnnx.layers.recurrent import Recurrent
+from rnnx.layers.rnn import RNN
 from rnnx.networks.deployed import Deployed, Scaling, deployed
 
+RECURRENT = (Recurrent, RNN, GRU, LSTM)  # not classes derived from them, which may do anything
 C_KEYWORDS = """
 auto bool break case char const continue default do double else enum extern false float for goto if
 inline int long register restrict return short signed sizeof static struct switch true typedef union
 unsigned void volatile while
 """.split()  # noqa: SIM905
-_SO_FAR = {"mean": ", of all steps so far", "max": ", of all steps so far"}
 
 
 class Matrix(NamedTuple):
@@ -39,14 +42,19 @@ class Stage(NamedTuple):
     """One layer of the program."""
 
     kind: str  # "embedding", "linear", "last", "mean", "max", or the name of a cell's equations
-    name: str  # what its arrays and states begin with, such as "gru1"
     input_size: int
     output_size: int
-    hidden_size: int = 0
+    hidden_size: int = 0  # of a cell
     matrices: Mapping[str, Matrix] = {}
     vectors: Mapping[str, np.ndarray] = {}
     states: Mapping[str, int] = {}  # widths by name
     own: tuple[str, ...] = ()  # of matrices and vectors, what the cell's equations read
+    number: int = 0  # its place in the program, from 1
+
+    @property
+    def name(self) -> str:
+        """What its arrays and states begin with, such as ``gru1``."""
+        return f"{self.kind}{self.number}"
 
     def array(self, key: str) -> str:
         """Return the name of a matrix, a vector or a state."""
@@ -59,10 +67,9 @@ class Stage(NamedTuple):
 
     def words(self) -> str:
         """Return what the stage is as a line."""
-        projected = "hr" in self.matrices
-        return f"{self.name.ljust(9)} {self.input_size} -> {self.output_size}" + (
-            f", projected from {self.hidden_size}" if projected else _SO_FAR.get(self.kind, "")
-        )
+        more = f", projected from {self.hidden_size}" if "hr" in self.matrices else ""
+        more = ", of all steps so far" if self.kind in ("mean", "max") else more
+        return f"{self.name.ljust(9)} {self.input_size} -> {self.output_size}{more}"
 
 
 class Program(NamedTuple):
@@ -91,17 +98,16 @@ class Program(NamedTuple):
         arrays += [v for stage in self.stages for v in stage.vectors.values()]
         return sum(a.size for a in arrays if a is not None)
 
-    def words(self) -> Iterator[str]:
-        """Yield a line for every stage, and for what surrounds them."""
+    def words(self, int8: bool) -> Iterator[str]:
+        """Yield a line for the input, every stage, the answer and the weights."""
         what = "symbols" if self.symbols else "values"
-        scaled = ", scaled to (x - mean) / scale" if self.before else ""
-        yield f"input     {self.input_size} {what}{scaled}"
+        yield f"input     {self.input_size} {what}" + ", to (x - mean) / scale" * bool(self.before)
         for stage in self.stages:
             yield stage.words()
-        if self.softmax:
-            yield "softmax   of the last"
-        if self.after:
-            yield "output    scaled to y * scale + mean"
+        logits = "logits of the next symbol" if self.alphabet is not None else "values"
+        answer = "probabilities, by softmax" if self.softmax else logits
+        yield f"output    {self.output_size} {answer}" + ", to y * scale + mean" * bool(self.after)
+        yield f"weights   {self.parameters:,} of {self.dtype}" + ", matrices as int8" * int8
 
 
 def program(model: Any, name: str, dtype: str | None) -> tuple[Program, Deployed]:
@@ -138,14 +144,13 @@ def _stages(layers: tuple[Any, ...]) -> Iterator[Stage]:
     size, count = _first_size(layers), 0
     for i, layer in enumerate(layers):
         for stage in _read(layer, size, i):
-            count += 1
             if stage.input_size != size:
                 raise ValueError(
                     f"expected a layer that reads {size} values, got a {type(layer).__name__} that "
                     f"reads {stage.input_size}"
                 )
-            yield stage._replace(name=f"{stage.name}{count}")
-            size = stage.output_size
+            count, size = count + 1, stage.output_size
+            yield stage._replace(number=count)
 
 
 def _first_size(layers: tuple[Any, ...]) -> int:
@@ -160,22 +165,21 @@ def _read(layer: Any, size: int, position: int) -> Iterator[Stage]:
     """Yield the stages of one layer, named by their kinds."""
     host = {name: layer.backend.to_numpy(w) for name, w in layer.params.items()}
     io.finite(host)
-    if isinstance(layer, Embedding) and position == 0:
+    kind, both = type(layer), layer.directions == 2 or getattr(layer, "bidirectional", False)
+    if kind is Embedding and position == 0:
         V, E = host["weight"].shape
-        yield Stage("embedding", "embedding", V, E, 0, {"": Matrix(host["weight"])})
-    elif isinstance(layer, Linear):
+        yield Stage("embedding", V, E, matrices={"": Matrix(host["weight"])})
+    elif kind is Linear:
         matrix = Matrix(host["weight"], host.get("bias"))
-        yield Stage("linear", "linear", layer.input_size, layer.output_size, 0, {"": matrix})
-    elif isinstance(layer, Pool) and not layer.bidirectional:
-        states = {} if layer.how == "last" else {"y": size}
-        yield Stage(layer.how, layer.how, size, size, states=states)
-    elif isinstance(layer, Recurrent) and layer.directions == 1:
+        yield Stage("linear", layer.input_size, layer.output_size, matrices={"": matrix})
+    elif kind is Pool and not both:
+        yield Stage(layer.how, size, size, states={} if layer.how == "last" else {"y": size})
+    elif kind in RECURRENT and not both:
         yield from _recurrent(layer, host)
     else:
-        both = getattr(layer, "bidirectional", False) or layer.directions == 2
         raise ValueError(
             f"expected a model that reads a stream, got a {'bidirectional ' if both else ''}"
-            f"{type(layer).__name__}" + (": a stream has no future" if both else "")
+            f"{kind.__name__}" + (": a stream has no future" if both else "")
         )
 
 
@@ -194,7 +198,7 @@ def _recurrent(layer: Recurrent, host: dict[str, np.ndarray]) -> Iterator[Stage]
         matrices |= {name: Matrix(part[name]) for name in own if part[name].ndim == 2}
         vectors = {name: part[name] for name in own if part[name].ndim == 1}
         yield Stage(
-            kind, kind, sizes.features(k), sizes.output_size, sizes.hidden_size, matrices, vectors,
+            kind, sizes.features(k), sizes.output_size, sizes.hidden_size, matrices, vectors,
             sizes.state_sizes, own,
         )  # fmt: skip
 
