@@ -89,7 +89,7 @@ def compiled(folder: Path, *names: str) -> list[Compiled]:
         kind = np.float64 if real == "double" else np.float32
         found.append((name, tuple(sizes), kind, symbols))
     (folder / "all.c").write_text(source)
-    library = folder / f"{names[0]}.so"
+    library = folder / f"{len([*folder.glob('*.so')])}.so"  # a name is loaded only once
     build([*STRICT, "-O1", "-shared", "-fPIC", "all.c", "-o", str(library), "-lm"], folder)
     loaded = ctypes.CDLL(str(library))
     return [Compiled(loaded, *rest) for rest in found]

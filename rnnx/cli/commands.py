@@ -15,6 +15,7 @@ examples:
   rnnx predict results new.csv --out predictions.csv
   rnnx train characters book.txt --out book
   rnnx predict book --prompt "Once upon" --length 400 --temperature 0.7
+  rnnx export results --to c --out digits.h
 
 Run `rnnx COMMAND --help` for more, or `rnnx` alone for the table of backends. An error is one line.
 Exit codes: 0 for success, 2 for a usage or input error, 1 for a failure while running.
