@@ -120,7 +120,7 @@ def _weights(program: Program, int8: bool) -> Iterator[str]:
     """Yield the arrays of all stages, and of the scaling around them."""
     for stage in program.stages:
         if stage.matrices:
-            yield f"/* {stage.words()} */"
+            yield f"/* {stage} */"
         for key, m in stage.matrices.items():
             yield _matrix(f"${{name}}_{stage.array(key)}", m, int8)
         for key, vector in stage.vectors.items():
@@ -171,7 +171,7 @@ def _step(program: Program) -> Iterator[str]:
             "scaled[i] = ($real)((x[i] - ${name}_mean_before[i]) / ${name}_scale_before[i]);",
         )
     for stage in program.stages:
-        yield f"\n    /* {stage.words()} */"
+        yield f"\n    /* {stage} */"
         lines, x = _stage(stage, x, stage is program.stages[-1])
         yield from lines
     if x != "y":

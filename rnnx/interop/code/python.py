@@ -118,7 +118,7 @@ def _step(program: Program) -> Iterator[str]:
     yield "    steps = steps + 1"
     yield from _input(program)
     for stage in program.stages:
-        yield f"    # {stage.words()}"
+        yield f"    # {stage}"
         yield from _stage(stage)
     if program.softmax:
         yield "    x = softmax(x)"

@@ -65,11 +65,10 @@ class Stage(NamedTuple):
         """The number of values that a cell's step is computed from; 0 without a cell."""
         return max(len(self.matrices[k].W) for k in ("ih", "hh")) if self.hidden_size else 0
 
-    def words(self) -> str:
-        """Return what the stage is as a line."""
+    def __str__(self) -> str:
         more = f", projected from {self.hidden_size}" if "hr" in self.matrices else ""
         more = ", of all steps so far" if self.kind in ("mean", "max") else more
-        return f"{self.name.ljust(9)} {self.input_size} -> {self.output_size}{more}"
+        return f"{self.name}: {self.input_size} -> {self.output_size}{more}"
 
 
 class Program(NamedTuple):
@@ -101,13 +100,12 @@ class Program(NamedTuple):
     def words(self, int8: bool) -> Iterator[str]:
         """Yield a line for the input, every stage, the answer and the weights."""
         what = "symbols" if self.symbols else "values"
-        yield f"input     {self.input_size} {what}" + ", to (x - mean) / scale" * bool(self.before)
-        for stage in self.stages:
-            yield stage.words()
+        yield f"input: {self.input_size} {what}" + ", to (x - mean) / scale" * bool(self.before)
+        yield from map(str, self.stages)
         logits = "logits of the next symbol" if self.alphabet is not None else "values"
         answer = "probabilities, by softmax" if self.softmax else logits
-        yield f"output    {self.output_size} {answer}" + ", to y * scale + mean" * bool(self.after)
-        yield f"weights   {self.parameters:,} of {self.dtype}" + ", matrices as int8" * int8
+        yield f"output: {self.output_size} {answer}" + ", to y * scale + mean" * bool(self.after)
+        yield f"weights: {self.parameters:,} of {self.dtype}" + ", matrices as int8" * int8
 
 
 def program(model: Any, name: str, dtype: str | None) -> tuple[Program, Deployed]:
