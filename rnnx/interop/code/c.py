@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from os import PathLike
 from string import Template
-from textwrap import fill
 from typing import Any
 
 from rnnx._version import __version__
@@ -14,7 +13,7 @@ from rnnx.interop.code.c_arrays import code_points, numbers, texts
 from rnnx.interop.code.cells import EQUATIONS
 from rnnx.interop.code.quantized import Loss, quantized
 from rnnx.interop.code.stages import Matrix, Program, Stage
-from rnnx.interop.code.writing import documented, write
+from rnnx.interop.code.writing import documented, wrapped, write
 
 TYPES = {"float32": ("float", "f"), "float64": ("double", "")}  # and how its functions end
 
@@ -198,7 +197,8 @@ def _stage(stage: Stage, x: str, last: bool) -> tuple[list[str], str]:
         y = f"state->{stage.array('y')}"
         update = {
             "mean": f"{y}[i] += ({x}[i] - {y}[i]) / ($real)state->steps;",
-            "max": f"{y}[i] = state->steps == 1 || {x}[i] > {y}[i] ? {x}[i] : {y}[i];",
+            "max": f"if (state->steps == 1 || {x}[i] > {y}[i]) {{\n"
+            f"            {y}[i] = {x}[i];\n        }}",
         }[stage.kind]
         return [*_each(stage.output_size, update)], y
     y = "y" if last else stage.name
@@ -219,10 +219,7 @@ def _recurrent(stage: Stage, x: str) -> tuple[list[str], str]:
     ]
     m = f"{stage.name}_m" if "hr" in stage.matrices else h
     arguments = ", ".join([str(stage.hidden_size), "p", "q", *own, m, *others])
-    call = fill(
-        f"${{name}}_{stage.kind}({arguments});", 100, initial_indent=" " * 4,
-        subsequent_indent=" " * 8,
-    )  # fmt: skip
+    call = wrapped(f"${{name}}_{stage.kind}({arguments});")
     if m == h:
         return [*lines, call], h
     project = f"    ${{name}}_affine(&{array}hr, {m}, {h}); /* h = W_hr m */"

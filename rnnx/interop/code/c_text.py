@@ -36,7 +36,7 @@ HEAD = """\
 """
 
 GATES = """\
-#define ${NAME}_GATES $gates /* rows of its largest products; a step has two on the stack */
+#define ${NAME}_GATES $gates /* rows of the largest products, which a step has on the stack */
 """
 
 STATE = """\

@@ -15,7 +15,7 @@ from rnnx.interop.code import python_text as text
 from rnnx.interop.code.cells import EQUATIONS
 from rnnx.interop.code.quantized import Loss, quantized
 from rnnx.interop.code.stages import Matrix, Program, Stage
-from rnnx.interop.code.writing import documented, write
+from rnnx.interop.code.writing import documented, wrapped, write
 
 
 @documented
@@ -163,7 +163,8 @@ def _recurrent(stage: Stage) -> Iterator[str]:
     ih, hh, hr, *own = [stage.array(key).upper() for key in ("ih", "hh", "hr", *stage.own)]
     states = [stage.array(key) for key in stage.states]
     yield f"    p, q = affine({ih}, x), affine({hh}, {states[0]})"
-    yield f"    {', '.join(states)} = {stage.kind}({', '.join(['p', 'q', *own, *states])})"
+    call = f"{stage.kind}({', '.join(['p', 'q', *own, *states])})"
+    yield wrapped(f"{', '.join(states)} = {call}")
     if "hr" in stage.matrices:
         yield f"    {states[0]} = affine({hr}, {states[0]})"
     yield f"    x = {states[0]}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from os import PathLike
+from textwrap import fill
 from typing import Any
 
 from rnnx import io
@@ -56,3 +57,8 @@ def write(
     with io.replacing(path, "w", encoding="ascii", newline="\n") as file:
         file.write(code)
     return lost
+
+
+def wrapped(line: str) -> str:
+    """Return a line of the body of a function, broken where it is long."""
+    return fill(line, 100, initial_indent=" " * 4, subsequent_indent=" " * 8)
