@@ -20,6 +20,7 @@ pytest.importorskip("sklearn", reason="needs scikit-learn")
 from sklearn.datasets import load_iris
 
 import rnnx
+from rnnx import interop
 from rnnx.characters import CharacterModel
 from rnnx.cli import main, options
 from rnnx.cli.commands import parser
@@ -431,6 +432,46 @@ def test_the_summary_and_info_say_what_it_is(run: Run) -> None:
     assert f"on NumPy    {native.installed()}" in out
 
 
+@pytest.mark.parametrize(("form", "ending"), [("c", ".h"), ("python", ".py")])
+def test_a_model_is_exported_as_code(run: Run, here: Path, form: str, ending: str) -> None:
+    """What the Python API writes; beside it with --int8 what that changes; never over a file."""
+    _, rows = long_rows()
+    write("long.csv", LONG, rows)
+    words = ["long.csv", "--id", "id", "--time", "t", "--features", "a,b", "--target", "way"]
+    assert run("train", "classifier", *words, "--per-step", "--out", "r", *SMALL)[0] == 0
+    export = getattr(interop, f"to_{form}")
+    model = rnnx.load("r/model.safetensors")
+    export(model, "expected")
+    out = Path(f"model{ending}")
+    size = len(Path("expected").read_bytes())
+    assert run("export", "r", "--to", form) == (0, f"{out}: {size:,} bytes\n", "")
+    assert out.read_bytes() == Path("expected").read_bytes()
+    code, printed, err = run("export", "r", "--to", form, "--int8")
+    assert (code, printed) == (2, "")
+    assert err == f"rnnx: error: {out} exists: give --force to replace it, or another --out\n"
+    assert out.read_bytes() == Path("expected").read_bytes()
+    loss = export(model, "expected", int8=True)
+    code, printed, err = run("export", "r", "--to", form, "--int8", "--force")
+    assert (code, err) == (0, "")
+    assert printed.splitlines()[1:] == [str(loss)]
+    assert "the likeliest is the same in" in printed
+    assert out.read_bytes() == Path("expected").read_bytes()
+    export(model, "expected", name="way")
+    assert run("export", "r/model.safetensors", "--to", form, "--name", "way")[0] == 0
+    assert Path(f"way{ending}").read_bytes() == Path("expected").read_bytes()
+
+
+def test_a_model_is_exported_as_onnx(run: Run) -> None:
+    """The file of the Python API."""
+    pytest.importorskip("onnx", reason="needs onnx")
+    onnx = pytest.importorskip("rnnx.interop.onnx", reason="needs rnnx.interop.onnx")
+    model = rnnx.Sequential(rnnx.GRU(2, 3, seed=0), rnnx.Linear(3, 2, seed=1))
+    rnnx.save("model.safetensors", model)
+    onnx.to_onnx(model, "expected", lengths=True)
+    assert run("export", "model.safetensors", "--to", "onnx", "--lengths")[0] == 0
+    assert Path("model.onnx").read_bytes() == Path("expected").read_bytes()
+
+
 def test_info_and_help_import_no_more_than_they_need(here: Path) -> None:
     """NumPy alone reads a model; help waits for nothing; estimators come with a training."""
     CharacterModel(4, streams=2, epochs=1, seed=0).fit(TEXT).save("model.safetensors")
@@ -504,7 +545,8 @@ def test_every_option_has_help(capsys: pytest.CaptureFixture[str]) -> None:
     """No option of any command stands without words."""
     kinds = ("classifier", "regressor", "forecaster", "characters")
     trains = [["train", kind] for kind in kinds]
-    for words in (*trains, ["train"], ["predict"], ["info"], ["backends"], ["cores"], []):
+    others = [[name] for name in ("train", "predict", "export", "info", "backends", "cores")]
+    for words in (*trains, *others, []):
         with pytest.raises(SystemExit) as end:
             main([*words, "--help"])
         assert end.value.code == 0

@@ -217,6 +217,33 @@ def test_what_cannot_be_predicted_is_one_line(run: Run, trained: None) -> None:
             one_line(run(*words), 2, "c/summary.json must be what `rnnx train` wrote")
 
 
+EXPORT = {
+    "c": "the following arguments are required: --to",
+    "c --to fortran": "argument --to: invalid choice: 'fortran'",
+    "c --to onnx --int8": "--int8 is for c and python, got --to onnx",
+    "c --to onnx --name a": "--name is for c and python, got --to onnx",
+    "c --to c --lengths": "--lengths is for onnx, got --to c",
+    "c --to c --name class": "name must be a name in C and in Python, such as model, got 'class'",
+    "c --to c --out a.txt": "a.txt exists: give --force to replace it, or another --out",
+    "c --to c --out c/model.safetensors --force": "--out must not be the model that is read",
+    "c --to c --out nowhere/model.h": "No such file or directory: nowhere/model.h",
+    "nothing --to c": "there is no model nothing",
+    "a.txt --to c": "cannot load 'a.txt': ",
+    "simple.safetensors --to c": "expected a layer, an RNNClassifier, an RNNRegressor or a Charac",
+    "both.safetensors --to python": "got a bidirectional GRU: a stream has no future",
+}
+
+
+def test_what_cannot_be_exported_is_one_line(run: Run, trained: None) -> None:
+    """Code 2, what is wrong, nothing written."""
+    rnnx.save("simple.safetensors", rnnx.SimpleRNN(1, 1, 1))
+    rnnx.save("both.safetensors", rnnx.GRU(1, 1, bidirectional=True))
+    before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+    for arguments, words in EXPORT.items():
+        one_line(run("export", *arguments.split()), 2, words)
+    assert {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()} == before
+
+
 @pytest.mark.usefixtures("files")
 def test_damaged_arrays_are_one_line(run: Run, trained: None) -> None:
     """Any byte of the header may be another, or all after it missing."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from rnnx._version import __version__
-from rnnx.cli import backends, cores, info, predict, train
+from rnnx.cli import backends, cores, export, info, predict, train
 from rnnx.cli.parser import Parser
 from rnnx.cli.tasks import TASKS
 
@@ -15,6 +15,7 @@ examples:
   rnnx predict results new.csv --out predictions.csv
   rnnx train characters book.txt --out book
   rnnx predict book --prompt "Once upon" --length 400 --temperature 0.7
+  rnnx export results --to c --out digits.h
 
 Run `rnnx COMMAND --help` for more, or `rnnx` alone for the table of backends. An error is one line.
 Exit codes: 0 for success, 2 for a usage or input error, 1 for a failure while running.
@@ -41,6 +42,7 @@ def parser() -> Parser:
         kinds.add_parser(task.name, help=task.help, fill=partial(train.fill, task))
     for command, text in {
         predict: "apply a trained model to new files, or let it write text",
+        export: "write a trained model as C, as Python or as ONNX",
         info: "describe a model file or a results folder",
         backends: "list the array libraries and devices that can be used here",
         cores: "say which implementation would run a layer, and why the others would not",
