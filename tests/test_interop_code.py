@@ -172,13 +172,19 @@ CHAINS: dict[str, Callable[[], Any]] = {
         rnnx.LSTM(3, 5, seed=0, dtype="float64"), rnnx.Linear(5, 2, seed=1, dtype="float64")
     ),
     "linear": lambda: rnnx.Linear(3, 2, seed=0),
+    "activations": lambda: rnnx.Sequential(
+        rnnx.Activation("tanh"), rnnx.Linear(3, 4, seed=0), rnnx.Activation("relu"),
+        rnnx.GRU(4, 5, seed=1), rnnx.Activation("sigmoid"), rnnx.Linear(5, 2, seed=2),
+        rnnx.Activation("softmax"),
+    ),
     "embedding": lambda: rnnx.Embedding(4, 3, seed=0),
 }  # fmt: skip
 
 
 def inputs(model: Any, rng: np.random.Generator, T: int = 12) -> np.ndarray:
     """Return a sequence that a chain reads."""
-    first = next(layer for _, layer in model.walk())
+    any_size = (rnnx.Activation, rnnx.Pool)
+    first = next(layer for _, layer in model.walk() if not isinstance(layer, any_size))
     if isinstance(first, rnnx.Embedding):
         return rng.integers(0, first.num_embeddings, T)
     return rng.standard_normal((T, first.input_size)).astype("float32")
@@ -483,7 +489,7 @@ REFUSED: dict[str, Callable[[], Any]] = {
         rnnx.GRU(2, 4, seed=0), rnnx.Pool(bidirectional=True)
     ),
     "got a Embedding": lambda: rnnx.Sequential(rnnx.Linear(2, 3), rnnx.Embedding(4, 2)),
-    "got a Pool alone": lambda: rnnx.Sequential(rnnx.Pool(), rnnx.Dropout(0.5)),
+    "of Pool and Activation alone": lambda: rnnx.Sequential(rnnx.Pool(), rnnx.Dropout(0.5)),
     "a layer that computes": lambda: rnnx.Dropout(0.5),
     "reads 3 values, got a Linear that reads 4": lambda: rnnx.Sequential(
         rnnx.GRU(2, 3), rnnx.Linear(4, 2)

@@ -15,6 +15,11 @@ from rnnx.interop.code.quantized import Loss, quantized
 from rnnx.interop.code.stages import Matrix, Program, Stage
 from rnnx.interop.code.writing import documented, wrapped, write
 
+ACTIVATIONS = {
+    "tanh": "$tanh({x})",
+    "relu": "{x} > 0 ? {x} : 0",
+    "sigmoid": "${{name}}_sigmoid({x})",
+}
 TYPES = {"float32": ("float", "f"), "float64": ("double", "")}  # and how its functions end
 
 
@@ -121,7 +126,8 @@ def _weights(program: Program, int8: bool) -> Iterator[str]:
         if stage.matrices:
             yield f"/* {stage} */"
         for key, m in stage.matrices.items():
-            yield _matrix(f"${{name}}_{stage.array(key)}", m, int8)
+            by_rows = stage.kind == "embedding"
+            yield _matrix(f"${{name}}_{stage.array(key)}", m, int8, by_rows)
         for key, vector in stage.vectors.items():
             yield numbers("$real", f"${{name}}_{stage.array(key)}", vector)
     for key, scaling in {"before": program.before, "after": program.after}.items():
@@ -129,10 +135,14 @@ def _weights(program: Program, int8: bool) -> Iterator[str]:
             yield numbers("double", f"${{name}}_{part}_{key}", values)
 
 
-def _matrix(name: str, m: Matrix, int8: bool) -> str:
+def _matrix(name: str, m: Matrix, int8: bool, by_rows: bool) -> str:
     """Return a matrix and its arrays."""
     W, scale = quantized(m.W) if int8 else (m.W, None)
-    arrays = {"W": ("$weight", W), "scale": ("$real", scale), "b": ("$real", m.b)}
+    arrays = {
+        "W": ("$weight", W if by_rows else W.T),
+        "scale": ("$real", scale),
+        "b": ("$real", m.b),
+    }
     parts = {f"{name}_{k}": (kind, a) for k, (kind, a) in arrays.items() if a is not None}
     fields = [*map(str, W.shape), *parts, *["NULL"] * (m.b is None)]
     lines = [numbers(kind, part, a) for part, (kind, a) in parts.items()]
@@ -147,10 +157,10 @@ def _functions(program: Program) -> Iterator[str]:
     yield c_text.AFFINE
     if program.symbols:
         yield c_text.ROW
-    if any("_sigmoid(" in text for text in cells):
+    if any("_sigmoid(" in text for text in cells) or "sigmoid" in kinds:
         yield c_text.SIGMOID
     yield from cells
-    if program.softmax:
+    if program.softmax or "softmax" in kinds:
         yield c_text.SOFTMAX
 
 
@@ -203,6 +213,12 @@ def _stage(stage: Stage, x: str, last: bool) -> tuple[list[str], str]:
         return [*_each(stage.output_size, update)], y
     y = "y" if last else stage.name
     lines = [] if last else [f"    $real {y}[{stage.output_size}];"]
+    if stage.kind == "softmax":
+        copied = f"    memcpy({y}, {x}, {stage.output_size} * sizeof *{y});"
+        return [*lines, copied, f"    ${{name}}_softmax({stage.output_size}, {y});"], y
+    if stage.kind in ACTIVATIONS:
+        value = ACTIVATIONS[stage.kind].format(x=f"{x}[i]")
+        return [*lines, *_each(stage.output_size, f"{y}[i] = {value};")], y
     if stage.kind == "embedding":
         return [*lines, f"    ${{name}}_row({W}, symbol, {y});"], y
     return [*lines, f"    ${{name}}_affine({W}, {x}, {y});"], y

@@ -72,7 +72,7 @@ static inline void ${name}_reset(${name}_state *state)
 MATRIX = """\
 typedef struct {
     int rows, columns;
-    const $weight *W; /* by rows */
+    const $weight *W; /* column by column, so that rows are computed side by side */
 $scales    const $real *b; /* NULL for none */
 } ${name}_matrix;
 """
@@ -81,19 +81,24 @@ AFFINE = """\
 /* y = W x + b */
 static inline void ${name}_affine(const ${name}_matrix *m, const $real *x, $real *y)
 {
-    const $weight *row = m->W;
-    for (int i = 0; i < m->rows; ++i, row += m->columns) {
-        $real sum = 0;
-        for (int j = 0; j < m->columns; ++j) {
-            sum += row[j] * x[j];
+    const $weight *column = m->W;
+    for (int i = 0; i < m->rows; ++i) {
+        y[i] = 0;
+    }
+    for (int j = 0; j < m->columns; ++j, column += m->rows) {
+        const $real x_j = x[j];
+        for (int i = 0; i < m->rows; ++i) {
+            y[i] += column[i] * x_j;
         }
-        y[i] = sum$rescaled + (m->b ? m->b[i] : 0);
+    }
+    for (int i = 0; i < m->rows; ++i) {
+        y[i] = y[i]$rescaled + (m->b ? m->b[i] : 0);
     }
 }
 """
 
 ROW = """\
-/* x = row i of W */
+/* x = row i of W, of which W holds one after the other */
 static inline void ${name}_row(const ${name}_matrix *m, int32_t i, $real *x)
 {
     const $weight *row = m->W + (size_t)i * (size_t)m->columns;

@@ -17,6 +17,11 @@ from rnnx.interop.code.quantized import Loss, quantized
 from rnnx.interop.code.stages import Matrix, Program, Stage
 from rnnx.interop.code.writing import documented, wrapped, write
 
+ACTIVATIONS = {
+    "tanh": "np.tanh(x)", "relu": "np.maximum(x, 0)", "sigmoid": "sigmoid(x)",
+    "softmax": "softmax(x)",
+}  # fmt: skip
+
 
 @documented
 def to_python(
@@ -103,9 +108,9 @@ def _functions(program: Program) -> Iterator[str]:
     if program.alphabet is not None:
         yield text.SAMPLE
     yield from cells
-    if any("sigmoid(" in cell for cell in cells):
+    if any("sigmoid(" in cell for cell in cells) or "sigmoid" in kinds:
         yield text.SIGMOID
-    if program.softmax or program.alphabet is not None:
+    if program.softmax or "softmax" in kinds or program.alphabet is not None:
         yield text.SOFTMAX
 
 
@@ -150,6 +155,8 @@ def _stage(stage: Stage) -> Iterator[str]:
         yield f"    x = {array}.W[x]"
     elif stage.kind == "linear":
         yield f"    x = affine({array}, x)"
+    elif stage.kind in ACTIVATIONS:
+        yield f"    x = {ACTIVATIONS[stage.kind]}"
     elif stage.kind == "mean":
         y = stage.array("y")
         yield f"    x = {y} = {y} + (x - {y}) / steps"

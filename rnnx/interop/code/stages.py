@@ -14,6 +14,7 @@ from rnnx import io, validate
 from rnnx.backends.base import DTYPES
 from rnnx.core.sizes import layer_params, suffixes
 from rnnx.interop.code.cells import written
+from rnnx.layers.activation import Activation
 from rnnx.layers.embedding import Embedding
 from rnnx.layers.gru import GRU
 from rnnx.layers.linear import Linear
@@ -41,7 +42,9 @@ class Matrix(NamedTuple):
 class Stage(NamedTuple):
     """One layer of the program."""
 
-    kind: str  # "embedding", "linear", "last", "mean", "max", or the name of a cell's equations
+    kind: (
+        str  # "embedding", "linear", of a pool or an activation, or the name of a cell's equations
+    )
     input_size: int
     output_size: int
     hidden_size: int = 0  # of a cell
@@ -154,9 +157,11 @@ def _stages(layers: tuple[Any, ...]) -> Iterator[Stage]:
 def _first_size(layers: tuple[Any, ...]) -> int:
     """Return the size of the input, which a `Pool` does not know."""
     for layer in layers:
-        if not isinstance(layer, Pool):
+        if not isinstance(layer, Pool | Activation):
             return int(getattr(layer, "num_embeddings", 0) or getattr(layer, "input_size", 0))
-    raise ValueError("expected a model that knows the size of its input, got a Pool alone")
+    raise ValueError(
+        "expected a model that knows the size of its input, got one of Pool and Activation alone"
+    )
 
 
 def _read(layer: Any, size: int, position: int) -> Iterator[Stage]:
@@ -172,6 +177,8 @@ def _read(layer: Any, size: int, position: int) -> Iterator[Stage]:
         yield Stage("linear", layer.input_size, layer.output_size, matrices={"": matrix})
     elif kind is Pool and not both:
         yield Stage(layer.how, size, size, states={} if layer.how == "last" else {"y": size})
+    elif kind is Activation:
+        yield Stage(layer.function, size, size)
     elif kind in RECURRENT and not both:
         yield from _recurrent(layer, host)
     else:
