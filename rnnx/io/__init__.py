@@ -1,11 +1,12 @@
 """Files: models, checkpoints and whatever else must be written whole or not at all.
 
 `save` and `load` are for every model. `read`, `write` and `describe` are the format beneath them;
-`regular` and `replacing` open any file, to read and to write.
+`regular` and `replacing` open any file, to read and to write; `opened` and `naming`
+are for what reads a file of any kind.
 """
 
 from rnnx.io.files import damaged, regular, replacing
-from rnnx.io.format import describe, finite, part, read, write
+from rnnx.io.format import describe, finite, naming, opened, part, read, write
 from rnnx.io.header import Description, Spec
 from rnnx.io.lock import locked
 from rnnx.io.models import Saved, layer_specs, load, restore_layer, save
@@ -20,6 +21,8 @@ __all__ = [
     "layer_specs",
     "load",
     "locked",
+    "naming",
+    "opened",
     "part",
     "read",
     "regular",

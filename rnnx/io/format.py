@@ -38,7 +38,7 @@ def write(path: File, description: Description, arrays: Mapping[str, np.ndarray]
 
 def describe(path: File) -> Description:
     """Return what a file says of its content, without reading the arrays."""
-    with _opened(path) as file:
+    with opened(path) as file:
         return read_header(file)[0]
 
 
@@ -50,7 +50,7 @@ def read(
     Only this kind of content is accepted, if one is given. ``expect(description)`` returns the
     `Spec` of every array by name: others are refused before memory is taken for them.
     """
-    with _opened(path) as file:
+    with opened(path) as file:
         description, checksum = read_header(file)
         if kind is not None and description.kind != kind:
             raise ValueError(f"it holds a {description.kind!r}, expected a {kind!r}")
@@ -76,15 +76,21 @@ def part(named: Mapping[str, Any], prefix: str) -> dict[str, Any]:
 
 
 @contextmanager
-def _opened(path: File) -> Iterator[IO[bytes]]:
-    """Open a regular file; what is wrong with its content becomes one line that names the file."""
-    with regular(path) as file:
-        try:
-            yield file
-        except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
-            raise damaged(path, error) from None
-        except MemoryError:
-            raise OSError(errno.ENOMEM, "not enough memory for it", os.fspath(path)) from None
+def opened(path: File) -> Iterator[IO[bytes]]:
+    """Open a regular file; errors of what reads it are those of `naming`."""
+    with regular(path) as file, naming(path):
+        yield file
+
+
+@contextmanager
+def naming(path: File) -> Iterator[None]:
+    """Turn what is wrong with the content of a file into one line that names it."""
+    try:
+        yield
+    except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
+        raise damaged(path, error) from None
+    except MemoryError:
+        raise OSError(errno.ENOMEM, "not enough memory for it", os.fspath(path)) from None
 
 
 def _fields(description: Description) -> dict[str, Any]:
