@@ -74,6 +74,7 @@ def rng() -> np.random.Generator:
 LIBRARIES = {
     "torch": "torch", "jax": "jax", "cupy": "cupy", "array_api_strict": "array_api_strict",
     "scikit-learn": "sklearn", "pandas": "pandas", "tqdm": "tqdm", "tensorboardx": "tensorboardX",
+    "onnxruntime": "onnxruntime", "onnx": "onnx",
     "device library": "torch", "second library": "array_api_strict",
 }  # fmt: skip
 
