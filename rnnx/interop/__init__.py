@@ -1,5 +1,5 @@
 """Models from other systems and for other systems: weights in, models out."""
 
-from rnnx.interop.onnx import to_onnx
+from rnnx.interop.onnx import from_onnx, to_onnx
 
-__all__ = ["to_onnx"]
+__all__ = ["from_onnx", "to_onnx"]
