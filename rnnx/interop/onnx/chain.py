@@ -1,8 +1,8 @@
 """The chain of nodes from a graph's sequence input to its first output, as layers.
 
-Walked from the output back to the input, then read forward. What is between layers is checked
-exactly: the reader knows the number of axes, whether the first two are exchanged, and whether the
-value is a recurrent node's Y (T, D, B, H).
+What is between layers is checked exactly: while it reads the nodes in order, a `Chain` knows the
+number of axes, whether the first two are exchanged, and whether the value is a recurrent node's Y
+(T, D, B, H).
 """
 
 from __future__ import annotations
@@ -10,23 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from rnnx.interop.onnx import parts
+from rnnx.interop.onnx import parts, walk
 from rnnx.interop.onnx.parts import Part
-from rnnx.interop.onnx.pools import Pooled, pooled
+from rnnx.interop.onnx.pools import Pooled
 from rnnx.interop.onnx.values import (
-    FLOATS,
     Values,
-    attributes,
     label,
     node_name,
     operator,
     options,
-    read_tensor,
 )
 from rnnx.interop.onnx.weights import ORDER
 
-PASSED = ("Cast", "Expand", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Transpose",
-          "Unsqueeze")  # what may be between an input, or zeros, and an initial state  # fmt: skip
 POOLS = {"ReduceMean": "mean", "ReduceMax": "max"}
 
 
@@ -38,7 +33,7 @@ def layers(values: Values, output: str, logits: bool) -> list[Part]:
     ValueError
         For the first node that is no layer, or not in the way of one.
     """
-    nodes, x = _walked(values, output)
+    nodes, x = walk.back(values, output)
     chain = Chain(values, x, logits)
     for node in nodes:
         chain.read(node)
@@ -91,7 +86,7 @@ class Chain:
         part = parts.recurrent(self.values, node)
         names = parts.inputs(node, 7)
         for start in names[5:]:
-            if not self._starts(start):
+            if not walk.is_of_the_call(self.values, start, self.x):
                 raise self._odd(node, f"its initial state {start!r:.80} is computed in the graph")
         self._sequences(node, names[4], self.swapped)
         self._add(node, part)
@@ -245,22 +240,6 @@ class Chain:
             raise self._odd(node, f"the bias must have shape {weight.shape[:1]}, got {bias.shape}")
         self.found[-1] = parts.linear(weight, bias)
 
-    def _starts(self, name: str) -> bool:
-        """Whether an initial state is that of the call: zeros, or another input of the graph."""
-        values = self.values
-        for _ in range(len(values.nodes) + 1):
-            if not name or values.is_constant(name) or name in values.inputs:
-                return name != self.x and (
-                    not values.is_constant(name) or values.is_zero(name, "an initial state")
-                )
-            node = values.makers.get(name)
-            if node is not None and operator(node) == "ConstantOfShape":
-                return _fills_zeros(node)
-            if node is None or operator(node) not in PASSED or not node.input:
-                return False
-            name = node.input[0]
-        return False
-
     def _odd(self, node: Any, reason: str) -> ValueError:
         names = [node_name(n) for n in self.values.nodes if operator(n) in ORDER]
         there = f", which are {names!r:.150}" if names else ""
@@ -275,33 +254,3 @@ READERS: dict[str, Callable[[Chain, Any], None]] = {
     "Reshape": Chain.reshape, "Squeeze": Chain.squeeze, "Identity": Chain.identity,
     "Dropout": Chain.dropout, "Softmax": Chain.softmax,
 }  # fmt: skip
-
-
-def _walked(values: Values, name: str) -> tuple[list[Any], str]:
-    """Return the nodes that lead to a value, in order, and the input of the graph they start at."""
-    found: list[Any] = []  # nodes, and the poolings that are several
-    while name not in values.inputs:
-        node = values.makers.get(name)
-        if node is None or values.is_constant(name):
-            raise ValueError(f"{name!r:.80} comes from no sequence input of the graph")
-        if len(found) > len(values.nodes):
-            raise ValueError(f"its graph goes round in a circle at {label(node)}")
-        if name != node.output[0]:
-            raise ValueError(f"{label(node)}: only its first output is read, got {name!r:.80}")
-        several = pooled(values, node)
-        found.append(several or node)
-        name = several.x if several else _before(values, node)
-    return found[::-1], name
-
-
-def _before(values: Values, node: Any) -> str:
-    """Return the name of the value that a node of a chain changes."""
-    if len(node.input) < (2 if node.op_type in ("Gather", "Add", "MatMul") else 1):
-        raise ValueError(f"{label(node)} lacks an input")
-    second = node.op_type in ("Gather", "Add") and values.is_constant(node.input[0])
-    return str(node.input[1 if second else 0])
-
-
-def _fills_zeros(node: Any) -> bool:
-    value = attributes(node).get("value")
-    return value is None or not read_tensor(value, f"the value of {label(node)}", FLOATS).any()

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from rnnx.interop.onnx.weights import package
+from rnnx.io.header import VALUE_LIMIT
 
-PARTS = 500_000  # fields of messages in a file: each takes memory when it is parsed
 LARGEST = 2**31 - 1  # bytes, what protobuf reads
+DEEPEST = 100  # messages in each other, what protobuf reads
+WIDTHS = {0: 0, 1: 8, 2: 0, 5: 4}  # bytes of a field by how it is written, beside its numbers
+BROKEN = "it is truncated, or not a file of ONNX"
 
 
 def parsed(raw: bytes) -> Any:
@@ -28,31 +31,35 @@ def parsed(raw: bytes) -> Any:
     try:
         model.ParseFromString(raw)
     except DecodeError:
-        raise ValueError("it is truncated, or not a file of ONNX") from None
+        raise ValueError(BROKEN) from None
     return model
 
 
 def _check_parts(raw: bytes, kind: Any) -> None:
-    """Raise for bytes that are no messages, or too many; no part is copied."""
-    parts, left = 0, [(0, len(raw), kind)]
-    while left:
-        at, end, kind = left.pop()
-        fields = kind.fields_by_number
-        while at < end:
-            tag, at = _number(raw, at)
-            length = {1: 8, 5: 4}.get(tag & 7, 0)
-            if tag & 7 == 0:
-                _, at = _number(raw, at)
-            elif tag & 7 == 2:
-                length, at = _number(raw, at)
-                inner = fields.get(tag >> 3)
-                if inner is not None and inner.message_type is not None:
-                    left.append((at, at + length, inner.message_type))
-            at, parts = at + length, parts + 1
-            if at > end or tag & 7 in (3, 4, 6, 7):
-                raise ValueError("it is truncated, or not a file of ONNX")
-            if parts > PARTS:
-                raise ValueError(f"it has more than {PARTS:,} parts, which would take much memory")
+    """Raise for bytes that are no messages, or too many, or too deep in each other."""
+    at, parts, open_ = 0, 0, [(len(raw), kind)]  # where the messages around this place end
+    while open_:
+        end, kind = open_[-1]
+        if at == end:
+            open_.pop()
+            continue
+        tag, at = _number(raw, at)
+        way, parts = tag & 7, parts + 1
+        if way not in WIDTHS:
+            raise ValueError(BROKEN)
+        length, at = _number(raw, at) if way in (0, 2) else (0, at)
+        after = at + (length if way == 2 else WIDTHS[way])
+        if after > end or len(open_) > DEEPEST:
+            raise ValueError(BROKEN)
+        if parts > VALUE_LIMIT:
+            raise ValueError(
+                f"it has more than {VALUE_LIMIT:,} parts, which would take much more memory than it"
+            )
+        inner = kind.fields_by_number.get(tag >> 3) if way == 2 else None
+        if inner is not None and inner.message_type is not None:
+            open_.append((after, inner.message_type))
+        else:
+            at = after
 
 
 def _number(raw: bytes, at: int) -> tuple[int, int]:
@@ -65,4 +72,4 @@ def _number(raw: bytes, at: int) -> tuple[int, int]:
         value |= (byte & 127) << shift
         if byte < 128:
             return value, at
-    raise ValueError("it is truncated, or not a file of ONNX")
+    raise ValueError(BROKEN)

@@ -11,9 +11,9 @@ from rnnx.interop.onnx.weights import ORDER, from_file
 from rnnx.io.format import Arrays
 
 ACTIVATIONS = {  # the first are the defaults; all others are refused
-    "RNN": {"tanh": [b"Tanh"], "relu": [b"Relu"]},
-    "GRU": {"": [b"Sigmoid", b"Tanh"]},
-    "LSTM": {"": [b"Sigmoid", b"Tanh", b"Tanh"]},
+    "RNN": {"tanh": ["Tanh"], "relu": ["Relu"]},
+    "GRU": {"": ["Sigmoid", "Tanh"]},
+    "LSTM": {"": ["Sigmoid", "Tanh", "Tanh"]},
 }
 OWN: dict[str, dict[str, int]] = {
     "RNN": {}, "GRU": {"linear_before_reset": 0}, "LSTM": {"input_forget": 0},
@@ -48,17 +48,17 @@ def recurrent(values: Values, node: Any) -> Part:
     """
     op, name = node.op_type, label(node)
     found = options(
-        node, direction=b"forward", hidden_size=0, activations=[], activation_alpha=[],
+        node, direction="forward", hidden_size=0, activations=[], activation_alpha=[],
         activation_beta=[], layout=0, **OWN[op],
     )  # fmt: skip
     for key, plain in PLAIN.items():
         if found.get(key, plain) != plain:
             raise ValueError(f"{name} has {key}={found[key]!r:.40}, which has no equal here")
-    directions = {b"forward": 1, b"bidirectional": 2}.get(found["direction"])
+    directions = {"forward": 1, "bidirectional": 2}.get(found["direction"])
     if directions is None:
         raise ValueError(
-            f"{name} has direction={found['direction']!r:.40}, expected b'forward' or "
-            "b'bidirectional'"
+            f"{name} has direction={found['direction']!r:.40}, expected 'forward' or "
+            "'bidirectional'"
         )
     _, _, _, B, _, *starts = inputs(node, 5 + STATES[op])
     _check_starts(values, node, starts)

@@ -15,6 +15,7 @@ FLOATS = {"FLOAT": "float_data", "DOUBLE": "double_data", "FLOAT16": "int32_data
           "BFLOAT16": "int32_data"}  # fmt: skip
 INTEGERS = {"INT64": "int64_data", "INT32": "int32_data", "BOOL": "int32_data"}
 OLDEST = 7  # opset; before it, operators broadcast by attributes
+LARGEST, SMALL = 2**31, 8  # numbers in a constant, and in one that says an axis or a shape
 SHARED = 4  # times the size of a model, the most that its weights may take
 
 
@@ -57,8 +58,8 @@ class Values:
 
     def integers(self, name: str, what: str, axes: int = 1) -> list[int]:
         """Return the integers of a small constant with so many axes, 0 or 1."""
-        array = self._array(name, what, INTEGERS)
-        if array.ndim != axes or array.size > 8:
+        array = self._array(name, what, INTEGERS, SMALL)
+        if array.ndim != axes:
             raise ValueError(f"{what} has the shape {array.shape}, which has no equal here")
         return [int(value) for value in array.reshape(-1)]
 
@@ -68,20 +69,22 @@ class Values:
 
     def equals(self, name: str, expected: np.ndarray) -> bool:
         """Whether a constant is this one, dtype and shape included."""
-        found = self._array(name, f"the constant {name!r:.80}", FLOATS | INTEGERS)
+        found = self._array(name, f"the constant {name!r:.80}", FLOATS | INTEGERS, SMALL)
         return found.dtype == expected.dtype and np.array_equal(found, expected)
 
-    def _array(self, name: str, what: str, dtypes: dict[str, str]) -> np.ndarray:
-        """Return a constant of one of these dtypes."""
+    def _array(
+        self, name: str, what: str, dtypes: dict[str, str], most: int = LARGEST
+    ) -> np.ndarray:
+        """Return a constant of one of these dtypes, of at most so many numbers."""
         if not self.is_constant(name):
             raise ValueError(f"{what} must be a constant, got {name!r:.80}")
         if name in self.constants:
-            return read_tensor(self.constants[name], what, dtypes)
+            return read_tensor(self.constants[name], what, dtypes, most)
         maker = self.makers[name]
-        return read_tensor(attributes(maker).get("value"), what, dtypes)
+        return read_tensor(attributes(maker).get("value"), what, dtypes, most)
 
 
-def read_tensor(tensor: Any, what: str, dtypes: dict[str, str]) -> np.ndarray:
+def read_tensor(tensor: Any, what: str, dtypes: dict[str, str], most: int = LARGEST) -> np.ndarray:
     """Return the array of a tensor, after its shape was compared with the bytes that are there."""
     onnx = package()
     if not isinstance(tensor, onnx.TensorProto):
@@ -91,13 +94,14 @@ def read_tensor(tensor: Any, what: str, dtypes: dict[str, str]) -> np.ndarray:
     kind = kinds.get(tensor.data_type)
     if kind is None:
         raise ValueError(f"{what} must be of {', '.join(dtypes)}, got type {tensor.data_type}")
-    if len(shape) > 8 or any(n < 1 for n in shape):
+    size = math.prod(shape)
+    if len(shape) > 8 or any(n < 1 for n in shape) or size > most:
         raise ValueError(f"{what} has a wrong shape, {list(shape)!r:.80}")
     itemsize = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)).itemsize
-    raw, size = tensor.HasField("raw_data"), math.prod(shape)
+    raw = tensor.HasField("raw_data")
     held = len(tensor.raw_data) / itemsize if raw else len(getattr(tensor, dtypes[kind]))
     if held != size or tensor.HasField("segment"):
-        raise ValueError(f"{what} must hold {size:.6g} numbers for its shape, got {held:.6g}")
+        raise ValueError(f"{what} must hold {size:,} numbers for its shape, got {held:,g}")
     array: np.ndarray = onnx.numpy_helper.to_array(tensor)
     return array
 
@@ -110,7 +114,8 @@ def operator(node: Any) -> str:
 
 def label(node: Any) -> str:
     """Return how messages name a node: its name, or else that of its first output."""
-    return f"the {operator(node):.40} {node_name(node)!r:.80}"
+    op = operator(node)
+    return f"the {op if op.isidentifier() else repr(op):.40} {node_name(node)!r:.80}"
 
 
 def node_name(node: Any) -> str:
@@ -120,8 +125,7 @@ def node_name(node: Any) -> str:
 
 def attributes(node: Any) -> dict[str, Any]:
     """Return a node's attributes by name."""
-    value = package().helper.get_attribute_value
-    found = {a.name: value(a) for a in node.attribute}
+    found = {a.name: _value(a) for a in node.attribute}
     if len(found) < len(node.attribute):
         raise ValueError(f"{label(node)} repeats an attribute")
     return found
@@ -135,8 +139,16 @@ def options(node: Any, **defaults: Any) -> dict[str, Any]:
             raise ValueError(f"{label(node)} has {name!r:.40}, which has no equal here")
         if type(value) is not type(defaults[name]):
             kind = type(defaults[name]).__name__
-            raise ValueError(f"{label(node)} must have a {kind} as {name}, got {value!r:.40}")
+            raise ValueError(f"{label(node)} must have {name} of type {kind}, got {value!r:.40}")
     return defaults | found
+
+
+def _value(attribute: Any) -> Any:
+    """Return an attribute's value, texts as str."""
+    value = package().helper.get_attribute_value(attribute)
+    if isinstance(value, list):
+        return [one.decode() if isinstance(one, bytes) else one for one in value]
+    return value.decode() if isinstance(value, bytes) else value
 
 
 def _check_names(graph: Any, constants: Any) -> None:
