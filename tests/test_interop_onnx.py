@@ -20,7 +20,7 @@ import onnxruntime
 
 import rnnx
 from rnnx import GRU, LSTM, RNN, Dropout, Embedding, Linear, Pool, Recurrent, Sequential
-from rnnx.interop import to_onnx
+from rnnx.interop import from_onnx, to_onnx
 from rnnx.interop.onnx import writing
 
 Make = Callable[..., Any]
@@ -177,6 +177,8 @@ def test_estimators(per_step: bool) -> None:
     y = classes if per_step else classes[:, 0]
     classifier = estimators.RNNClassifier(4, bidirectional=True, **small).fit(X_, y)
     proto = exported(classifier)
+    with pytest.raises(ValueError, match=r"the Sub .* it is no layer here"):
+        from_onnx(proto)
     x = X_.transpose(1, 0, 2).astype("float32")
     found = run(proto, x=x)["y"]
     near(found.swapaxes(0, 1) if per_step else found, np.asarray(classifier.predict_proba(X_)))
@@ -227,6 +229,13 @@ def test_the_file_says_what_it_is(tmp_path: Path) -> None:
     assert nodes["GRU"].name == "layer0_GRU_l1"
     assert list(nodes["GRU"].input)[1:4] == ["layer0_W_l1", "layer0_R_l1", "layer0_B_l1"]
     near(run(proto, x=X, lengths=np.full(5, 4, "int32"))["y"].sum(axis=-1), np.ones((5, 4)))
+
+
+def test_a_newer_opset() -> None:
+    """Up to the newest that the package knows, and named in the file."""
+    newest = onnx.defs.onnx_opset_version()
+    proto = exported(Sequential(GRU(3, 4, seed=0), Pool("mean")), lengths=True, opset=newest)
+    assert [(o.domain, o.version) for o in proto.opset_import] == [("", newest)]
 
 
 def test_float64_is_written_as_float32() -> None:
@@ -280,4 +289,4 @@ def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ImportError, match="pip install onnx"):
         to_onnx(GRU(3, 4))
     with pytest.raises(ImportError, match="pip install onnx"):
-        rnnx.interop.from_onnx("model.onnx")
+        from_onnx("model.onnx")

@@ -192,6 +192,11 @@ def test_backend_and_dtype() -> None:
     assert from_onnx(proto, dtype="float64").backend.dtype_name == "float64"
     with pytest.raises(ValueError, match="dtype must be"):
         from_onnx(proto, dtype="int8")
+    pytest.importorskip("torch", reason="needs torch")
+    node = helper.make_node("MatMul", ["x", "W"], ["y"])
+    found = from_onnx(graph([node], {"W": np.ones((3, 2))}), backend="torch")
+    assert found.backend.dtype_name == "float64"
+    assert found(np.ones((1, 3)))[0].tolist() == [[3, 3]]
     with pytest.raises(TypeError, match=r"expected a path or an onnx\.ModelProto, got bytes"):
         from_onnx(b"")  # type: ignore[arg-type]
 
@@ -310,7 +315,13 @@ def test_logits() -> None:
     with pytest.raises(ValueError, match=r"Softmax .* give logits=True to leave it out"):
         from_onnx(proto)
     assert np.array_equal(from_onnx(proto, logits=True)(X)[0], model(X)[0])
-    proto.graph.node[-1].attribute[0].i = 0
+    proto.graph.node.append(helper.make_node("Softmax", ["y"], ["z"]))
+    proto.graph.output[0].name = "z"
+    with pytest.raises(ValueError, match="'z': it follows a softmax"):
+        from_onnx(proto, logits=True)
+    proto.graph.node[-1].attribute.append(helper.make_attribute("axis", 0))
+    proto.graph.node[-2].op_type = "Identity"
+    del proto.graph.node[-2].attribute[:]
     with pytest.raises(ValueError, match="softmax over the last axis, got axis=0"):
         from_onnx(proto, logits=True)
 

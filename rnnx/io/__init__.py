@@ -1,8 +1,8 @@
 """Files: models, checkpoints and whatever else must be written whole or not at all.
 
 `save` and `load` are for every model. `read`, `write` and `describe` are the format beneath them;
-`regular` and `replacing` open any file, to read and to write; `opened` and `naming`
-are for what reads a file of any kind.
+`regular` and `replacing` open any file, to read and to write; `opened` and `naming` are for what
+reads files of other formats.
 """
 
 from rnnx.io.files import damaged, regular, replacing

@@ -13,13 +13,7 @@ from typing import Any
 from rnnx.interop.onnx import parts, walk
 from rnnx.interop.onnx.parts import Part
 from rnnx.interop.onnx.pools import Pooled
-from rnnx.interop.onnx.values import (
-    Values,
-    label,
-    node_name,
-    operator,
-    options,
-)
+from rnnx.interop.onnx.values import Values, label, node_name, operator, options
 from rnnx.interop.onnx.weights import ORDER
 
 POOLS = {"ReduceMean": "mean", "ReduceMax": "max"}
@@ -55,12 +49,15 @@ class Chain:
         self.found: list[Part] = []
         self.width: int | None = None  # the number of features
         self.last = ""  # the operator of the node before
+        self.ended = False  # by a softmax
 
     def read(self, node: Any) -> None:
         """Read the next node, or several that are a pooling."""
         if isinstance(node, Pooled):
-            return self._pooled(node)
+            return self._pool(node.node, dict(node.config), self.swapped, node.lengths)
         op = operator(node)
+        if self.ended and op not in ("Transpose", "Identity"):
+            raise self._odd(node, "it follows a softmax, which is left out at the end alone")
         if self.y is not None and op not in ("Transpose", "Reshape", "Squeeze", "Identity"):
             raise self._odd(node, "expected the directions of a recurrent layer side by side")
         if op not in READERS:
@@ -103,11 +100,11 @@ class Chain:
     def bias(self, node: Any) -> None:
         """Add of a bias to what MatMul returned."""
         options(node)
-        if self.last != "MatMul" or self.found[-1].config["bias"]:
+        if self.last != "MatMul":
             raise self._odd(node, "an Add is read only as the bias of a MatMul before it")
-        side = 0 if self.values.is_constant(node.input[0]) else 1
-        bias = self.values.weights(node.input[side], f"the bias of {label(node)}", 1)
-        self._biased(node, bias)
+        left, right = parts.inputs(node, 2)
+        name = left if self.values.is_constant(left) else right
+        self._biased(node, self.values.weights(name, f"the bias of {label(node)}", 1))
 
     def gemm(self, node: Any) -> None:
         """Gemm, the linear layer of one vector per sequence."""
@@ -124,12 +121,13 @@ class Chain:
     def gather(self, node: Any) -> None:
         """Rows of a table, which is an Embedding; or the last step, which is a Pool."""
         axis = options(node, axis=0)["axis"]
-        if not self.values.is_constant(node.input[0]):
-            index = self.values.integers(node.input[1], f"the index of {label(node)}", axes=0)
-            if index != [-1]:
-                raise self._odd(node, f"expected a table of weights, or the last step, got {index}")
-            return self._pool(node, "last", axis)
-        table = self.values.weights(node.input[0], f"the table of {label(node)}", 2)
+        x, index = parts.inputs(node, 2)
+        if not self.values.is_constant(x):
+            step = self.values.integers(index, f"the index of {label(node)}", axes=0)
+            if step != [-1]:
+                raise self._odd(node, f"expected a table of weights, or the last step, got {step}")
+            return self._pool_over(node, "last", axis)
+        table = self.values.weights(x, f"the table of {label(node)}", 2)
         if axis or self.found:
             raise self._odd(node, "expected rows of a table, and before all other layers")
         V, E = table.shape
@@ -146,15 +144,15 @@ class Chain:
         )
         if found["keepdims"] or len(axes) != 1:
             raise self._odd(node, "expected keepdims=0 and one axis, that of time")
-        self._pool(node, POOLS[node.op_type], axes[0])
+        self._pool_over(node, POOLS[node.op_type], axes[0])
 
     def transpose(self, node: Any) -> None:
         """Of the first two axes, or of Y to (T, B, D, H)."""
         perm = options(node, perm=[])["perm"]
         if self.y is not None and self.y[0] == "TDBH" and perm == [0, 2, 1, 3]:
             self.y = ("TBDH", *self.y[1:])
-        elif self.y is None and not self.pooled and perm == [1, 0, 2][: self.axes or 3]:
-            self.swapped = not self.swapped
+        elif self.y is None and not self.pooled and perm in self._exchanges():
+            self.swapped, self.axes = not self.swapped, len(perm)
         else:
             raise self._odd(node, f"perm={perm} is not between layers here")
 
@@ -193,21 +191,23 @@ class Chain:
             raise self._odd(node, f"expected a softmax over the last axis, got axis={axis}")
         if not self.logits:
             raise self._odd(node, "no layer here is a softmax: give logits=True to leave it out")
+        self.ended = True
 
-    def _pool(self, node: Any, how: str, axis: int) -> None:
+    def _exchanges(self) -> list[list[int]]:
+        """Return the orders that exchange the first two of the axes, 2 or 3."""
+        return [perm for perm in ([1, 0], [1, 0, 2]) if self.axes in (None, len(perm))]
+
+    def _pool_over(self, node: Any, how: str, axis: int) -> None:
         if axis not in (0, 1):
             raise self._odd(node, f"axis {axis} is not that of time")
-        self._pooled(
-            Pooled(node, {"layer": "Pool", "how": how}, "", ""), self.swapped != bool(axis)
-        )
+        self._pool(node, {"layer": "Pool", "how": how}, self.swapped != bool(axis), "")
 
-    def _pooled(self, found: Pooled, swapped: bool | None = None) -> None:
-        node = found.node
-        if self.y is not None or self.axes != 3:
+    def _pool(self, node: Any, config: dict[str, Any], swapped: bool, lengths: str) -> None:
+        if self.y is not None or self.axes != 3 or self.ended:
             raise self._odd(node, "expected a sequence (T, B, I)")
-        self._sequences(node, found.lengths, self.swapped if swapped is None else swapped)
+        self._sequences(node, lengths, swapped)
         self.pooled, self.axes = True, 2
-        self._add(node, Part(dict(found.config), {}))
+        self._add(node, Part(config, {}))
 
     def _sequences(self, node: Any, lengths: str, swapped: bool) -> None:
         """Note that a node reads sequences of these lengths, from x with its axes exchanged."""

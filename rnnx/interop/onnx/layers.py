@@ -24,6 +24,7 @@ from rnnx.layers.recurrent import Recurrent
 from rnnx.layers.rnn import RNN
 
 OPS: dict[type, str] = {RNNCell: "RNN", GRUCell: "GRU", ResetBeforeGRUCell: "GRU", LSTMCell: "LSTM"}
+FLOAT, INT32 = 1, 6  # dtypes by ONNX's numbers
 
 
 class Place(NamedTuple):
@@ -115,7 +116,7 @@ def _pool_valid(graph: Graph, x: str, layer: Any, lengths: str) -> str:
     zero, one = graph.constant("zero", 0.0), graph.constant("one_step", np.int32(1))
     none = graph.constant("no_steps", np.int32(0))
     size = graph.node("Squeeze", graph.node("Shape", x, start=0, end=1))
-    steps = graph.node("Range", none, graph.node("Cast", size, to=6), one)  # int32 (T,)
+    steps = graph.node("Range", none, graph.node("Cast", size, to=INT32), one)  # int32 (T,)
     steps = graph.node("Unsqueeze", steps, graph.integers(1, 2))  # (T, 1, 1)
     column = graph.node("Unsqueeze", lengths, graph.integers(1))  # (B, 1)
     some = graph.node("Greater", column, none)
@@ -133,7 +134,7 @@ def _pool_valid(graph: Graph, x: str, layer: Any, lengths: str) -> str:
         return graph.node("Where", some, y, zero)
     y = graph.node("Where", valid, x, zero)
     y = graph.node("ReduceSum", y, graph.integers(0), keepdims=0)
-    return graph.node("Div", y, graph.node("Cast", graph.node("Max", column, one), to=1))
+    return graph.node("Div", y, graph.node("Cast", graph.node("Max", column, one), to=FLOAT))
 
 
 def _with_first(graph: Graph, y: str, x: str) -> str:

@@ -60,9 +60,9 @@ def recurrent(values: Values, node: Any) -> Part:
             f"{name} has direction={found['direction']!r:.40}, expected 'forward' or "
             "'bidirectional'"
         )
-    _, _, _, B, _, *starts = inputs(node, 5 + STATES[op])
-    _check_starts(values, node, starts)
-    arrays = _weights(values, node, directions, B)
+    _, W, R, B, lengths, *starts = inputs(node, 5 + STATES[op])
+    _check_constants(values, name, lengths, starts)
+    arrays = _weights(values, node, directions, {"W": W, "R": R, "B": B})
     I, H = arrays["W"].shape[2], arrays["R"].shape[2]
     if found["hidden_size"] not in (0, H):
         raise ValueError(f"{name} has hidden_size={found['hidden_size']}, its weights {H}")
@@ -84,25 +84,22 @@ def inputs(node: Any, most: int) -> list[str]:
     return (names + [""] * most)[:most]
 
 
-def _check_starts(values: Values, node: Any, starts: list[str]) -> None:
-    """Raise for constant lengths and for constant states that are not zero."""
-    if values.is_constant(inputs(node, 7)[4]):
-        raise ValueError(
-            f"{label(node)} has constant sequence_lens: leave them out, or to the call"
-        )
-    for name in starts:
-        what = f"the initial state of {label(node)}"
-        if values.is_constant(name) and not values.is_zero(name, what):
+def _check_constants(values: Values, name: str, lengths: str, starts: list[str]) -> None:
+    """Raise for constant lengths, and for constant initial states that are not zero."""
+    if values.is_constant(lengths):
+        raise ValueError(f"{name} has constant sequence_lens: leave them to the call")
+    what = f"the initial state of {name}"
+    for start in starts:
+        if values.is_constant(start) and not values.is_zero(start, what):
             raise ValueError(f"{what} is constant and not zero: leave it to the call")
 
 
-def _weights(values: Values, node: Any, directions: int, B: str) -> Arrays:
+def _weights(values: Values, node: Any, directions: int, names: dict[str, str]) -> Arrays:
     """Return W (D, G·H, I), R (D, G·H, H) and B (D, 2·G·H), of shapes that fit."""
     op, name = node.op_type, label(node)
-    _, W, R = inputs(node, 7)[:3]
     arrays = {
-        key: values.weights(value, f"{key} of {name}", axes)
-        for key, value, axes in (("W", W, 3), ("R", R, 3), ("B", B, 2))
+        key: values.weights(value, f"{key} of {name}", 2 if key == "B" else 3)
+        for key, value in names.items()
         if value or key != "B"
     }
     H = arrays["R"].shape[2]
@@ -132,7 +129,7 @@ def _own(name: str, op: str, found: dict[str, Any], directions: int) -> dict[str
 def linear(weight: np.ndarray, bias: np.ndarray | None = None) -> Part:
     """Return the layer x Wᵀ + b of W (O, I)."""
     O, I = weight.shape
-    arrays = {"weight": weight} | ({} if bias is None else {"bias": bias})
+    arrays = {"weight": np.ascontiguousarray(weight)} | ({} if bias is None else {"bias": bias})
     config = {"layer": "Linear", "input_size": I, "output_size": O, "bias": bias is not None}
     return Part(config, arrays)
 
@@ -142,11 +139,12 @@ def merged(parts: list[Part]) -> list[Part]:
     found: list[Part] = []
     for part in parts:
         if found and _stacks(found[-1].config, part.config):
-            below = found.pop()
-            n = below.config["num_layers"]
-            above = {k.replace("_l0", f"_l{n}"): array for k, array in part.arrays.items()}
-            part = Part(below.config | {"num_layers": n + 1}, below.arrays | above)
-        found.append(part)
+            config, arrays = found[-1]
+            n = config["num_layers"]
+            config["num_layers"] = n + 1
+            arrays.update({k.replace("_l0", f"_l{n}"): a for k, a in part.arrays.items()})
+        else:
+            found.append(part)
     return found
 
 

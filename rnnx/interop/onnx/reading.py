@@ -44,7 +44,8 @@ def from_onnx(
     =========================  =====================================================
 
     A GRU with ``linear_before_reset=0`` becomes ``GRU(reset_after=False)``. Initial states and
-    sequence_lens are those of a call here. They must be zeros or inputs of the graph there.
+    sequence_lens are those of a call here. They must be absent, zeros, or inputs of the graph
+    there. What an estimator does around its network, such as scaling, is no layer and raises.
 
     Parameters
     ----------

@@ -44,9 +44,8 @@ class Values:
         array = self._array(name, what, FLOATS)
         if array.ndim != axes:
             raise ValueError(f"{what} must have {axes} axes, got the shape {array.shape}")
-        if array.dtype != np.float64:
-            with np.errstate(invalid="ignore"):  # of a NaN, which is refused
-                array = array.astype(np.float32)
+        with np.errstate(invalid="ignore"):  # of a NaN, which is refused
+            array = array.astype(np.float64 if array.dtype == np.float64 else np.float32)
         self.left -= array.nbytes
         if self.left < 0:
             raise ValueError(
