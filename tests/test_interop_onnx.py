@@ -170,12 +170,12 @@ def test_a_pool_alone_takes_any_features() -> None:
 @pytest.mark.parametrize("per_step", [False, True])
 def test_estimators(per_step: bool) -> None:
     """A classifier's probabilities, with scaling, and its labels; a regressor's values."""
-    estimators = pytest.importorskip("rnnx.estimators", reason="needs scikit-learn")
+    pytest.importorskip("sklearn", reason="needs scikit-learn")
     X_ = np.float64(X.transpose(1, 0, 2)) * [1, 10, 0.1] + [0, 100, -3]
     small = {"epochs": 1, "random_state": 0, "per_step": per_step}
     classes = np.asarray(["up", "down", "ä"])[np.arange(20).reshape(4, 5) % 3]
     y = classes if per_step else classes[:, 0]
-    classifier = estimators.RNNClassifier(4, bidirectional=True, **small).fit(X_, y)
+    classifier = rnnx.estimators.RNNClassifier(4, bidirectional=True, **small).fit(X_, y)
     proto = exported(classifier)
     with pytest.raises(ValueError, match=r"the Sub .* it is no layer here"):
         from_onnx(proto)
@@ -188,7 +188,7 @@ def test_estimators(per_step: bool) -> None:
     assert not np.allclose(logits.sum(axis=-1), 1)
 
     targets = X_[..., :1] * 50 + 7 if per_step else X_[:, 0, :2] * 50 + 7
-    regressor = estimators.RNNRegressor(4, cell="lstm", **small).fit(X_, targets)
+    regressor = rnnx.estimators.RNNRegressor(4, cell="lstm", **small).fit(X_, targets)
     found = run(exported(regressor), x=x)["y"]
     expected = np.asarray(regressor.predict(X_)).reshape(found.swapaxes(0, 1).shape if per_step
                                                          else found.shape)  # fmt: skip
