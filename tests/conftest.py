@@ -75,8 +75,8 @@ def rng() -> np.random.Generator:
 LIBRARIES = {
     "torch": "torch", "jax": "jax", "cupy": "cupy", "array_api_strict": "array_api_strict",
     "scikit-learn": "sklearn", "pandas": "pandas", "tqdm": "tqdm", "tensorboardx": "tensorboardX",
-    "device library": "torch", "second library": "array_api_strict", "keras": "keras",
-    "h5py": "h5py", "flax": "flax",
+    "onnxruntime": "onnxruntime", "onnx": "onnx", "keras": "keras", "h5py": "h5py", "flax": "flax",
+    "device library": "torch", "second library": "array_api_strict",
 }  # fmt: skip
 
 

@@ -83,14 +83,20 @@ def part(named: Mapping[str, Any], prefix: str) -> dict[str, Any]:
 
 @contextmanager
 def opened(path: File) -> Iterator[IO[bytes]]:
-    """Open a regular file; what is wrong with its content becomes one line that names the file."""
-    with regular(path) as file:
-        try:
-            yield file
-        except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
-            raise damaged(path, error) from None
-        except MemoryError:
-            raise OSError(errno.ENOMEM, "not enough memory for it", os.fspath(path)) from None
+    """Open a regular file; errors of what reads it are those of `naming`."""
+    with regular(path) as file, naming(path):
+        yield file
+
+
+@contextmanager
+def naming(path: File) -> Iterator[None]:
+    """Turn what is wrong with the content of a file into one line that names it."""
+    try:
+        yield
+    except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
+        raise damaged(path, error) from None
+    except MemoryError:
+        raise OSError(errno.ENOMEM, "not enough memory for it", os.fspath(path)) from None
 
 
 def _fields(description: Description) -> dict[str, Any]:
