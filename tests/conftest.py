@@ -73,7 +73,8 @@ def rng() -> np.random.Generator:
 # how a reason to skip names a library -> the package
 LIBRARIES = {
     "torch": "torch", "jax": "jax", "cupy": "cupy", "array_api_strict": "array_api_strict",
-    "scikit-learn": "sklearn", "pandas": "pandas", "tqdm": "tqdm", "tensorboardx": "tensorboardX",
+    "scikit-learn": "sklearn", "pandas": "pandas", "pyarrow": "pyarrow", "polars": "polars",
+    "tqdm": "tqdm", "tensorboardx": "tensorboardX",
     "device library": "torch", "second library": "array_api_strict",
 }  # fmt: skip
 
