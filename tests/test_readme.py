@@ -23,6 +23,7 @@ BLOCKS = {
     name: re.findall(r"^```(\w*)\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
     for name, text in TEXTS.items()
 }
+NEEDED = {"sklearn": "scikit-learn", "polars": "polars", "torch": "torch", "jax": "jax"}
 LINES = [
     words
     for blocks in BLOCKS.values()
@@ -52,8 +53,10 @@ def test_the_python_blocks_run(
 ) -> None:
     """All of a page in order, in one namespace; without a GPU, array-api-strict replaces CuPy."""
     monkeypatch.chdir(tmp_path)
-    if "sklearn" in TEXTS[page]:
-        pytest.importorskip("sklearn", reason="needs scikit-learn")
+    code = "".join(block for language, block in BLOCKS[page] if language == "python")
+    for package, name in NEEDED.items():
+        if re.search(rf"\b{package}\b", code):
+            pytest.importorskip(package, reason=f"needs {name}")
     stand_in = "array_api_strict" if available_backends()["cupy"] else "cupy"
     namespace: dict[str, object] = {"__name__": "page"}
     for language, block in BLOCKS[page]:
