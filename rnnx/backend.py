@@ -6,6 +6,7 @@ imported only when its backend is asked for.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,8 @@ __all__ = [
     "scope_of",
     "target_backend",
 ]
+
+NUMBERS = r"bool|(u?int|b?float|complex)\d\w*"  # names of dtypes
 
 
 def get_backend(
@@ -156,7 +159,7 @@ def convert(
     >>> rnnx.convert(np.arange(3, dtype=">i2"), "numpy", dtype="float32")
     array([0., 1., 2.], dtype=float32)
     """
-    if dtype is not None and not isinstance(dtype, str):
+    if dtype is not None and not (isinstance(dtype, str) and re.fullmatch(NUMBERS, dtype)):
         raise TypeError(f"dtype must be the name of a dtype, such as 'float32', got {dtype!r}")
     return exchange.converted(x, get_backend(backend, device=device), dtype, copy)
 

@@ -26,8 +26,8 @@ PLACES = [
     Case("cupy", "1", "float32"),
 ]
 PAIRS = [(a, b) for a, b in itertools.product(PLACES, PLACES) if "cupy" in (a[0], b[0]) or a != b]
-DTYPES = ["bool", "int8", "uint8", "int16", "int32", "int64", "float16", "float32", "float64",
-          "complex64", "complex128"]  # fmt: skip
+DTYPES = ["bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
+          "float16", "float32", "float64", "complex64", "complex128"]  # fmt: skip
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def place(case: Case) -> Any:
     try:
         return make(case)
     except ValueError as error:
-        pytest.skip(f"needs a second cupy device: {error}")
+        pytest.skip(f"needs {case}: {error}")
 
 
 def aligned(n: int, dtype: str = "float32") -> np.ndarray:
@@ -102,6 +102,30 @@ def test_memory_is_shared(one: str, two: str) -> None:
     if two != "jax":
         y[2] = 60
         assert target.to_numpy(default)[2] == 60
+
+
+GPUS = [Case(*place, "float32") for place in (("cupy", "0"), ("torch", "cuda:0"), ("jax", "gpu:0"))]
+
+
+def address(x: Any) -> int:
+    """Return where an array on a GPU begins."""
+    if hasattr(x, "data_ptr"):
+        return int(x.data_ptr())
+    return int(x.unsafe_buffer_pointer() if hasattr(x, "unsafe_buffer_pointer") else x.data.ptr)
+
+
+@pytest.mark.parametrize(("one", "two"), list(itertools.permutations(GPUS, 2)), ids=str)
+def test_memory_is_shared_on_a_gpu(one: Case, two: Case) -> None:
+    """By all that write; what JAX has is copied unless it is to be shared."""
+    source, target = place(one), place(two)
+    x = rnnx.convert(np.arange(6, dtype="float32"), source)
+    if not hasattr(x, "__dlpack__"):
+        pytest.skip("needs a GPU: the imitation of cupy has no DLPack")
+    for copy in (None, False, True):
+        y = rnnx.convert(x, target, copy=copy)
+        shared = copy is False or (copy is None and one.backend != "jax")
+        assert (address(y) == address(x)) is shared
+        assert target.to_numpy(y).tolist() == [0, 1, 2, 3, 4, 5]
 
 
 def test_own_arrays_are_returned(bk: Any) -> None:
@@ -231,8 +255,9 @@ def test_dtypes_that_are_missing_are_named(torch: Any) -> None:
             rnnx.convert(np.zeros(3, "longdouble"), "torch")
     with pytest.raises(TypeError, match="has no float7"):
         rnnx.convert(np.zeros(3), "numpy", dtype="float7")
-    with pytest.raises(TypeError, match=r"dtype must be the name of a dtype, .*got <class"):
-        rnnx.convert(np.zeros(3), "numpy", dtype=np.float32)  # type: ignore[arg-type]
+    for dtype in (np.float32, "zeros", "object_"):
+        with pytest.raises(TypeError, match=r"dtype must be the name of a dtype, .*got"):
+            rnnx.convert(np.zeros(3), "numpy", dtype=dtype)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="expected real numbers for float32, got complex128"):
         rnnx.convert(np.zeros(3, complex), "numpy", dtype="float32")
     with pytest.raises(ValueError, match="got float32 from float64: give copy=None"):
@@ -252,6 +277,7 @@ def test_what_is_no_array_of_numbers_is_refused(torch: Any) -> None:
     tensors = [
         torch.eye(3).to_sparse(),
         torch.zeros(3, device="meta"),
+        torch.zeros(3).to_mkldnn(),
         torch.zeros(3, requires_grad=True),
         torch.nn.Parameter(torch.zeros(3)),
         torch.zeros(3, requires_grad=True) * 2,

@@ -303,6 +303,17 @@ def test_columns_without_numbers_are_named(hold: Holder) -> None:
     refused(words, lambda: RNNRegressor(**SMALL).fit([hold(texts, UV)] * 12, Y))
 
 
+def test_times_beside_numbers_are_named() -> None:
+    """In a table, whose columns have no common dtype."""
+    pl = pytest.importorskip("polars", reason="needs polars")
+    pa = pytest.importorskip("pyarrow", reason="needs pyarrow")
+    columns = {"u": X[:, 0, 0], "when": np.full(12, "2020-01-01", "M8[ms]")}
+    for table in (pl.DataFrame(columns), pa.table(columns)):
+        for form in (table, [table] * 12):
+            words = r"must hold real numbers, got dtype datetime64.* in column 'when'"
+            refused(words, lambda form=form: RNNRegressor(**SMALL).fit(form, Y))
+
+
 def test_what_is_not_data_yet_is_refused() -> None:
     """A lazy frame, and a column of lists."""
     pl = pytest.importorskip("polars", reason="needs polars")

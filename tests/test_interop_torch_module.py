@@ -294,6 +294,23 @@ def test_gradients_of_dropout_are_exact() -> None:
     assert torch.autograd.gradcheck(run, (x,))
 
 
+def test_torchs_checkpoints_give_the_same_gradients() -> None:
+    """Computed again with the same masks, and what is saved moved through hooks."""
+    from torch.utils.checkpoint import checkpoint
+
+    ours, found = dropped(), []
+    for wrap in (lambda x: ours(x)[0], lambda x: checkpoint(ours, x, use_reentrant=False)[0]):
+        torch.manual_seed(1)
+        x = draw(T, B, INPUT, dtype=torch.float32).requires_grad_()
+        found.append(torch.autograd.grad(wrap(x).square().sum(), [x, *ours.parameters()]))
+    with torch.autograd.graph.save_on_cpu():
+        torch.manual_seed(1)
+        y, _ = ours(x)
+    found.append(torch.autograd.grad(y.square().sum(), [x, *ours.parameters()]))
+    equal(found[0], found[1])
+    equal(found[0], found[2])
+
+
 def test_nothing_is_kept_without_grad(monkeypatch: pytest.MonkeyPatch) -> None:
     """Under no_grad, inference_mode, or with all frozen: the inference call, and no graph."""
     ours, x = Module(rnnx.LSTM(3, 4, seed=0)), draw(T, B, INPUT, dtype=torch.float32)

@@ -43,11 +43,12 @@ class TorchBackend(Backend):
                 "expected a tensor that autograd does not record, got one with requires_grad, "
                 "whose gradient would be lost: call detach() first"
             )
-        if x.layout != torch.strided or x.is_quantized or x.is_meta:
-            kind = "meta" if x.is_meta else "quantized" if x.is_quantized else x.layout
+        kinds = ("sparse", "quantized", "nested", "mkldnn", "meta")
+        kind = next((kind for kind in kinds if getattr(x, f"is_{kind}")), "")
+        if kind or x.layout != torch.strided:
             raise TypeError(
-                f"expected a dense tensor with values, got a {kind} one: call to_dense() or "
-                "dequantize(), or give it values"
+                f"expected a dense tensor with values, got a {kind or x.layout} one: make it dense "
+                "first, as with to_dense()"
             )
         return x.resolve_conj().resolve_neg()
 

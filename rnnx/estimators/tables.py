@@ -43,8 +43,10 @@ class Table:
         return len(self._columns[0][1]) if self._columns else 0
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        columns = [column for _, column in self._columns]
-        stacked = np.stack(columns, axis=1) if columns else np.zeros((0, 0))
+        columns = [column for _, column in self._columns] or [np.zeros(0)]
+        if any(column.dtype.kind not in "fiub" for column in columns):  # times beside numbers
+            columns = [column.astype(object) for column in columns]
+        stacked = np.stack(columns, axis=1)
         return stacked if dtype is None else stacked.astype(dtype)
 
 
