@@ -95,8 +95,8 @@ def convert(
     """Return an array of any library as an array of a backend.
 
     On one device the libraries share memory, by DLPack, in the order of the GPU's streams; the
-    result then shows what is later written to `x`, and the other way round. Between devices there
-    is one copy, through the host. With `copy` None:
+    result then shows what is later written to `x`, and the other way round. Between devices the
+    numbers are copied, from one library to another through the host. With `copy` None:
 
     ============  =======================  =============  =============  ==================
     from, to      NumPy                    PyTorch        JAX            CuPy

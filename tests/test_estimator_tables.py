@@ -45,6 +45,8 @@ class CuDF:
 
     def to_pandas(self, *, nullable: bool = False, arrow_type: bool = False) -> Any:
         """Return a copy on the host, with pandas's nullable dtypes if they are asked for."""
+        if nullable and self.ndim == 1 and self.dtype == "category":
+            raise NotImplementedError("nullable=True is not implemented.")
         return self._data.convert_dtypes(
             infer_objects=False, convert_string=nullable, convert_integer=False,
             convert_boolean=nullable, convert_floating=nullable,
@@ -182,6 +184,20 @@ def test_texts_are_labels(hold: Holder) -> None:
     found = per_step.fit(RAGGED, [hold(row, None) for row in steps]).predict(RAGGED)
     for a, b in zip(found, per_step.fit(RAGGED, steps).predict(RAGGED), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_categories_are_labels() -> None:
+    """Of pandas, Arrow, polars and cuDF, which has none that are nullable."""
+    pl = pytest.importorskip("polars", reason="needs polars")
+    pa = pytest.importorskip("pyarrow", reason="needs pyarrow")
+    plain = RNNClassifier(**SMALL).fit(X, TEXTS).predict(X)
+    for y in (
+        pd.Series(TEXTS, dtype="category"),
+        pa.array(TEXTS).dictionary_encode(),
+        pl.Series(TEXTS.tolist(), dtype=pl.Categorical),
+        Series(pd.Series(TEXTS, dtype="category")),
+    ):
+        np.testing.assert_array_equal(RNNClassifier(**SMALL).fit(X, y).predict(X), plain)
 
 
 @pytest.mark.parametrize("hold", HOLDERS)

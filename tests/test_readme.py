@@ -23,7 +23,7 @@ BLOCKS = {
     name: re.findall(r"^```(\w*)\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
     for name, text in TEXTS.items()
 }
-NEEDED = {"sklearn": "scikit-learn", "polars": "polars", "torch": "torch", "jax": "jax"}
+NEEDED = {"sklearn": "scikit-learn", "polars": "polars"}  # package -> its name
 LINES = [
     words
     for blocks in BLOCKS.values()

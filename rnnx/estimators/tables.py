@@ -63,7 +63,10 @@ def read(given: Any) -> Any:
     if not is_foreign(given):
         return given
     if _library(given) == "cudf":
-        return given.to_pandas(nullable=True)
+        try:
+            return given.to_pandas(nullable=True)
+        except NotImplementedError:  # by columns of categories or times
+            return given.to_pandas()
     if hasattr(given, "collect"):
         raise TypeError(
             f"expected data, got a polars {type(given).__name__}, which is not computed yet: call "
