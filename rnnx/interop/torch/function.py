@@ -43,10 +43,9 @@ class _BPTT(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         ctx.call = call
         params = dict(zip(call.names, tensors[call.states :], strict=True))
-        with _own_precision(x):
-            y, final, cache = call.layer.forward(
-                x, put(call.state, tensors), params=params, **call.options
-            )
+        y, final, cache = call.layer.forward(
+            x, put(call.state, tensors), params=params, **call.options
+        )
         saved: list[Any] = []
         finals: list[Any] = []
         ctx.cache, ctx.final = taken(cache, saved), taken(final, finals)
@@ -62,7 +61,7 @@ class _BPTT(torch.autograd.Function):
         if dy is None:
             shape, dtype, device = ctx.like
             dy = torch.zeros(shape, dtype=dtype, device=device)
-        with _own_precision(dy):
+        with own_precision(dy):
             dx, dstate, grads = call.layer.backward(dy, cache, put(ctx.final, dfinals))
         return None, dx, *_matching(call.state, dstate), *(grads[name] for name in call.names)
 
@@ -101,6 +100,6 @@ def _matching(places: Any, tree: Any) -> list[Any]:
     return [leaf for pair in zip(places, tree, strict=True) for leaf in _matching(*pair)]
 
 
-def _own_precision(x: Any) -> Any:
+def own_precision(x: Any) -> Any:
     """Return the context without the reduced precision of `torch.autocast`."""
     return torch.autocast(x.device.type, enabled=False)

@@ -10,7 +10,7 @@ import torch
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from rnnx.backend import Backend
-from rnnx.interop.torch.function import put, run, taken
+from rnnx.interop.torch.function import own_precision, put, run, taken
 from rnnx.layers.base import Layer, Outline, Params
 
 DTYPES = (torch.float32, torch.float64)
@@ -158,12 +158,13 @@ class Module(torch.nn.Module):
         x, *states = (_as_floating(tensor, layer.backend.dtype) for tensor in (x, *found))
         state = put(places, states)
         tensors = (x, *states, *params.values())
-        if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
-            return run(layer, params, x, state, options)
-        if noisy:
-            return layer.forward(x, state, params=params, **options)[:2]
-        options.pop("masks", None)
-        return layer(x, state, params=params, **options)
+        with own_precision(x):
+            if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
+                return run(layer, params, x, state, options)
+            if noisy:
+                return layer.forward(x, state, params=params, **options)[:2]
+            options.pop("masks", None)
+            return layer(x, state, params=params, **options)
 
     def _run_packed(self, x: Any, state: Any) -> tuple[Any, Any]:
         """Return packed outputs, in the order of x, and the final state in that of the batch."""
