@@ -27,11 +27,12 @@ class Module(torch.nn.Module):
     As in torch.nn: ``train()`` switches dropout on and ``eval()`` off; masks follow
     ``torch.manual_seed``. Under ``torch.no_grad()`` nothing is kept for a backward. ``to``,
     ``double``, ``state_dict``, deepcopy, pickle, ``torch.save``, frozen and shared parameters, and
-    gradient accumulation work. Writing into what a backward still needs is an error.
+    gradient accumulation work.
 
     Unlike torch.nn: every call returns a pair, also of layers without a state. It computes in
     float32 or float64 as its parameters are, and returns that dtype inside ``torch.autocast`` too.
-    A second derivative is refused, and ``torch.compile`` is not supported.
+    The backward needs y, so an in-place operation on it, such as ``relu_``, is an error. A second
+    derivative is refused, and ``torch.compile`` is not supported.
 
     Parameters
     ----------
