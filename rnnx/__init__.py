@@ -10,7 +10,7 @@ from types import ModuleType
 
 from rnnx import cells, losses, optim
 from rnnx._version import __version__
-from rnnx.backend import Backend, BackendUnavailable, available_backends, get_backend
+from rnnx.backend import Backend, BackendUnavailable, available_backends, convert, get_backend
 from rnnx.bptt import chunked_bptt, tbptt
 from rnnx.cells import Cell
 from rnnx.checks import gradcheck
@@ -53,6 +53,7 @@ __all__ = [
     "build",
     "cells",
     "chunked_bptt",
+    "convert",
     "get_backend",
     "get_num_threads",
     "gradcheck",

@@ -6,14 +6,13 @@ imported only when its backend is asked for.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+import re
 from typing import Any
 
 import numpy as np
-from array_api_compat import is_cupy_array
 
-from rnnx.backends import registry
-from rnnx.backends.base import DTYPES, Array, Backend, is_device_array
+from rnnx.backends import exchange, registry
+from rnnx.backends.base import DTYPES, Array, Backend, dtype_of, is_device_array, scope_of
 from rnnx.backends.registry import BackendUnavailable, available_backends, devices, library_version
 
 __all__ = [
@@ -21,13 +20,17 @@ __all__ = [
     "Backend",
     "BackendUnavailable",
     "available_backends",
+    "convert",
     "devices",
+    "dtype_of",
     "get_backend",
     "is_device_array",
     "library_version",
     "scope_of",
     "target_backend",
 ]
+
+NUMBERS = r"bool|(u?int|b?float|complex)\d\w*"  # names of dtypes
 
 
 def get_backend(
@@ -81,6 +84,86 @@ def get_backend(
     return backend
 
 
+def convert(
+    x: Any,
+    backend: str | Backend,
+    *,
+    device: Any = None,
+    dtype: str | None = None,
+    copy: bool | None = None,
+) -> Array:
+    """Return an array of any library as an array of a backend.
+
+    On one device the libraries share memory, by DLPack, in the order of the GPU's streams; the
+    result then shows what is later written to `x`, and the other way round. Between devices the
+    numbers are copied, from one library to another through the host. With `copy` None:
+
+    ============  =======================  =============  =============  ==================
+    from, to      NumPy                    PyTorch        JAX            CuPy
+    ============  =======================  =============  =============  ==================
+    NumPy         itself                   shared [1]_    shared [2]_    copied to the GPU
+    PyTorch       shared                   itself         shared [2]_    shared on one GPU
+    JAX           shared, read-only        copied [3]_    itself         copied [3]_
+    CuPy          copied to the host       shared [4]_    shared [4]_    itself
+    others [5]_   shared                   shared [1]_    shared [2]_    copied to the GPU
+    ============  =======================  =============  =============  ==================
+
+    .. [1] Copied if it is read-only or has negative strides.
+    .. [2] Copied unless it is writeable, lies in one piece and begins at a multiple of 64 bytes.
+       JAX takes its arrays to be constant: do not write to `x` afterwards.
+    .. [3] On the device, because JAX's arrays must not be written to; ``copy=False`` shares them,
+       and you must not write to the result.
+    .. [4] On the same GPU; through the host to a CPU.
+    .. [5] Whatever has ``__array__`` on the host, such as columns of pandas, Arrow or polars, or
+       ``__dlpack__``. array-api-strict's memory is never shared, as its devices simulate GPUs.
+
+    Parameters
+    ----------
+    x : array
+        Of numbers, complex ones too, or of bool, with any strides and any order of bytes.
+    backend : str or Backend
+        Where the result is to be: a name, as for `get_backend`, or a `Backend`. Only its library
+        and its device count: an array keeps its own dtype, whatever the backend computes in.
+    device : optional
+        As for `get_backend`; with a `Backend`, its own.
+    dtype : str, optional
+        The name of a dtype of both libraries or of one, such as ``"int32"`` or ``"bfloat16"``;
+        default is x's own. For that of a backend, give ``backend.dtype_name``.
+    copy : bool, optional
+        True always copies; False raises where memory cannot be shared; None, the default, copies
+        where it must.
+
+    Returns
+    -------
+    array
+        The numbers of `x`. The memory lives as long as it does.
+
+    Raises
+    ------
+    TypeError
+        If `x` does not hold numbers, is masked, sparse, a tracer of JAX, or a tensor that requires
+        grad; if the backend lacks the dtype, such as bfloat16 in NumPy; or if imaginary parts
+        would be lost.
+    ValueError
+        With ``copy=False``, where a copy is needed; and as `get_backend` does.
+    BackendUnavailable
+        As `get_backend` does.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import rnnx
+    >>> x = np.zeros(3)
+    >>> rnnx.convert(x, "numpy") is x, rnnx.convert(x, "numpy", copy=True) is x
+    (True, False)
+    >>> rnnx.convert(np.arange(3, dtype=">i2"), "numpy", dtype="float32")
+    array([0., 1., 2.], dtype=float32)
+    """
+    if dtype is not None and not (isinstance(dtype, str) and re.fullmatch(NUMBERS, dtype)):
+        raise TypeError(f"dtype must be the name of a dtype, such as 'float32', got {dtype!r}")
+    return exchange.converted(x, get_backend(backend, device=device), dtype, copy)
+
+
 def target_backend(
     name: str | Backend, *, device: Any, dtype: str | None, own_dtype: str
 ) -> Backend:
@@ -98,11 +181,3 @@ def _dtype_name(dtype: Any) -> str:
     if name not in DTYPES:
         raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
     return name
-
-
-def scope_of(x: Array) -> AbstractContextManager[Any]:
-    """Return the context that keeps what is computed from `x` on its device.
-
-    CuPy's creation functions use the current device, not that of `x`.
-    """
-    return type(x.device)(x.device.id) if is_cupy_array(x) else nullcontext()

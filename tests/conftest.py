@@ -74,8 +74,9 @@ def rng() -> np.random.Generator:
 # how a reason to skip names a library -> the package
 LIBRARIES = {
     "torch": "torch", "jax": "jax", "cupy": "cupy", "array_api_strict": "array_api_strict",
-    "scikit-learn": "sklearn", "pandas": "pandas", "tqdm": "tqdm", "tensorboardx": "tensorboardX",
-    "onnxruntime": "onnxruntime", "onnx": "onnx", "keras": "keras", "h5py": "h5py", "flax": "flax",
+    "scikit-learn": "sklearn", "pandas": "pandas", "pyarrow": "pyarrow", "polars": "polars",
+    "tqdm": "tqdm", "tensorboardx": "tensorboardX", "onnxruntime": "onnxruntime", "onnx": "onnx",
+    "keras": "keras", "h5py": "h5py", "flax": "flax",
     "device library": "torch", "second library": "array_api_strict",
 }  # fmt: skip
 

@@ -25,6 +25,8 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 @pytest.mark.parametrize("name", MODULES)
 def test_docstrings_are_true(name: str) -> None:
     """doctest finds no difference."""
+    if name.startswith("rnnx.interop.torch."):
+        pytest.importorskip("torch", reason="needs torch")
     assert doctest.testmod(importlib.import_module(name)).failed == 0
 
 

@@ -23,6 +23,7 @@ BLOCKS = {
     name: re.findall(r"^```(\w*)\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
     for name, text in TEXTS.items()
 }
+NEEDED = ("sklearn", "torch", "onnx", "onnxruntime", "polars")
 LINES = [
     words
     for blocks in BLOCKS.values()
@@ -33,13 +34,6 @@ LINES = [
 ]
 RNNX = [words[1:] for words in LINES if words[0] == "rnnx"]
 ALL = "\n".join(TEXTS.values())
-OPTIONAL = {
-    "scikit-learn": "sklearn",
-    "torch": "torch",
-    "keras": "keras",
-    "onnx": "onnx",
-    "onnxruntime": "onnxruntime",
-}
 MAKE = [command.split() for command in re.findall(r"`(make [^`]+)`", ALL)]
 MAKE += [words for words in LINES if words[0] == "make"]
 
@@ -59,9 +53,10 @@ def test_the_python_blocks_run(
 ) -> None:
     """All of a page in order, in one namespace; without a GPU, array-api-strict replaces CuPy."""
     monkeypatch.chdir(tmp_path)
-    for name, package in OPTIONAL.items():
-        if re.search(rf"^(import|from) {package}\b", TEXTS[page], re.MULTILINE):
-            pytest.importorskip(package, reason=f"needs {name}")
+    code = "".join(block for language, block in BLOCKS[page] if language == "python")
+    for package in NEEDED:
+        if re.search(rf"^(import|from) {package}\b", code, re.MULTILINE):
+            pytest.importorskip(package, reason=f"needs {package}")
     stand_in = "array_api_strict" if available_backends()["cupy"] else "cupy"
     namespace: dict[str, object] = {"__name__": "page"}
     for language, block in BLOCKS[page]:

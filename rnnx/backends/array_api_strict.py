@@ -7,7 +7,7 @@ from typing import Any
 import array_api_strict as xp
 import numpy as np
 
-from rnnx.backends.base import Array, Backend
+from rnnx.backends.base import HOST, Array, Backend
 from rnnx.backends.numpy import NumpyBackend
 from rnnx.backends.registry import BackendUnavailable
 
@@ -28,6 +28,14 @@ class StrictBackend(Backend):
         """Return `x` copied to the host."""
         return np.asarray(x.to_device(xp.Device("CPU_DEVICE")))
 
+    def has_dtype(self, dtype: str) -> bool:
+        """Return whether the simulated device has a dtype."""
+        return dtype in xp.__array_namespace_info__().dtypes(device=self.device)
+
+    def dlpack_device(self, x: Array) -> tuple[int, int]:
+        """Return a device of no other library, because these simulate accelerators."""
+        return HOST, -1
+
 
 def devices() -> list[str]:
     """Return the simulated devices of this version."""
@@ -43,6 +51,7 @@ def make(device: Any, dtype: str) -> Backend:
             f"got {device!r}"
         )
     place = xp.Device(name)
-    if dtype not in xp.__array_namespace_info__().dtypes(device=place, kind="real floating"):
+    backend = StrictBackend("array_api_strict", xp, place, getattr(xp, dtype))
+    if not backend.has_dtype(dtype):
         raise BackendUnavailable(f"device {name} has no {dtype}: use dtype='float32'")
-    return StrictBackend("array_api_strict", xp, place, getattr(xp, dtype))
+    return backend

@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 import numpy as np
-from array_api_compat import array_namespace, is_array_api_obj
+from array_api_compat import array_namespace, is_array_api_obj, is_cupy_array, to_device
 from array_api_compat import device as device_of
 
 from rnnx.backends import registry
@@ -20,6 +20,7 @@ Step = Callable[[Any, Arrays], tuple[Any, Arrays]]  # (carry, xs[t]) -> carry, y
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 DTYPES = ("float32", "float64")
+HOST = 1  # DLPack's number of the kind of device that a CPU is
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +103,7 @@ class Backend:
 
     def floating(self, name: str, obj: Any) -> Array:
         """Return `obj`, called `name` in errors, as `asarray` does; refuse arrays of integers."""
-        dtype = getattr(obj, "dtype", "")  # torch writes torch.float32, NumPy >f4
-        dtype = getattr(dtype, "name", str(dtype)).rpartition(".")[2]
+        dtype = dtype_of(obj)
         if dtype and not self.computes_with(dtype):
             raise TypeError(
                 f"{name} must be a real floating array, got dtype {dtype}: "
@@ -119,24 +119,12 @@ class Backend:
             own = "" if self.name == "numpy" else f"{self.name} or "
             raise TypeError(
                 f"expected an array of {own}NumPy, got one of "
-                f"{type(obj).__module__.partition('.')[0]}: convert it first, with the to_numpy "
-                "method of its own backend"
-            )
-        if isinstance(obj, np.ma.MaskedArray):
-            raise TypeError(
-                "expected an array, got a masked one, whose mask would be lost: use filled(), and "
-                "pass the mask separately"
+                f"{type(obj).__module__.partition('.')[0]}: convert it first, with "
+                "rnnx.convert"
             )
         if isinstance(obj, list | tuple) and any(map(is_device_array, obj)):
             obj = [self.host(item) for item in obj]
-        try:
-            host = np.asarray(obj)
-        except (ValueError, TypeError, RuntimeError) as error:
-            reason = str(error).partition("\n")[0]
-            raise ValueError(f"expected a rectangular array of numbers: {reason}") from None
-        if host.dtype.kind not in "fiub":
-            raise TypeError(f"expected an array of real numbers, got dtype {host.dtype}")
-        return host
+        return numbers(obj, "fiub")
 
     def zeros(self, shape: Sequence[int]) -> Array:
         """Return zeros of a shape, in the backend's dtype and on its device."""
@@ -204,6 +192,42 @@ class Backend:
             )
         return True
 
+    def has_dtype(self, dtype: str) -> bool:
+        """Return whether the device can hold arrays of a dtype, given by its name."""
+        return hasattr(self.xp, dtype)
+
+    def dlpack_device(self, x: Array) -> tuple[int, int]:
+        """Return the kind of device of an array of this library, and its number, as in DLPack."""
+        kind, number = x.__dlpack_device__()
+        return int(kind), int(number)
+
+    def exported(self, x: Array) -> Array:
+        """Return an array of this library in a form that other libraries can read by DLPack.
+
+        It shares the memory of `x` unless that is impossible.
+
+        Raises
+        ------
+        TypeError
+            If `x` has no values in memory, or would lose more than its form.
+        """
+        return x
+
+    def imported(self, x: Any, copy: bool | None) -> Array:
+        """Return the memory of an array on this device, by DLPack; raise if it cannot be shared.
+
+        A library that never shares some memory may return a copy, unless `copy` is False.
+        """
+        return self.xp.from_dlpack(x)
+
+    def copied(self, host: np.ndarray) -> Array:
+        """Return a NumPy array of any strides on the device, in memory of its own."""
+        return self.xp.asarray(host, device=self.device, copy=True)
+
+    def moved(self, x: Array) -> Array:
+        """Return an array of this library, from another device, on this one."""
+        return to_device(x, self.device)
+
     def computes_with(self, dtype: str) -> bool:
         """Return whether arrays of this dtype are floating input, to be cast to the backend's."""
         return dtype.startswith(("float", "bfloat"))
@@ -223,6 +247,39 @@ class Backend:
         return self.xp.asarray(host, device=self.device)
 
 
+def numbers(obj: object, kinds: str) -> np.ndarray:
+    """Return anything array-like on the host as a NumPy array of one of these kinds of dtypes."""
+    if isinstance(obj, np.ma.MaskedArray):
+        raise TypeError(
+            "expected an array, got a masked one, whose mask would be lost: use filled(), and "
+            "pass the mask separately"
+        )
+    try:
+        host = np.asarray(obj)
+    except (ValueError, TypeError, RuntimeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"expected a rectangular array of numbers: {reason}") from None
+    if host.dtype.kind not in kinds:
+        what = "numbers" if "c" in kinds else "real numbers"
+        raise TypeError(f"expected an array of {what}, got dtype {host.dtype}")
+    return host
+
+
+def dtype_of(x: Any) -> str:
+    """Return the name of an array's dtype, ``""`` for what has none."""
+    dtype = getattr(x, "dtype", "")  # torch writes torch.float32, NumPy >f4
+    name: str = getattr(dtype, "name", str(dtype)).rpartition(".")[2]
+    return name
+
+
 def is_device_array(obj: object) -> bool:
     """Return whether `obj` is an array of a library, but not one of NumPy's."""
     return is_array_api_obj(obj) and not isinstance(obj, np.ndarray | np.generic)
+
+
+def scope_of(x: Array) -> AbstractContextManager[Any]:
+    """Return the context that keeps what is computed from `x` on its device.
+
+    CuPy's creation functions use the current device, not that of `x`.
+    """
+    return type(x.device)(x.device.id) if is_cupy_array(x) else nullcontext()

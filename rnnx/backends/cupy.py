@@ -32,6 +32,10 @@ class CupyBackend(Backend):
         """Return `x` copied to the host."""
         return cupy.asnumpy(x)
 
+    def moved(self, x: Array) -> Array:
+        """Return an array from another GPU on this one, through the host."""
+        return cupy.asarray(cupy.asnumpy(x))
+
     def synchronize(self) -> None:
         """Wait for all streams of the device."""
         self.device.synchronize()

@@ -36,6 +36,23 @@ class JaxBackend(Backend):
         """Return `function` under `jax.jit`."""
         return jax.jit(function)
 
+    def has_dtype(self, dtype: str) -> bool:
+        """Return whether JAX has a dtype, of 64 bits only in its x64 mode."""
+        return hasattr(jnp, dtype) and jax.dtypes.canonicalize_dtype(dtype).name == dtype
+
+    def exported(self, x: Array) -> Array:
+        """Return `x`; refuse a tracer."""
+        if isinstance(x, jax.core.Tracer):
+            raise TypeError(
+                "expected an array with values, got a tracer of JAX: convert outside the function "
+                "that is being compiled or differentiated"
+            )
+        return x
+
+    def imported(self, x: Any, copy: bool | None) -> Array:
+        """Return the memory of `x`; JAX shares only what begins at a multiple of 64 bytes."""
+        return jnp.from_dlpack(x, copy=False if copy is False else None)
+
     def refuse_traced(self, x: Array) -> None:
         """Raise if `x` is a tracer of `jax.jit`."""
         if isinstance(x, jax.core.Tracer):

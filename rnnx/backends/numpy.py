@@ -9,7 +9,7 @@ from typing import Any
 import array_api_compat.numpy as xp
 import numpy as np
 
-from rnnx.backends.base import Array, Arrays, Backend, Step
+from rnnx.backends.base import Array, Arrays, Backend, Step, numbers
 
 BLOCK = 2**18  # numbers: longer blocks leave the cache, and from 32 MiB on cost page faults
 
@@ -48,6 +48,15 @@ class NumpyBackend(Backend):
     def scope(self) -> AbstractContextManager[Any]:
         """Take exp's overflow to infinity as the number that it is."""
         return np.errstate(over="ignore")
+
+    def exported(self, x: Array) -> Array:
+        """Return `x` in the machine's order of bytes; refuse what does not hold numbers."""
+        x = numbers(x, "fiubc")
+        return x.astype(x.dtype.newbyteorder("="), copy=False)
+
+    def copied(self, host: np.ndarray) -> Array:
+        """Return a copy, in C order."""
+        return np.array(host, order="C")
 
     def blocks(self, steps: int, width: int) -> int:
         """Return the number of blocks, each of about `BLOCK` numbers and at least 16 steps."""

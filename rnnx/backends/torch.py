@@ -32,9 +32,38 @@ class TorchBackend(Backend):
         """Switch autograd off."""
         return torch.no_grad()
 
+    def has_dtype(self, dtype: str) -> bool:
+        """Return whether the device has a dtype."""
+        return _why_not(self.device, dtype) == ""
+
+    def exported(self, x: Array) -> Array:
+        """Return `x` with the signs that torch postpones; refuse what has no plain memory."""
+        if x.requires_grad:
+            raise TypeError(
+                "expected a tensor that autograd does not record, got one with requires_grad, "
+                "whose gradient would be lost: call detach() first"
+            )
+        kinds = ("sparse", "quantized", "nested", "mkldnn", "meta")
+        kind = next((kind for kind in kinds if getattr(x, f"is_{kind}")), "")
+        if kind or x.layout != torch.strided:
+            raise TypeError(
+                f"expected a dense tensor with values, got a {kind or x.layout} one: make it dense "
+                "first, as with to_dense()"
+            )
+        return x.resolve_conj().resolve_neg()
+
+    def imported(self, x: Any, copy: bool | None) -> Array:
+        """Return the memory of `x`; torch aborts the process for negative strides."""
+        if any(stride < 0 for stride in getattr(x, "strides", ())):  # pytorch/pytorch#188023
+            raise BufferError("torch has no negative strides")
+        return torch.from_dlpack(x)
+
+    def copied(self, host: np.ndarray) -> Array:
+        """Return a copy, in C order."""
+        return torch.from_numpy(host.copy(order="C")).to(self.device)
+
     def _upload(self, host: np.ndarray) -> Array:
-        # torch warns about read-only memory and rejects negative strides (pytorch/pytorch#188023):
-        # give it a plain copy of either.
+        # torch warns about read-only memory and rejects negative strides: give it a plain copy.
         plain = host.flags.writeable and all(stride >= 0 for stride in host.strides)
         return torch.asarray(host if plain else host.copy(order="C"), device=self.device)
 
@@ -55,12 +84,19 @@ def make(device: Any, dtype: str) -> Backend:
             f"device of backend 'torch' must be one of {', '.join(devices())}, got {device!r}: "
             f"{reason}"
         ) from None
-    try:
-        place = torch.empty(0, device=asked, dtype=getattr(torch, dtype)).device
-    except (RuntimeError, TypeError, AssertionError) as error:
-        reason = str(error).partition("\n")[0]
+    if reason := _why_not(asked, dtype):
         raise BackendUnavailable(
             f"torch {torch.__version__} has no {dtype} on device {device!r} ({reason}): use one of "
             f"{', '.join(devices())}"
-        ) from None
+        )
+    place = torch.empty(0, device=asked).device
     return TorchBackend("torch", xp, place, getattr(xp, dtype))
+
+
+def _why_not(device: torch.device, dtype: str) -> str:
+    """Return ``""`` if a device can hold a dtype, else why it cannot."""
+    try:
+        torch.empty(0, device=device, dtype=getattr(torch, dtype))
+    except (RuntimeError, TypeError, AssertionError, AttributeError) as error:
+        return str(error).partition("\n")[0]
+    return ""

@@ -15,7 +15,7 @@ from sklearn.utils.validation import column_or_1d
 from rnnx import losses, metrics, validate
 from rnnx.estimators import values
 from rnnx.estimators.base import unchanged_on_error
-from rnnx.estimators.forms import each
+from rnnx.estimators.forms import each, on_host
 from rnnx.estimators.sequences import SequenceEstimator
 from rnnx.io.header import DTYPES
 from rnnx.networks.deployed import Deployed
@@ -100,6 +100,7 @@ class RNNClassifier(ClassifierMixin, SequenceEstimator):
             As `fit`, and if a label is not among the classes.
         """
         first = not hasattr(self, "model_")
+        classes = on_host(self, classes)
         with unchanged_on_error(self):
             if first and classes is not None:
                 self.classes_ = _classes(np.asarray(classes))

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import _get_feature_names
 
+from rnnx.estimators.tables import Table
+
 Names = Sequence[str] | None  # None: no data frame, or one whose columns have no texts as names
 
 
@@ -33,6 +35,8 @@ def check(name: str, names: Names, known: Names, owner: Any) -> None:
 
 
 def _names_of(table: Any) -> Names:
+    if isinstance(table, Table):
+        return table.names
     names = None if isinstance(table, np.ndarray) else _get_feature_names(table)
     return None if names is None else list(names)
 

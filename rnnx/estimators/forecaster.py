@@ -122,8 +122,8 @@ class RNNForecaster(RecurrentEstimator):
         Parameters
         ----------
         X : array or list of arrays
-            n series, oldest value first: (n, T), (n, T, F), a list of (T_i, F), or one (T,). pandas
-            objects are read as arrays of their shape.
+            n series, oldest value first: (n, T), (n, T, F), a list of (T_i, F), or one (T,).
+            Objects of pandas, Arrow, polars and cuDF are read as arrays of their shape.
         y : None
             Not used: the series are their own targets.
         exog : array or list of arrays, optional
@@ -165,6 +165,7 @@ class RNNForecaster(RecurrentEstimator):
             `fit`.
         """
         self._check_is_fitted()
+        X = on_host(self, X)
         forecast = self._forecast(
             read_series(self, X, exog, reset=False, more=int(self._options["horizon"]))
         )

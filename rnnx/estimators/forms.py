@@ -8,17 +8,26 @@ from typing import Any
 import numpy as np
 
 from rnnx.backend import get_backend, is_device_array
+from rnnx.estimators import tables
 
 Rows = Any  # an array (n, T, F), or a list of n arrays (T_i, F)
 
 
 def on_host(estimator: Any, X: Any) -> Any:
-    """Return X, or the entries of a list, copied to the host from the estimator's device."""
+    """Return X, or the entries of a list, as NumPy and pandas hold them.
+
+    Arrays come from the estimator's device; tables and columns of other libraries become those of
+    `rnnx.estimators.tables`.
+    """
     if isinstance(X, list | tuple):
-        return [on_host(estimator, row) for row in X] if any(map(is_device_array, X)) else X
+        return [on_host(estimator, row) for row in X] if any(map(_elsewhere, X)) else X
     if not is_device_array(X):
-        return X
+        return tables.read(X)
     return get_backend(estimator.backend, device=estimator.device, dtype=estimator.dtype).host(X)
+
+
+def _elsewhere(row: Any) -> bool:
+    return is_device_array(row) or tables.is_foreign(row)
 
 
 def is_list(X: Any) -> bool:

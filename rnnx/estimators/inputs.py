@@ -5,10 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from sklearn.utils.validation import _check_sample_weight, check_array, validate_data
+from sklearn.utils.validation import (
+    _check_n_features,
+    _check_sample_weight,
+    check_array,
+    validate_data,
+)
 
 from rnnx.estimators import columns
 from rnnx.estimators.forms import Rows, is_list, on_host
+from rnnx.estimators.tables import Table
 from rnnx.estimators.values import check_finite, check_table, plain, real
 
 
@@ -44,7 +50,7 @@ def read_sequences(estimator: Any, X: Any, *, reset: bool, any_length: bool = Fa
     check_table("X", X)
     with np.errstate(invalid="ignore"):  # scikit-learn looks for NaN in a sum, which may overflow
         if reset or not (any_length or estimator._steps_in is None):
-            table = validate_data(estimator, X, reset=reset, dtype="float64")
+            table = _validated(estimator, X, reset=reset)
             estimator._steps_in = table.shape[1]
         else:
             table = check_array(X, dtype="float64", input_name="X")
@@ -99,6 +105,21 @@ def read_weights(estimator: Any, sample_weight: Any, rows: Rows) -> np.ndarray |
     if not np.any(weights):
         raise ValueError("sample_weight must have an entry above 0, got only zeros")
     return weights
+
+
+def _validated(estimator: Any, X: Any, *, reset: bool) -> np.ndarray:
+    """Return a table (n, T) as float64, with its columns set or compared as scikit-learn does."""
+    if not isinstance(X, Table):
+        checked: np.ndarray = validate_data(estimator, X, reset=reset, dtype="float64")
+        return checked
+    array = real("X", X)
+    if reset:
+        array = validate_data(estimator, array, reset=True, dtype="float64")
+        estimator._columns = X.names
+        return array
+    columns.check("X", X.names, estimator._columns, estimator)
+    _check_n_features(estimator, array, reset=False)
+    return check_array(array, dtype="float64", input_name="X", estimator=estimator)
 
 
 def _check_features(estimator: Any, features: int, names: columns.Names, reset: bool) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.preprocessing import StandardScaler
 
 from rnnx.estimators.forms import Rows, each
+from rnnx.estimators.tables import Table
 
 REAL = "fiub"  # the kinds of dtypes that hold real numbers
 LIMITS = {"float32": 1e16, "float64": 1e150}  # no sum of squares in a loss or a norm overflows
@@ -18,12 +19,15 @@ INSTEAD = {  # of an array of objects, or of rows of different lengths
 
 
 def real(name: str, given: Any) -> np.ndarray:
-    """Return real numbers as float64 in C order, from an array, nested lists or a pandas object."""
+    """Return real numbers as float64 in C order, from an array, nested lists or a table."""
     if hasattr(given, "iloc"):
         dtypes = given.dtypes.items() if given.ndim == 2 else [(given.name, given.dtype)]
         for column, dtype in dtypes:
             _check_dtype(name, dtype, f" in column {column!r}")
         return np.array(given.to_numpy("float64", na_value=np.nan), order="C")
+    if isinstance(given, Table):
+        for column, values in given.items():
+            _check_dtype(name, values.dtype, f" in column {column!r}")
     array = plain(name, given)
     _check_dtype(name, array.dtype)
     with np.errstate(over="ignore"):  # of a longer dtype
@@ -42,6 +46,8 @@ def check_labels(labels: np.ndarray) -> None:
     """Refuse labels that are neither texts nor real numbers."""
     if labels.dtype.kind == "c":
         _check_dtype("y", labels.dtype)
+    if labels.dtype.kind == "O" and any(map(_is_missing, labels.flat)):
+        raise ValueError("y must hold a label for each, got missing ones: remove or fill them")
     if labels.dtype.kind == "O" and not all(isinstance(label, str) for label in labels.flat):
         raise ValueError(
             "Unknown label type: y must hold texts or numbers, got an array of objects: convert "
@@ -113,6 +119,13 @@ def finite(predictions: np.ndarray) -> np.ndarray:
             "clip or remove its extremes"
         )
     return predictions
+
+
+def _is_missing(label: Any) -> bool:
+    """Return whether a label is None, NaN or pandas's NA."""
+    if isinstance(label, float):
+        return bool(np.isnan(label))
+    return label is None or type(label).__name__ == "NAType"
 
 
 def _check_dtype(name: str, dtype: Any, where: str = "") -> None:

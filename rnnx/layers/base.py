@@ -179,8 +179,8 @@ class Layer(Protocol):
         copy = object.__new__(type(self))
         copy.__dict__.update(self.__dict__)
         copy.backend = target
-        host = {name: self.backend.to_numpy(W).copy() for name, W in self._params.items()}
-        copy._take({name: target.asarray(W) for name, W in host.items()})
+        host = {name: _on_host(self.backend, W) for name, W in self._params.items()}
+        copy._take({n: W if isinstance(W, Outline) else target.asarray(W) for n, W in host.items()})
         return copy
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -259,6 +259,11 @@ def replaced(backend: Backend, params: Params, new: Mapping[str, Any]) -> Params
             raise ValueError(f"{name} must have shape {shape}, got {tuple(array.shape)}")
         result[name] = array
     return result
+
+
+def _on_host(backend: Backend, W: Any) -> Any:
+    """Return a parameter copied to the host, or its outline."""
+    return W if isinstance(W, Outline) else backend.to_numpy(W).copy()
 
 
 def _is_cell(value: Any) -> bool:

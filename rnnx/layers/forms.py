@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rnnx import validate
-from rnnx.backend import Array, Backend
+from rnnx.backend import Array, Backend, dtype_of
 
 
 class TimeMajor(NamedTuple):
@@ -122,7 +122,7 @@ def read_flags(
     if flags is None:
         return None
     known = flags if hasattr(flags, "dtype") else np.asarray(flags)
-    kind = str(known.dtype).rpartition(".")[2]
+    kind = dtype_of(known)
     if kind != "bool":
         raise TypeError(f"{name} must be a boolean array, got dtype {kind}")
     array = backend.asarray(flags, dtype="bool")

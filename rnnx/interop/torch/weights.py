@@ -47,7 +47,7 @@ def from_torch(
     ----------
     source : torch.nn.Module, mapping or path
         A module: RNN, GRU, LSTM and their cells, Linear, Embedding, Dropout, Tanh, ReLU, Sigmoid,
-        Softmax, or a Sequential of these. A state_dict of one RNN, GRU, LSTM, cell or Linear, of
+        Softmax, a Sequential of these, or a `Module` of ours. A state_dict of one RNN, GRU, LSTM, cell or Linear, of
         torch tensors or NumPy arrays. Or the name of a safetensors file of such a state_dict, for
         which torch is not needed.
     prefix : str
@@ -201,6 +201,8 @@ def _module(module: Any, backend: Backend) -> Any:
     """Return the layer of a torch module."""
     kind, home = type(module).__name__, type(module).__module__
     own = dict(module.state_dict())
+    if home == "rnnx.interop.torch.module":
+        return module.to_rnnx(backend)
     if not home.startswith(("torch.nn.modules", "rnnx.interop.torch.chain")):
         kind = f"{home}.{kind}"  # whose forward may be any
     if kind in RECURRENT:

@@ -112,6 +112,9 @@ class ndarray(NDArrayOperatorsMixin):  # noqa: N801
     def __array_ufunc__(self, ufunc: Any, method: str, *arguments: Any, **options: Any) -> Any:
         return NotImplemented if method != "__call__" else _call(ufunc, *arguments, **options)
 
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 2, self.device.id  # kDLCUDA
+
     def __array__(self, *arguments: Any, **options: Any) -> Any:
         raise TypeError("Implicit conversion to a NumPy array is not allowed.")
 

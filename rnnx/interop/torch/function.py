@@ -1,0 +1,105 @@
+"""BPTT as one function of torch's autograd: a layer's forward, and its own backward."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch.autograd.function import once_differentiable
+
+from rnnx.layers.base import Layer, Params
+
+
+class Place(NamedTuple):
+    """Where a tensor is in a list of all that were taken out of a nested structure."""
+
+    at: int
+
+
+class Call(NamedTuple):
+    """A call of a layer, without its tensors."""
+
+    layer: Layer
+    state: Any  # the initial state, with places for its tensors
+    states: int  # how many these are
+    names: list[str]  # of the parameters
+    options: dict[str, Any]
+
+
+def run(
+    layer: Layer, params: Params, x: Any, state: Any, options: dict[str, Any]
+) -> tuple[Any, Any]:
+    """Return the outputs and the final state of a layer's `forward`, recorded by autograd."""
+    tensors: list[Any] = []
+    call = Call(layer, taken(state, tensors), len(tensors), list(params), options)
+    y, final, *finals = _BPTT.apply(call, x, *tensors, *params.values())
+    return y, put(final, finals)
+
+
+class _BPTT(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, call: Call, x: Any, *tensors: Any) -> tuple[Any, ...]:
+        """Return y, the final state with places for its tensors, and these tensors."""
+        ctx.set_materialize_grads(False)
+        ctx.call = call
+        params = dict(zip(call.names, tensors[call.states :], strict=True))
+        y, final, cache = call.layer.forward(
+            x, put(call.state, tensors), params=params, **call.options
+        )
+        saved: list[Any] = []
+        finals: list[Any] = []
+        ctx.cache, ctx.final = taken(cache, saved), taken(final, finals)
+        ctx.save_for_backward(*saved)  # which finds what is written into them before backward
+        ctx.like = y.shape, y.dtype, y.device
+        return y, ctx.final, *finals
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, dy: Any, _: None, *dfinals: Any) -> tuple[Any, ...]:
+        """Return the gradients of x, of the initial state's tensors, and of the parameters."""
+        call, cache = ctx.call, put(ctx.cache, ctx.saved_tensors)
+        if dy is None:
+            shape, dtype, device = ctx.like
+            dy = torch.zeros(shape, dtype=dtype, device=device)
+        with own_precision(dy):
+            dx, dstate, grads = call.layer.backward(dy, cache, put(ctx.final, dfinals))
+        return None, dx, *_matching(call.state, dstate), *(grads[name] for name in call.names)
+
+
+def taken(tree: Any, tensors: list[Any]) -> Any:
+    """Return a structure with places for its tensors, which are appended to a list."""
+    if isinstance(tree, torch.Tensor):
+        tensors.append(tree)
+        return Place(len(tensors) - 1)
+    return _mapped(lambda branch: taken(branch, tensors), tree)
+
+
+def put(tree: Any, tensors: Any) -> Any:
+    """Return a structure with tensors in their places."""
+    if isinstance(tree, Place):
+        return tensors[tree.at]
+    return _mapped(lambda branch: put(branch, tensors), tree)
+
+
+def _mapped(function: Any, tree: Any) -> Any:
+    """Return a dict, list, tuple or named tuple with a function of its entries; all else as is."""
+    if isinstance(tree, dict):
+        return {name: function(branch) for name, branch in tree.items()}
+    if isinstance(tree, list | tuple):
+        branches = map(function, tree)
+        return type(tree)(*branches) if hasattr(tree, "_fields") else type(tree)(branches)
+    return tree
+
+
+def _matching(places: Any, tree: Any) -> list[Any]:
+    """Return the entries of a structure where another one has places."""
+    if isinstance(places, Place):
+        return [tree]
+    if not isinstance(places, list | tuple):
+        return []
+    return [leaf for pair in zip(places, tree, strict=True) for leaf in _matching(*pair)]
+
+
+def own_precision(x: Any) -> Any:
+    """Return the context without the reduced precision of `torch.autocast`."""
+    return torch.autocast(x.device.type, enabled=False)
