@@ -23,7 +23,7 @@ BLOCKS = {
     name: re.findall(r"^```(\w*)\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
     for name, text in TEXTS.items()
 }
-NEEDED = ("sklearn", "torch", "onnx", "onnxruntime", "polars")
+NEEDED = {"sklearn": "scikit-learn"} | {k: k for k in ("torch", "onnx", "onnxruntime", "polars")}
 LINES = [
     words
     for blocks in BLOCKS.values()
@@ -54,9 +54,9 @@ def test_the_python_blocks_run(
     """All of a page in order, in one namespace; without a GPU, array-api-strict replaces CuPy."""
     monkeypatch.chdir(tmp_path)
     code = "".join(block for language, block in BLOCKS[page] if language == "python")
-    for package in NEEDED:
+    for package, name in NEEDED.items():
         if re.search(rf"^(import|from) {package}\b", code, re.MULTILINE):
-            pytest.importorskip(package, reason=f"needs {package}")
+            pytest.importorskip(package, reason=f"needs {name}")
     stand_in = "array_api_strict" if available_backends()["cupy"] else "cupy"
     namespace: dict[str, object] = {"__name__": "page"}
     for language, block in BLOCKS[page]:

@@ -47,9 +47,9 @@ def from_torch(
     ----------
     source : torch.nn.Module, mapping or path
         A module: RNN, GRU, LSTM and their cells, Linear, Embedding, Dropout, Tanh, ReLU, Sigmoid,
-        Softmax, a Sequential of these, or a `Module` of ours. A state_dict of one RNN, GRU, LSTM, cell or Linear, of
-        torch tensors or NumPy arrays. Or the name of a safetensors file of such a state_dict, for
-        which torch is not needed.
+        Softmax, a Sequential of these, or a `Module` of ours. A state_dict of one RNN, GRU, LSTM,
+        cell or Linear, of torch tensors or NumPy arrays. Or the name of a safetensors file of such
+        a state_dict, for which torch is not needed.
     prefix : str
         Of a state_dict of several modules, the name of the one to take, such as ``"encoder.lstm"``.
     nonlinearity : {"tanh", "relu"}, optional
