@@ -596,3 +596,14 @@ def test_torch_waits_until_the_class_is_named() -> None:
     code = "import sys, rnnx.interop.torch as t; print('torch' in sys.modules, hasattr(t, 'other'))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
+
+
+def test_from_torch_gives_the_layer_of_a_module() -> None:
+    """With the parameters as they are now, on the backend that is asked for."""
+    module = Module(rnnx.GRU(3, 4, seed=0))
+    with torch.no_grad():
+        module.bias_hh_l0.fill_(2.0)
+    found = rnnx.interop.from_torch(module, dtype="float64")
+    assert found.config() == rnnx.GRU(3, 4).config()
+    assert (found.params["bias_hh_l0"] == 2).all()
+    assert found.backend == rnnx.get_backend("numpy", dtype="float64")
