@@ -123,7 +123,7 @@ def test_arrays_of_device_libraries_are_refused(backend: str) -> None:
         "past": lambda: plots.forecast(ones, None, [1.0]),
     }
     for name, call in wrong.items():
-        with pytest.raises(TypeError, match=f"^{name}: expected an array of NumPy.*to_numpy"):
+        with pytest.raises(TypeError, match=f"^{name}: expected an array of NumPy.*rnnx.convert"):
             call()
     assert not pyplot.get_fignums()
 
