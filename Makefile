@@ -90,6 +90,7 @@ bench: $(VENV)/base
 	$(BIN)/python benchmarks/cpu.py
 	$(BIN)/python benchmarks/layers.py
 	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/torch_module.py
 	$(BIN)/python benchmarks/footprint.py
 
 # dependency groups need pip 25.1 or later

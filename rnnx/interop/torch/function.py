@@ -1,9 +1,14 @@
-"""BPTT as one function of torch's autograd: a layer's forward, and its own backward."""
+"""BPTT as one function of torch's autograd: a layer's forward, and its own backward.
+
+A layer on NumPy, for tensors on the CPU, reads them where they are. Outputs are copies, which may be
+written to: the backward needs its own.
+"""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch.autograd.function import once_differentiable
 
@@ -44,12 +49,15 @@ class _BPTT(torch.autograd.Function):
         ctx.call = call
         params = dict(zip(call.names, tensors[call.states :], strict=True))
         y, final, cache = call.layer.forward(
-            x, put(call.state, tensors), params=params, **call.options
+            *read(call.layer, (x, put(call.state, tensors))),
+            params=read(call.layer, params),
+            **call.options,
         )
-        saved: list[Any] = []
+        saved: list[Any] = [x, *tensors]  # NumPy's arrays share their memory
         finals: list[Any] = []
-        ctx.cache, ctx.final = taken(cache, saved), taken(final, finals)
+        ctx.cache, ctx.final = taken(cache, saved), taken(copied(final), finals)
         ctx.save_for_backward(*saved)  # which finds what is written into them before backward
+        y = copied(y)
         ctx.like = y.shape, y.dtype, y.device
         return y, ctx.final, *finals
 
@@ -61,9 +69,33 @@ class _BPTT(torch.autograd.Function):
         if dy is None:
             shape, dtype, device = ctx.like
             dy = torch.zeros(shape, dtype=dtype, device=device)
+        given = read(call.layer, (dy, put(ctx.final, dfinals)))
         with own_precision(dy):
-            dx, dstate, grads = call.layer.backward(dy, cache, put(ctx.final, dfinals))
+            dx, dstate, grads = written(call.layer.backward(given[0], cache, given[1]))
         return None, dx, *_matching(call.state, dstate), *(grads[name] for name in call.names)
+
+
+def read(layer: Layer, tree: Any) -> Any:
+    """Return a structure with its tensors as the layer reads them: on NumPy, as arrays."""
+    if layer.backend.name == "torch":
+        return tree
+    if isinstance(tree, torch.Tensor):
+        return tree.numpy(force=True)
+    return _mapped(lambda branch: read(layer, branch), tree)
+
+
+def written(tree: Any) -> Any:
+    """Return a structure with its arrays as tensors, which share their memory where it is theirs."""
+    if isinstance(tree, np.ndarray):
+        return torch.from_numpy(tree if tree.flags.writeable else tree.copy())
+    return _mapped(written, tree)
+
+
+def copied(tree: Any) -> Any:
+    """Return a structure with copies of its arrays and tensors, as tensors."""
+    if isinstance(tree, np.ndarray):
+        return torch.from_numpy(tree.copy())
+    return tree.clone() if isinstance(tree, torch.Tensor) else _mapped(copied, tree)
 
 
 def taken(tree: Any, tensors: list[Any]) -> Any:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import reduce
+from functools import lru_cache, reduce
 from typing import Any
 
 import torch
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from rnnx.backend import Backend
-from rnnx.interop.torch.function import own_precision, put, run, taken
+from rnnx.backend import Backend, get_backend
+from rnnx.interop.torch.function import own_precision, put, read, run, taken, written
 from rnnx.layers.base import Layer, Outline, Params
 
 DTYPES = (torch.float32, torch.float64)
@@ -31,8 +31,9 @@ class Module(torch.nn.Module):
 
     Unlike torch.nn: every call returns a pair, also of layers without a state. It computes in
     float32 or float64 as its parameters are, and returns that dtype inside ``torch.autocast`` too.
-    The backward needs y, so an in-place operation on it, such as ``relu_``, is an error. A second
-    derivative is refused, and ``torch.compile`` is not supported.
+    A second derivative is refused, and ``torch.compile`` is not supported.
+
+    Tensors on the CPU are computed on NumPy, in its compiled core, and others by torch operations.
 
     Parameters
     ----------
@@ -154,18 +155,21 @@ class Module(torch.nn.Module):
         noisy = self.training and self._drops
         if "masks" in layer.options:
             options |= {"masks": layer.draw_masks(tuple(x.shape), _seed()) if noisy else {}}
+        options = read(layer, options)
         found: list[Any] = []
         places = taken(state, found)
-        x, *states = (_as_floating(tensor, layer.backend.dtype) for tensor in (x, *found))
+        dtype = getattr(torch, layer.backend.dtype_name)
+        x, *states = (_as_floating(tensor, dtype) for tensor in (x, *found))
         state = put(places, states)
         tensors = (x, *states, *params.values())
         with own_precision(x):
             if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
                 return run(layer, params, x, state, options)
+            given, params = read(layer, (x, state)), read(layer, params)
             if noisy:
-                return layer.forward(x, state, params=params, **options)[:2]
+                return written(layer.forward(*given, params=params, **options)[:2])
             options.pop("masks", None)
-            return layer(x, state, params=params, **options)
+            return written(layer(*given, params=params, **options))
 
     def _run_packed(self, x: Any, state: Any) -> tuple[Any, Any]:
         """Return packed outputs, in the order of x, and the final state in that of the batch."""
@@ -185,23 +189,30 @@ class Module(torch.nn.Module):
 
     def _placed(self, params: Params, x: Any = None) -> Layer:
         """Return the layer where its parameters are and in their dtype; without any, as x is."""
-        own = self._layer.backend
-        where = next(iter(params.values()), x)
-        device = own.device if where is None else where.device
-        dtype = where.dtype if where is not None and where.dtype in DTYPES else own.dtype
-        if (device, dtype) != (own.device, own.dtype):
-            name = str(dtype).removeprefix("torch.")
-            self._layer = self._layer.to("torch", device=device, dtype=name)
+        own, where = self._layer.backend, next(iter(params.values()), x)
+        if where is not None:
+            dtype = str(where.dtype).removeprefix("torch.") if where.dtype in DTYPES else ""
+            place = _backend(where.device, dtype or own.dtype_name)
+            if place != own:
+                self._layer = self._layer.to(place)
         return self._layer
 
     def _apply(self, fn: Callable[[Any], Any], recurse: bool = True) -> Any:
-        dtype = fn(torch.empty(0, dtype=self._layer.backend.dtype)).dtype
+        dtype = fn(torch.empty(0, dtype=getattr(torch, self._layer.backend.dtype_name))).dtype
         if dtype not in DTYPES:
             raise TypeError(
                 f"layers compute in float32 or float64, got {dtype}: leave this module in float32; "
                 "inside torch.autocast it takes inputs of fewer bits"
             )
         return super()._apply(fn, recurse)
+
+
+@lru_cache(maxsize=64)
+def _backend(device: torch.device, dtype: str) -> Backend:
+    """Return where to compute for tensors on a device: on the CPU on NumPy, in its fastest core."""
+    if device.type == "cpu":
+        return get_backend("numpy", dtype=dtype)
+    return get_backend("torch", device=device, dtype=dtype)
 
 
 def _child(module: torch.nn.Module, name: str) -> torch.nn.Module:
