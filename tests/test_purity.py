@@ -116,13 +116,19 @@ ALLOWED = {  # room -> the rooms it may import, beside `backend` and itself
     "diagnostics": {"cells", "core", "layers"},
     "plots": {"_doc", "diagnostics", "validate"},
     "simple": {"layers", "validate"},
-}
+    "interop": {
+        "_doc", "_version", "backends", "cells", "core", "io", "layers", "models", "networks",
+        "validate",
+    },
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("room", ALLOWED)
 def test_imports_point_one_way(room: str) -> None:
     """A room of the house imports only the rooms below it."""
-    paths = (PACKAGE / room).glob("*.py") if (PACKAGE / room).is_dir() else [PACKAGE / f"{room}.py"]
+    paths = (
+        (PACKAGE / room).rglob("*.py") if (PACKAGE / room).is_dir() else [PACKAGE / f"{room}.py"]
+    )
     for path in paths:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and node.module == "rnnx":
@@ -140,6 +146,16 @@ def test_importing_rnnx_imports_nothing_heavy() -> None:
         "import sys, rnnx; print(*(LIBRARIES & {name.split('.')[0] for name in sys.modules}))"
     ).replace(
         "LIBRARIES", repr((LIBRARIES - {"numpy"}) | {"matplotlib", "scipy", "sklearn", "tqdm"})
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+def test_importing_interop_imports_no_other_system() -> None:
+    """Each package waits until a conversion needs it."""
+    code = (
+        "import sys, rnnx.interop; print(*({'torch', 'jax', 'keras', 'flax', 'h5py', 'onnx'} "
+        "& {name.split('.')[0] for name in sys.modules}))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
