@@ -193,6 +193,17 @@ def test_torch_chains(how: str, both: bool, batch_first: bool) -> None:
     assert from_torch(module, prefix="1.0").config() == chain.layers[1].layers[0].config()
 
 
+def test_a_module_that_comes_twice_in_a_chain() -> None:
+    """Is two layers, with copies of the same parameters."""
+    torch = pytest.importorskip("torch", reason="needs torch")
+    linear, tanh = torch.nn.Linear(4, 4), torch.nn.Tanh()
+    module = torch.nn.Sequential(linear, tanh, linear, tanh)
+    x = torch.randn(3, 2, 4)
+    ours = from_torch(module)
+    assert_near(ours(x.numpy())[0], module(x).detach().numpy(), 1e-6)
+    assert len(ours.layers) == 4
+
+
 def test_torch_modules_without_an_equal_are_refused() -> None:
     """By name, both ways; also a subclass, whose forward may be any."""
     torch = pytest.importorskip("torch", reason="needs torch")

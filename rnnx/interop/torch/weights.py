@@ -222,7 +222,8 @@ def _module(module: Any, backend: Backend) -> Any:
     if kind in ACTIVATIONS and getattr(module, "dim", -1) == -1:
         return Activation(ACTIVATIONS[kind], backend=backend)
     if kind in ("Sequential", "Chain"):
-        return Sequential(*[_module(child, backend) for child in module.children()])
+        # children() leaves out a module that comes again
+        return Sequential(*[_module(child, backend) for child in module])
     raise ValueError(
         f"expected {', '.join(RECURRENT)}, Linear, Embedding without max_norm, Dropout, "
         f"{', '.join(ACTIVATIONS)} over the last axis, or a Sequential of these, got {kind}: "
