@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import torch
-from torch.autograd.function import once_differentiable
 
 from rnnx.layers.base import Layer, Params
 
@@ -54,16 +53,38 @@ class _BPTT(torch.autograd.Function):
         return y, ctx.final, *finals
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, dy: Any, _: None, *dfinals: Any) -> tuple[Any, ...]:
         """Return the gradients of x, of the initial state's tensors, and of the parameters."""
         call, cache = ctx.call, put(ctx.cache, ctx.saved_tensors)
         if dy is None:
             shape, dtype, device = ctx.like
             dy = torch.zeros(shape, dtype=dtype, device=device)
-        with own_precision(dy):
+        with torch.no_grad(), own_precision(dy):
             dx, dstate, grads = call.layer.backward(dy, cache, put(ctx.final, dfinals))
-        return None, dx, *_matching(call.state, dstate), *(grads[name] for name in call.names)
+        found = [dx, *_matching(call.state, dstate), *(grads[name] for name in call.names)]
+        if torch.is_grad_enabled():  # with create_graph=True
+            found = list(_Once.apply(torch.zeros((), requires_grad=True), *found))
+        return None, *found
+
+
+class _Once(torch.autograd.Function):
+    """Gradients as they are, of which a derivative is an error.
+
+    torch's own `once_differentiable` leaves it out in silence where dy is constant.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, recorded: Any, *gradients: Any) -> tuple[Any, ...]:
+        """Return the gradients; one tensor that requires grad lets autograd record them."""
+        return gradients
+
+    @staticmethod
+    def backward(ctx: Any, *_: Any) -> Any:
+        """Raise RuntimeError."""
+        raise RuntimeError(
+            "a Module has no second derivative: leave its gradients out of the loss, or use the "
+            "layer of torch.nn"
+        )
 
 
 def taken(tree: Any, tensors: list[Any]) -> Any:
