@@ -88,7 +88,7 @@ def _fields(program: Program, int8: bool) -> dict[str, Any]:
     step, x = ("int", "int32_t symbol") if symbols else ("void", f"const {real} *x")
     return {
         "name": name, "NAME": name.upper(), "version": __version__,
-        "real": real, **{f: f"{f}{ending}" for f in ("exp", "tanh", "sqrt")},
+        "real": real, **{f: f"{f}{ending}" for f in ("exp", "fabs", "sqrt", "tanh")},
         "weight": "int8_t" if int8 else real,
         "scales": f"    const {real} *scale; /* of each row */\n" if int8 else "",
         "rescaled": " * m->scale[i]" if int8 else "",
