@@ -113,6 +113,17 @@ def test_nothing_is_guessed() -> None:
         from_torch(3)
 
 
+def test_modules_of_a_module() -> None:
+    """One that is there is read, by every name of it; any other is an error that names them."""
+    torch = pytest.importorskip("torch", reason="needs torch")
+    linear = torch.nn.Linear(3, 2)
+    module = torch.nn.ModuleDict({"head": linear, "again": linear})
+    for prefix in ("head", "head.", "again"):
+        assert type(from_torch(module, prefix=prefix)) is rnnx.Linear
+    with pytest.raises(ValueError, match="prefix must be one of head, again, got 'tail'"):
+        from_torch(module, prefix="tail")
+
+
 def test_a_damaged_file_is_one_line(tmp_path: Path) -> None:
     """That names it; a file that is not there is an OSError."""
     path = tmp_path / "x.safetensors"
