@@ -242,6 +242,21 @@ def test_gates_far_from_zero_without_infinity(
 
 
 @needs_cc
+@pytest.mark.parametrize("chain", ["relu", "max", "mean", "last", "softmax"])
+def test_a_nan_stays_one(tmp_path: Path, rng: np.random.Generator, chain: str) -> None:
+    """As in the model: a value that is missing is not a zero, nor below all others."""
+    layers = {"relu": rnnx.Activation("relu"), "softmax": rnnx.Activation("softmax")}
+    layer = layers[chain] if chain in layers else rnnx.Pool(chain)
+    model = rnnx.Sequential(rnnx.Linear(3, 3, bias=False, seed=0), layer)
+    x = rng.standard_normal((6, 3)).astype("float32")
+    x[2] = np.nan
+    expected = answers(deployed(model), x)
+    assert np.isnan(expected).any()
+    for run in (in_c(model, tmp_path).run(x), in_python(model, tmp_path).run(x)[0]):
+        np.testing.assert_allclose(run, expected, rtol=0, atol=1e-6)
+
+
+@needs_cc
 def test_a_symbol_outside_changes_nothing(tmp_path: Path) -> None:
     """C returns an error and keeps the state; Python raises."""
     model = CHAINS["symbols"]()
