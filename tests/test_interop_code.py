@@ -545,14 +545,19 @@ def test_what_a_stream_cannot_compute_is_refused_by_name(tmp_path: Path, words: 
 
 
 def test_options_outside_their_ranges_are_refused(tmp_path: Path) -> None:
-    """A dtype that is none; an x of another shape."""
+    """A dtype that is none; an x of another shape, not finite, or for nothing."""
     model = rnnx.GRU(2, 3, seed=0)
     with pytest.raises(ValueError, match="dtype must be one of float32, float64, got 'float16'"):
         to_c(model, tmp_path / "model.h", dtype="float16")
     for x in (np.ones(2), np.ones((5, 3)), np.ones((0, 2))):
         with pytest.raises(ValueError, match=r"x must have shape \(T, 2\), got"):
             to_python(model, tmp_path / "model.py", int8=True, x=x)
+    with pytest.raises(ValueError, match="x must hold finite numbers"):
+        to_c(model, tmp_path / "model.h", int8=True, x=[[1.0, np.nan]])
+    with pytest.raises(ValueError, match="give int8=True, or leave x out"):
+        to_c(model, tmp_path / "model.h", x=np.ones((5, 2)))
     assert not list(tmp_path.iterdir())
+    assert to_c(model, tmp_path / "model.h", int8=True, x=[[1, 2], [3, 4]]).steps == 2
 
 
 def test_the_same_model_is_the_same_file_and_dtype_is_a_choice(tmp_path: Path) -> None:

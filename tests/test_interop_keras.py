@@ -164,6 +164,15 @@ def test_calls_that_a_chain_lacks_are_refused(call: str, tmp_path: Path) -> None
             from_keras(source)
 
 
+def test_layers_without_weights_yet() -> None:
+    """The error says how they come to have them."""
+    for make in (lambda k: k.GRU(3), lambda k: k.Dense(2), lambda k: k.Bidirectional(k.LSTM(3))):
+        layer = make(keras.layers)
+        for source in (layer, keras.Sequential([layer])):
+            with pytest.raises(ValueError, match="has no weights yet: call the model or the layer"):
+                from_keras(source)
+
+
 def test_operations_beside_layers() -> None:
     """A model with operations is no chain; a layer of it can be taken."""
     start = keras.Input((None, 4))

@@ -103,7 +103,11 @@ def from_keras(
 
 
 def _variables(layer: Any, *names: str) -> list[np.ndarray]:
-    """Return the variables of a part of a layer of Keras."""
+    """Return the variables of a part of a layer of Keras, which must have been built."""
+    if not layer.built:
+        raise ValueError(
+            f"the layer {layer.name!r:.80} has no weights yet: call the model or the layer once"
+        )
     for name in names:
         layer = getattr(layer, name)
     return [np.asarray(variable.numpy()) for variable in layer.weights]
