@@ -67,7 +67,7 @@ int NAME_run(int reset, int T, const INPUT *x, REAL *y)
 """
 
 
-def compiled(folder: Path, *names: str) -> list[Compiled]:
+def compiled(folder: Path, *names: str, flags: tuple[str, ...] = ("-O1",)) -> list[Compiled]:
     """Compile headers into one shared library, all in one file."""
     found, source = [], ""
     for name in names:
@@ -90,7 +90,7 @@ def compiled(folder: Path, *names: str) -> list[Compiled]:
         found.append((name, tuple(sizes), kind, symbols))
     (folder / "all.c").write_text(source)
     library = folder / f"{len([*folder.glob('*.so')])}.so"  # a name is loaded only once
-    build([*STRICT, "-O1", "-shared", "-fPIC", "all.c", "-o", str(library), "-lm"], folder)
+    build([*STRICT, *flags, "-shared", "-fPIC", "all.c", "-o", str(library), "-lm"], folder)
     loaded = ctypes.CDLL(str(library))
     return [Compiled(loaded, *rest) for rest in found]
 
@@ -226,6 +226,34 @@ def test_a_state_that_is_zero_has_begun(tmp_path: Path, rng: np.random.Generator
     found = in_c(model, tmp_path)
     begun, rest = found.run(x[:5], reset=False), found.run(x[5:], reset=False)
     np.testing.assert_array_equal(np.concatenate([begun, rest]), found.run(x))
+
+
+@needs_cc
+@pytest.mark.parametrize("kind", ["gru", "lstm"])
+def test_gates_far_from_zero_without_infinity(
+    tmp_path: Path, rng: np.random.Generator, kind: str
+) -> None:
+    """With -ffast-math, which takes infinities for impossible, huge inputs give no NaN."""
+    model = recurrent(kind, 3, 4, seed=0)
+    to_c(model, tmp_path / "model.h")
+    x = 1e6 * rng.standard_normal((9, 3))
+    (library,) = compiled(tmp_path, "model", flags=("-O3", "-ffast-math"))
+    assert_near(library.run(x), model(x.astype("float32"))[0], 1e-5)
+
+
+@needs_cc
+@pytest.mark.parametrize("chain", ["relu", "max", "mean", "last", "softmax"])
+def test_a_nan_stays_one(tmp_path: Path, rng: np.random.Generator, chain: str) -> None:
+    """As in the model: a value that is missing is not a zero, nor below all others."""
+    layers = {"relu": rnnx.Activation("relu"), "softmax": rnnx.Activation("softmax")}
+    layer = layers[chain] if chain in layers else rnnx.Pool(chain)
+    model = rnnx.Sequential(rnnx.Linear(3, 3, bias=False, seed=0), layer)
+    x = rng.standard_normal((6, 3)).astype("float32")
+    x[2] = np.nan
+    expected = answers(deployed(model), x)
+    assert np.isnan(expected).any()
+    for run in (in_c(model, tmp_path).run(x), in_python(model, tmp_path).run(x)[0]):
+        np.testing.assert_allclose(run, expected, rtol=0, atol=1e-6)
 
 
 @needs_cc
@@ -517,14 +545,19 @@ def test_what_a_stream_cannot_compute_is_refused_by_name(tmp_path: Path, words: 
 
 
 def test_options_outside_their_ranges_are_refused(tmp_path: Path) -> None:
-    """A dtype that is none; an x of another shape."""
+    """A dtype that is none; an x of another shape, not finite, or for nothing."""
     model = rnnx.GRU(2, 3, seed=0)
     with pytest.raises(ValueError, match="dtype must be one of float32, float64, got 'float16'"):
         to_c(model, tmp_path / "model.h", dtype="float16")
     for x in (np.ones(2), np.ones((5, 3)), np.ones((0, 2))):
         with pytest.raises(ValueError, match=r"x must have shape \(T, 2\), got"):
             to_python(model, tmp_path / "model.py", int8=True, x=x)
+    with pytest.raises(ValueError, match="x must hold finite numbers"):
+        to_c(model, tmp_path / "model.h", int8=True, x=[[1.0, np.nan]])
+    with pytest.raises(ValueError, match="give int8=True, or leave x out"):
+        to_c(model, tmp_path / "model.h", x=np.ones((5, 2)))
     assert not list(tmp_path.iterdir())
+    assert to_c(model, tmp_path / "model.h", int8=True, x=[[1, 2], [3, 4]]).steps == 2
 
 
 def test_the_same_model_is_the_same_file_and_dtype_is_a_choice(tmp_path: Path) -> None:

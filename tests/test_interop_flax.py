@@ -78,8 +78,10 @@ GRU = dict.fromkeys(("ir", "iz", "in", "hr", "hz", "hn"), KERNEL)
         (GRU | {"ir": 3}, "expected a kernel and perhaps a bias"),
         (GRU | {"ir": KERNEL | {"scale": 1}}, "expected a kernel and perhaps a bias"),
         (GRU | {"ir": {"kernel": np.ones(3)}}, "kernel must be a matrix"),
-        (GRU | {"ir": {"kernel": np.ones((3, 2))}}, r"weight_ih_l0 must have shape \(9, 3\)"),
-        (GRU | {"ir": KERNEL | {"bias": np.ones(2)}}, r"bias_ih_l0 must have shape \(9,\)"),
+        (GRU | {"ir": {"kernel": np.ones((3, 2))}}, r"of one shape for all gates, got .*\(3, 2\)"),
+        (GRU | {"iz": {"kernel": np.ones((2, 3))}}, "kernels and biases of one shape"),
+        (GRU | {"iz": KERNEL | {"bias": np.float64(1)}}, "kernels and biases of one shape"),
+        (GRU | {"ir": KERNEL | {"bias": np.ones(2)}}, "kernels and biases of one shape"),
         ({"dense_i": KERNEL, "dense_h": {"kernel": np.ones((3, 6))}}, "got dense_i, dense_h"),
         (
             {"forward_rnn": GRU, "backward_rnn": {"i": KERNEL, "h": KERNEL}},

@@ -143,6 +143,61 @@ def test_functional_models(tmp_path: Path) -> None:
         from_keras(shared)
 
 
+CALLS: dict[str, Callable[[Any, Any], Any]] = {
+    "the final state": lambda k, x: k.LSTM(5, return_state=True)(x)[2],
+    "a state inside": lambda k, x: k.Dense(2)(k.LSTM(5, return_state=True)(x)[2]),
+    "a constant state": lambda k, x: k.GRU(5)(x, initial_state=keras.ops.ones((3, 5))),
+    "a constant mask": lambda k, x: k.GRU(5)(x, mask=np.arange(21).reshape(3, 7) % 7 < 4),
+    "training": lambda k, x: k.Dropout(0.5)(x, training=True),
+    "two outputs": lambda k, x: list(k.GRU(5, return_state=True)(x)),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_calls_that_a_chain_lacks_are_refused(call: str, tmp_path: Path) -> None:
+    """A state in place of the output, and what is given beside the input, are not ignored."""
+    start = keras.Input((7, 4), batch_size=3)
+    model = keras.Model(start, CALLS[call](keras.layers, start))
+    model.save(tmp_path / "model.keras")
+    for source in (model, tmp_path / "model.keras"):
+        with pytest.raises(ValueError, match="another structure"):
+            from_keras(source)
+
+
+def test_layers_without_weights_yet() -> None:
+    """The error says how they come to have them."""
+    for make in (lambda k: k.GRU(3), lambda k: k.Dense(2), lambda k: k.Bidirectional(k.LSTM(3))):
+        layer = make(keras.layers)
+        for source in (layer, keras.Sequential([layer])):
+            with pytest.raises(ValueError, match="has no weights yet: call the model or the layer"):
+                from_keras(source)
+
+
+def test_operations_beside_layers() -> None:
+    """A model with operations is no chain; a layer of it can be taken."""
+    start = keras.Input((None, 4))
+    hidden = keras.layers.GRU(5, return_sequences=True, name="lower")(start)
+    model = keras.Model(start, hidden * 2.0)
+    with pytest.raises(ValueError, match="another structure"):
+        from_keras(model)
+    expected = output(keras.Model(start, hidden), X)
+    assert_near(from_keras(model, layer="lower")(X)[0], expected, 1e-5)
+
+
+@keras.saving.register_keras_serializable("mine")
+class Sequential(keras.Sequential):
+    """A model of another's, which has the name of one of Keras."""
+
+
+def test_models_of_others_are_refused(tmp_path: Path) -> None:
+    """Their call may compute anything."""
+    model = Sequential([keras.layers.Input((7, 4)), keras.layers.GRU(3)])
+    model.save(tmp_path / "model.keras")
+    for source in (model, tmp_path / "model.keras"):
+        with pytest.raises(ValueError, match="functional model of Keras, got a 'Sequential'"):
+            from_keras(source)
+
+
 REFUSED: list[tuple[Callable[[Any], Any], str]] = [
     (lambda k: k.LSTM(3, activation="relu"), "LSTM with activation='tanh', got 'relu'"),
     (lambda k: k.GRU(3, recurrent_activation="hard_sigmoid"), "recurrent_activation='sigmoid'"),

@@ -113,6 +113,17 @@ def test_nothing_is_guessed() -> None:
         from_torch(3)
 
 
+def test_modules_of_a_module() -> None:
+    """One that is there is read, by every name of it; any other is an error that names them."""
+    torch = pytest.importorskip("torch", reason="needs torch")
+    linear = torch.nn.Linear(3, 2)
+    module = torch.nn.ModuleDict({"head": linear, "again": linear})
+    for prefix in ("head", "head.", "again"):
+        assert type(from_torch(module, prefix=prefix)) is rnnx.Linear
+    with pytest.raises(ValueError, match="prefix must be one of head, again, got 'tail'"):
+        from_torch(module, prefix="tail")
+
+
 def test_a_damaged_file_is_one_line(tmp_path: Path) -> None:
     """That names it; a file that is not there is an OSError."""
     path = tmp_path / "x.safetensors"
@@ -191,6 +202,17 @@ def test_torch_chains(how: str, both: bool, batch_first: bool) -> None:
     assert back.config() == chain.config()
     np.testing.assert_array_equal(back(ids)[0], chain(ids)[0])
     assert from_torch(module, prefix="1.0").config() == chain.layers[1].layers[0].config()
+
+
+def test_a_module_that_comes_twice_in_a_chain() -> None:
+    """Is two layers, with copies of the same parameters."""
+    torch = pytest.importorskip("torch", reason="needs torch")
+    linear, tanh = torch.nn.Linear(4, 4), torch.nn.Tanh()
+    module = torch.nn.Sequential(linear, tanh, linear, tanh)
+    x = torch.randn(3, 2, 4)
+    ours = from_torch(module)
+    assert_near(ours(x.numpy())[0], module(x).detach().numpy(), 1e-6)
+    assert len(ours.layers) == 4
 
 
 def test_torch_modules_without_an_equal_are_refused() -> None:

@@ -41,7 +41,8 @@ def from_flax(
         one, or of a Bidirectional of two RNNs.
     nonlinearity : {"tanh", "relu"}
         That of a SimpleCell, which its parameters don't say; tanh is Flax's default. They don't say
-        of ``residual=True`` or of other activations either, which have no equal here.
+        of ``residual=True``, other activations, ``reverse=True`` or another ``merge_fn`` either,
+        which have no equal here.
     batch_first : bool
         Whether the layer reads (B, T, I), as Flax does by default.
     backend, device, dtype
@@ -89,7 +90,10 @@ def _entered(params: Any, name: str) -> Mapping[str, Any]:
 def _named(params: Any) -> dict[str, Any]:
     """Return the entries of a dictionary by name, without random states."""
     if not isinstance(params, Mapping) or not all(isinstance(key, str) for key in params):
-        raise TypeError(f"expected a dictionary of parameters by name, got {params!r:.80}")
+        raise TypeError(
+            f"expected a dictionary of parameters by name, got a {type(params).__name__}: give "
+            "what init returned, or nnx.state(module)"
+        )
     return {key: value for key, value in params.items() if key != "rngs"}
 
 
@@ -122,6 +126,11 @@ def _joined(
             np.asarray(dense["bias"]) if "bias" in dense else np.zeros(W.shape[1], W.dtype)
             for dense, W in zip(parts, kernels, strict=True)
         ]
+        found = [(W.shape, b.shape) for W, b in zip(kernels, biases, strict=True)]
+        if set(found) != {(kernels[0].shape, kernels[0].shape[1:])}:
+            raise ValueError(
+                f"expected kernels and biases of one shape for all gates, got {found!r:.200}"
+            )
         weights[f"weight_{name}"] = np.concatenate(kernels, axis=1).T
         weights[f"bias_{name}"] = np.concatenate(biases)
     return weights

@@ -67,7 +67,9 @@ def _header(file: IO[bytes]) -> tuple[dict[str, Any], Any, int]:
     size = os.fstat(file.fileno()).st_size
     start = file.read(8)
     if start[:4] == b"PK\x03\x04":
-        raise ValueError("it is an npz file, which this version no longer reads: save it again")
+        raise ValueError(
+            "it is a zip archive, as of numpy.savez and torch.save, not a safetensors file"
+        )
     length = int.from_bytes(start, "little")
     if len(start) < 8 or not 2 <= length <= size - 8:
         raise ValueError("it is truncated, or not a safetensors file")

@@ -17,7 +17,7 @@ from rnnx.interop.code.writing import documented, wrapped, write
 
 ACTIVATIONS = {
     "tanh": "$tanh({x})",
-    "relu": "{x} > 0 ? {x} : 0",
+    "relu": "{x} < 0 ? 0 : {x}",  # a NaN stays one
     "sigmoid": "${{name}}_sigmoid({x})",
 }
 TYPES = {"float32": ("float", "f"), "float64": ("double", "")}  # and how its functions end
@@ -88,7 +88,7 @@ def _fields(program: Program, int8: bool) -> dict[str, Any]:
     step, x = ("int", "int32_t symbol") if symbols else ("void", f"const {real} *x")
     return {
         "name": name, "NAME": name.upper(), "version": __version__,
-        "real": real, **{f: f"{f}{ending}" for f in ("exp", "tanh", "sqrt")},
+        "real": real, **{f: f"{f}{ending}" for f in ("exp", "fabs", "sqrt", "tanh")},
         "weight": "int8_t" if int8 else real,
         "scales": f"    const {real} *scale; /* of each row */\n" if int8 else "",
         "rescaled": " * m->scale[i]" if int8 else "",
@@ -207,7 +207,7 @@ def _stage(stage: Stage, x: str, last: bool) -> tuple[list[str], str]:
         y = f"state->{stage.array('y')}"
         update = {
             "mean": f"{y}[i] += ({x}[i] - {y}[i]) / ($real)state->steps;",
-            "max": f"if (state->steps == 1 || {x}[i] > {y}[i]) {{\n"
+            "max": f"if (state->steps == 1 || {x}[i] > {y}[i] || {x}[i] != {x}[i]) {{\n"
             f"            {y}[i] = {x}[i];\n        }}",
         }[stage.kind]
         return [*_each(stage.output_size, update)], y

@@ -109,9 +109,11 @@ static inline void ${name}_row(const ${name}_matrix *m, int32_t i, $real *x)
 """
 
 SIGMOID = """\
+/* 1 / (1 + exp(-a)), where exp cannot overflow */
 static inline $real ${name}_sigmoid($real a)
 {
-    return 1 / (1 + $exp(-a));
+    const $real e = $exp(-$fabs(a));
+    return (a < 0 ? e : 1) / (1 + e);
 }
 """
 

@@ -72,13 +72,17 @@ def loss(program: Program, found: Deployed, x: Any = None) -> Loss:
     Raises
     ------
     ValueError, TypeError
-        For an x of another shape.
+        For an x of another shape, or of numbers that are not finite.
     """
     x = _sample(program) if x is None else np.asarray(x)
     shape = (len(x), *(() if program.symbols else (program.input_size,))) if x.ndim else None
     if x.shape != shape or not x.size:
         expected = "(T,)" if program.symbols else f"(T, {program.input_size})"
         raise ValueError(f"x must have shape {expected}, got {x.shape}")
+    if x.dtype.kind == "f" and not np.isfinite(x).all():
+        raise ValueError("x must hold finite numbers, got NaN or infinity")
+    if x.dtype.kind in "iu" and not program.symbols:
+        x = x.astype(program.dtype)
     layers = [layer.to("numpy") for layer in found.layers]
     for layer in layers:
         layer.set_params({k: restored(W) for k, W in layer.params.items() if W.ndim == 2})

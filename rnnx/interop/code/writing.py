@@ -51,6 +51,8 @@ def write(
     x: Any,
 ) -> Loss | None:
     """Write the text of a model to a file, whole or not at all; measure what int8 changes."""
+    if x is not None and not int8:
+        raise ValueError("x is to measure what int8 changes: give int8=True, or leave x out")
     made, found = program(model, name, dtype)
     lost = loss(made, found, x) if int8 else None
     code = text(made, int8)

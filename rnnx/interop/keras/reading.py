@@ -96,13 +96,18 @@ def from_keras(
     entries, own = [entry], [source]
     if hasattr(source, "get_layer"):
         entries = _entries(entry, whole=layer is None)
-        own = [source.get_layer(_name(inner)) for inner in entries]
+        named = {inner.name: inner for inner in source.layers}  # operations are no layers
+        own = [named.get(_name(inner)) for inner in entries]
     read = [partial(_variables, inner) for inner in own]
     return _model(_parts(entries, read, layer), backend, device, dtype)
 
 
 def _variables(layer: Any, *names: str) -> list[np.ndarray]:
-    """Return the variables of a part of a layer of Keras."""
+    """Return the variables of a part of a layer of Keras, which must have been built."""
+    if not layer.built:
+        raise ValueError(
+            f"the layer {layer.name!r:.80} has no weights yet: call the model or the layer once"
+        )
     for name in names:
         layer = getattr(layer, name)
     return [np.asarray(variable.numpy()) for variable in layer.weights]
@@ -130,17 +135,20 @@ def _parts(entries: list[dict[str, Any]], readers: Sequence[Read], layer: str | 
 
 def _entries(config: Mapping[str, Any], *, whole: bool) -> list[dict[str, Any]]:
     """Return the configurations of a model's layers in order; of a `whole` one, a chain."""
-    kind, inner = config["class_name"], config["config"]
-    if kind not in ("Sequential", "Functional", "Model"):
-        raise ValueError(f"expected a Sequential or a functional model, got a {kind!r:.80}")
+    kind, home, inner = config["class_name"], config.get("module"), config["config"]
+    if kind not in ("Sequential", "Functional", "Model") or not str(home).startswith("keras"):
+        raise ValueError(
+            f"expected a Sequential or a functional model of Keras, got a {kind!r:.80} of "
+            f"{home!r:.80}"
+        )
     entries = list(inner["layers"])
     if kind == "Sequential":
         return [entry for entry in entries if entry["class_name"] != "InputLayer"]
     if whole:
         names = [_name(entry) for entry in entries]
-        before = [[], *[[name] for name in names[:-1]]]
-        after = [text for text in _texts(inner["output_layers"]) if text in names]
-        if [_inputs(entry) for entry in entries] != before or after != names[-1:]:
+        before = [[], *[[[name, 0, 0]] for name in names[:-1]]]
+        after = list(_leaves(inner["output_layers"]))
+        if [_given(entry) for entry in entries] != before or after != [names[-1], 0, 0]:
             raise ValueError(
                 "expected a chain of layers, got a model of another structure: choose one with "
                 "layer="
@@ -148,31 +156,32 @@ def _entries(config: Mapping[str, Any], *, whole: bool) -> list[dict[str, Any]]:
     return entries
 
 
-def _inputs(entry: Mapping[str, Any]) -> list[str]:
-    """Return the names of the layers that this one reads, once for each time."""
-    found: list[str] = []
+def _given(entry: Mapping[str, Any]) -> list[Any]:
+    """Return what the calls of a layer are given but for None and False, which change nothing.
 
-    def look(value: Any) -> None:
-        if isinstance(value, Mapping):
-            if "keras_history" in value:
-                found.append(value["keras_history"][0])
-            for inner in value.values():
-                look(inner)
-        elif isinstance(value, list | tuple):
-            for inner in value:
-                look(inner)
-
-    look(entry["inbound_nodes"])
+    An output of another layer is ``[name, call, output]``, with 0 for the first of each; whatever
+    else there is, such as a constant mask or state, is as it is written.
+    """
+    found: list[Any] = []
+    for call in entry["inbound_nodes"]:
+        if not isinstance(call, Mapping):  # of Keras 2
+            found.append(call)
+            continue
+        for value in (*call["args"], *call["kwargs"].values()):
+            if isinstance(value, Mapping) and value.get("class_name") == "__keras_tensor__":
+                found.append(list(value["config"]["keras_history"]))
+            elif value is not None and value is not False:
+                found.append(value)
     return found
 
 
-def _texts(value: Any) -> Iterator[str]:
-    """Yield the texts in nested lists."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, list | tuple):
+def _leaves(value: Any) -> Iterator[Any]:
+    """Yield the entries of nested lists."""
+    if isinstance(value, list | tuple):
         for inner in value:
-            yield from _texts(inner)
+            yield from _leaves(inner)
+    else:
+        yield value
 
 
 def _name(entry: Mapping[str, Any]) -> str:

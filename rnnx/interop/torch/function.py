@@ -1,7 +1,7 @@
 """BPTT as one function of torch's autograd: a layer's forward, and its own backward.
 
-A layer on NumPy, for tensors on the CPU, reads them where they are. Outputs are copies, which may be
-written to: the backward needs its own.
+A layer on NumPy, for tensors on the CPU, reads them where they are. Outputs are copies, which may
+be written to: the backward needs its own.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch.autograd.function import once_differentiable
 
 from rnnx.layers.base import Layer, Params
 
@@ -62,17 +61,39 @@ class _BPTT(torch.autograd.Function):
         return y, ctx.final, *finals
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, dy: Any, _: None, *dfinals: Any) -> tuple[Any, ...]:
         """Return the gradients of x, of the initial state's tensors, and of the parameters."""
         call, cache = ctx.call, put(ctx.cache, ctx.saved_tensors)
         if dy is None:
             shape, dtype, device = ctx.like
             dy = torch.zeros(shape, dtype=dtype, device=device)
-        given = read(call.layer, (dy, put(ctx.final, dfinals)))
-        with own_precision(dy):
-            dx, dstate, grads = written(call.layer.backward(given[0], cache, given[1]))
-        return None, dx, *_matching(call.state, dstate), *(grads[name] for name in call.names)
+        dy, dfinals = read(call.layer, (dy, put(ctx.final, dfinals)))
+        with torch.no_grad(), own_precision(ctx.like[2]):
+            dx, dstate, grads = written(call.layer.backward(dy, cache, dfinals))
+        found = [dx, *_matching(call.state, dstate), *(grads[name] for name in call.names)]
+        if torch.is_grad_enabled():  # with create_graph=True
+            found = list(_Once.apply(torch.zeros((), requires_grad=True), *found))
+        return None, *found
+
+
+class _Once(torch.autograd.Function):
+    """Gradients as they are, of which a derivative is an error.
+
+    torch's own `once_differentiable` leaves it out in silence where dy is constant.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, recorded: Any, *gradients: Any) -> tuple[Any, ...]:
+        """Return the gradients; one tensor that requires grad lets autograd record them."""
+        return gradients
+
+    @staticmethod
+    def backward(ctx: Any, *_: Any) -> Any:
+        """Raise RuntimeError."""
+        raise RuntimeError(
+            "a Module has no second derivative: leave its gradients out of the loss, or use the "
+            "layer of torch.nn"
+        )
 
 
 def read(layer: Layer, tree: Any) -> Any:
@@ -85,7 +106,7 @@ def read(layer: Layer, tree: Any) -> Any:
 
 
 def written(tree: Any) -> Any:
-    """Return a structure with its arrays as tensors, which share their memory where it is theirs."""
+    """Return a structure with its arrays as tensors of the same memory, unless it is read-only."""
     if isinstance(tree, np.ndarray):
         return torch.from_numpy(tree if tree.flags.writeable else tree.copy())
     return _mapped(written, tree)
@@ -132,6 +153,6 @@ def _matching(places: Any, tree: Any) -> list[Any]:
     return [leaf for pair in zip(places, tree, strict=True) for leaf in _matching(*pair)]
 
 
-def own_precision(x: Any) -> Any:
+def own_precision(device: torch.device) -> Any:
     """Return the context without the reduced precision of `torch.autocast`."""
-    return torch.autocast(x.device.type, enabled=False)
+    return torch.autocast(device.type, enabled=False)

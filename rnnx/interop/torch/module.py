@@ -162,7 +162,7 @@ class Module(torch.nn.Module):
         x, *states = (_as_floating(tensor, dtype) for tensor in (x, *found))
         state = put(places, states)
         tensors = (x, *states, *params.values())
-        with own_precision(x):
+        with own_precision(x.device):
             if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
                 return run(layer, params, x, state, options)
             given, params = read(layer, (x, state)), read(layer, params)

@@ -98,7 +98,11 @@ def from_torch(
         place = target(source.values(), backend, device, dtype)
         return _layer(source, prefix, options, place)
     if hasattr(source, "state_dict") and hasattr(source, "get_submodule"):
-        module = source.get_submodule(prefix)
+        modules = dict(source.named_modules(remove_duplicate=False))
+        module = modules.get(prefix.rstrip("."))
+        if module is None:
+            names = ", ".join(filter(None, modules))
+            raise ValueError(f"prefix must be one of {names or 'none':.200}, got {prefix!r:.80}")
         return _module(module, target(module.parameters(), backend, device, dtype))
     raise TypeError(
         f"expected a torch module, a state_dict or a file name, got {type(source).__name__}"
@@ -222,7 +226,8 @@ def _module(module: Any, backend: Backend) -> Any:
     if kind in ACTIVATIONS and getattr(module, "dim", -1) == -1:
         return Activation(ACTIVATIONS[kind], backend=backend)
     if kind in ("Sequential", "Chain"):
-        return Sequential(*[_module(child, backend) for child in module.children()])
+        # children() leaves out a module that comes again
+        return Sequential(*[_module(child, backend) for child in module])
     raise ValueError(
         f"expected {', '.join(RECURRENT)}, Linear, Embedding without max_norm, Dropout, "
         f"{', '.join(ACTIVATIONS)} over the last axis, or a Sequential of these, got {kind}: "
