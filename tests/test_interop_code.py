@@ -561,7 +561,7 @@ def test_options_outside_their_ranges_are_refused(tmp_path: Path) -> None:
 
 
 def test_the_same_model_is_the_same_file_and_dtype_is_a_choice(tmp_path: Path) -> None:
-    """No date and no path in it; a float32 model in float64 is that of its `to`."""
+    """No date and no folder in it; a float32 model in float64 is that of its `to`."""
     model = rnnx.GRU(2, 3, seed=0)
     wide = model.to("numpy", dtype="float64")
     for write in (to_c, to_python):
@@ -569,9 +569,25 @@ def test_the_same_model_is_the_same_file_and_dtype_is_a_choice(tmp_path: Path) -
             ("a", model, {}), ("b", model.to("numpy"), {}),
             ("c", model, {"dtype": "float64"}), ("d", wide, {}),
         ):  # fmt: skip
-            assert write(made, tmp_path / name, **options) is None
-        a, b, c, d = [(tmp_path / name).read_bytes() for name in "abcd"]
+            (tmp_path / name).mkdir(exist_ok=True)
+            assert write(made, tmp_path / name / "m", **options) is None
+        a, b, c, d = [(tmp_path / name / "m").read_bytes() for name in "abcd"]
         assert (a == b, c == d, a == c) == (True, True, False)
+
+
+def test_names_are_those_of_the_file(tmp_path: Path) -> None:
+    """Unless another is given, or the file's is no name: its own head includes it as it is."""
+    for file, options, name, shown in [
+        ("net.h", {}, "net", "net.h"), ("net-2.h", {}, "model", "net-2.h"),
+        ("net.h", {"name": "other"}, "other", "net.h"), ("ä b.h", {}, "model", "model.h"),
+    ]:  # fmt: skip
+        to_c(rnnx.GRU(2, 3, seed=0), tmp_path / file, **options)
+        text = (tmp_path / file).read_text()
+        assert f'#include "{shown}"' in text
+        assert f"void {name}_step(" in text
+        assert f"#ifndef RNNX_{name}_H" in text
+    to_python(rnnx.GRU(2, 3, seed=0), tmp_path / "book.py")
+    assert "import book\n" in (tmp_path / "book.py").read_text()
 
 
 def test_the_module_needs_numpy_alone(tmp_path: Path) -> None:

@@ -309,7 +309,7 @@ def test_a_file_of_another_kind(tmp_path: Path) -> None:
     """One line that names it: no archive, no configuration, a subclassed model."""
     path = tmp_path / "model.keras"
     path.write_bytes(b"hello")
-    with pytest.raises(ValueError, match=r"cannot load .*model\.keras.*not a zip file"):
+    with pytest.raises(ValueError, match=r"cannot load .*model\.keras.*it is not a \.keras file"):
         from_keras(path)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("config.json", json.dumps({"class_name": "Mine", "config": {}}))

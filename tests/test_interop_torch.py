@@ -78,7 +78,7 @@ def test_narrow_numbers_are_exact_in_float32(tmp_path: Path) -> None:
 
 
 WRONG = [
-    ({}, "got 'nothing'"),
+    ({}, "got nothing: choose"),
     ({"weight": np.ones((2, 3))}, "got 'weight'"),
     ({"lstm.weight_ih_l0": np.ones((4, 1)), "fc.bias": np.ones(2)}, r"prefix= \(lstm, fc\)"),
     ({"weight_ih_l0": np.ones((4, 1)), "weight_ih": np.ones((4, 1))}, "got both"),
@@ -100,7 +100,7 @@ def test_what_is_not_one_layer_is_refused(state_dict: dict[str, Any], words: str
 
 def test_nothing_is_guessed() -> None:
     """The nonlinearity of an RNN, what belongs to other kinds, other cells, integers."""
-    with pytest.raises(ValueError, match="nonlinearity='tanh' or 'relu' for an RNN"):
+    with pytest.raises(ValueError, match="must be 'tanh' or 'relu' for an RNN"):
         from_torch(layer("RNN").params)
     with pytest.raises(ValueError, match="got it for this LSTM"):
         from_torch(layer("LSTM").params, nonlinearity="tanh")
@@ -111,6 +111,10 @@ def test_nothing_is_guessed() -> None:
         from_torch({"weight": np.ones((2, 3), "int64"), "bias": np.ones(2)})
     with pytest.raises(TypeError, match="expected a torch module, a state_dict or a file name"):
         from_torch(3)
+    with pytest.raises(TypeError, match="a state_dict with names as keys"):
+        from_torch({1: np.ones((2, 3))})
+    with pytest.raises(ValueError, match="got nothing that begins with 'decoder'"):
+        from_torch({"encoder.weight": np.ones((2, 3))}, prefix="decoder")
 
 
 def test_modules_of_a_module() -> None:
@@ -222,6 +226,14 @@ def test_torch_modules_without_an_equal_are_refused() -> None:
     class Mine(torch.nn.LSTM):
         pass
 
+    def hooked(module: Any) -> Any:
+        module.register_forward_hook(lambda module, x, y: 2 * y)
+        return module
+
+    def patched(module: Any) -> Any:
+        module.forward = lambda x: x
+        return module
+
     for module, words in [
         (torch.nn.Conv1d(2, 3, 1), "got Conv1d"),
         (torch.nn.Embedding(2, 3, max_norm=1.0), "got Embedding"),
@@ -229,9 +241,15 @@ def test_torch_modules_without_an_equal_are_refused() -> None:
         (Mine(2, 3), r"got .*Mine"),
         (torch.nn.utils.parametrizations.weight_norm(torch.nn.Linear(2, 3)), "Parametrized"),
         (torch.nn.ModuleList([torch.nn.Linear(2, 3)]), "got ModuleList"),
+        (torch.nn.LSTM(2, 3, device="meta"), "has no values"),
+        (hooked(torch.nn.Linear(2, 3)), "got one with hooks"),
+        (patched(torch.nn.Linear(2, 3)), "a forward of its own"),
     ]:
         with pytest.raises(ValueError, match=words):
             from_torch(module)
+    for options in ({"nonlinearity": "relu"}, {"dropout": 0.5}, {"batch_first": True}):
+        with pytest.raises(ValueError, match="what a module says itself"):
+            from_torch(torch.nn.RNN(2, 3), **options)
     for ours in (layer("gru_reset_before"), layer("leaky_rnn"), layer("layer_norm_lstm-proj")):
         with pytest.raises(ValueError, match="a layer that torch lacks"):
             to_torch(ours)

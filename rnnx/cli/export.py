@@ -53,7 +53,7 @@ def fill(leaf: Parser) -> None:
     leaf.add_argument("--force", action="store_true", help="replace an existing FILE")
     leaf.add_argument("--int8", action="store_true", help="weights of 8 bits, for c and python")
     leaf.add_argument(
-        "--name", metavar="NAME", help="what names in the code begin with (default: model)"
+        "--name", metavar="NAME", help="what names in the code begin with (default: that of FILE)"
     )
     leaf.add_argument("--lengths", action="store_true", help="sequences of any lengths, for onnx")
     leaf.set_defaults(run=run)
@@ -65,7 +65,7 @@ def run(chosen: Namespace) -> None:
     form = FORMS[chosen.to]
     out = chosen.out or Path((chosen.name or "model") + form.ending)
     given: dict[str, Any] = {k: getattr(chosen, k) for k in ("int8", "name", "lengths")}
-    given = {name: value for name, value in given.items() if value}
+    given = {name: value for name, value in given.items() if value not in (None, False)}
     for name in given.keys() - {*form.options}:
         forms = " and ".join(k for k, other in FORMS.items() if name in other.options)
         raise ValueError(f"--{name} is for {forms}, got --to {chosen.to}")

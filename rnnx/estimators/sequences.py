@@ -85,8 +85,8 @@ class SequenceEstimator(RecurrentEstimator):
         Parameters
         ----------
         X : array or list of arrays
-            n sequences: (n, T, F), (n, T), or a list of (T_i, F). Objects of
-            pandas, Arrow, polars and cuDF are read as arrays of their shape.
+            n sequences: (n, T, F), (n, T), or a list of (T_i, F). Objects of pandas, Arrow, polars
+            and cuDF are read as arrays of their shape.
         y : array or list of arrays
             One target per sequence or, with `per_step`, one per step in the form of X.
         sample_weight : array, shape (n,), optional

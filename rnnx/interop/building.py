@@ -94,6 +94,8 @@ def matrix(weights: Weights, name: str) -> tuple[int, int]:
 def _plain(name: str, array: Any) -> np.ndarray:
     """Return an array as a copy of its own, in float32 or float64."""
     if hasattr(array, "detach"):  # of torch
+        if array.is_meta:
+            raise ValueError(f"{name} has no values, as it is on torch's device meta")
         array = array.detach().cpu()
         array = array.float() if str(array.dtype) == "torch.bfloat16" else array
     host = np.asarray(array)

@@ -41,8 +41,8 @@ def deployed(model: Any) -> Deployed:
     if isinstance(model, Layer):
         return Deployed(inner_layers(model))
     raise TypeError(
-        "expected a layer, an RNNClassifier, an RNNRegressor or a CharacterModel, got "
-        f"{model!r:.80}"
+        "expected a layer, an RNNClassifier, an RNNRegressor or a CharacterModel, got a "
+        f"{type(model).__name__}"
     )
 
 

@@ -28,7 +28,7 @@ def to_c(
     model: Any,
     path: str | PathLike[str],
     *,
-    name: str = "model",
+    name: str | None = None,
     int8: bool = False,
     dtype: str | None = None,
     x: Any = None,
@@ -46,8 +46,9 @@ def to_c(
         `Embedding`, `Pool` as the answer so far, scaling and softmax. Dropout is left out.
     path : path
         The header. An existing one is replaced once the new one is complete.
-    name : str
-        What all names in the header begin with; macros have it in capital letters.
+    name : str, optional
+        What all names in the header begin with; macros have it in capital letters. By default the
+        name of the file without its ending, or ``"model"`` where that is no name.
     int8 : bool
         Whether the matrices are of int8, with one scale per row. All else stays in `dtype`.
     {options}
@@ -87,7 +88,8 @@ def _fields(program: Program, int8: bool) -> dict[str, Any]:
     size = f"{name.upper()}_INPUT_SIZE"
     step, x = ("int", "int32_t symbol") if symbols else ("void", f"const {real} *x")
     return {
-        "name": name, "NAME": name.upper(), "version": __version__,
+        "name": name, "NAME": name.upper(), "file": program.file or f"{name}.h",
+        "version": __version__,
         "real": real, **{f: f"{f}{ending}" for f in ("exp", "fabs", "sqrt", "tanh")},
         "weight": "int8_t" if int8 else real,
         "scales": f"    const {real} *scale; /* of each row */\n" if int8 else "",

@@ -2,7 +2,7 @@
 
 HEAD = """\
 /*
- * ${name}.h: a recurrent network in C99, written by rnnx $version.
+ * $file: a recurrent network in C99, written by rnnx $version.
  *
  *     $words
  *
@@ -10,7 +10,7 @@ HEAD = """\
  * written to and nothing is allocated: streams may run in several threads. Link with -lm.
  *
  *     #include <stdio.h>
- *     #include "${name}.h"
+ *     #include "$file"
  *
  *     int main(void)
  *     {
@@ -24,8 +24,8 @@ HEAD = """\
  *         return 0;
  *     }
  */
-#ifndef RNNX_${NAME}_H
-#define RNNX_${NAME}_H
+#ifndef RNNX_${name}_H
+#define RNNX_${name}_H
 
 #include <math.h>
 #include <stdint.h>

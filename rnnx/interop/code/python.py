@@ -28,7 +28,7 @@ def to_python(
     model: Any,
     path: str | PathLike[str],
     *,
-    name: str = "model",
+    name: str | None = None,
     int8: bool = False,
     dtype: str | None = None,
     x: Any = None,
@@ -45,8 +45,8 @@ def to_python(
         What `to_c` takes.
     path : path
         The file. An existing one is replaced once the new one is complete.
-    name : str
-        What the file's docstring calls the module.
+    name : str, optional
+        What the file's docstring calls the module; by default as for `to_c`.
     int8 : bool
         Whether the matrices are kept as int8, with one scale per row. The module computes with
         floats, of the values that these mean.

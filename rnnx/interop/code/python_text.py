@@ -43,6 +43,8 @@ def initial_state():
 RUN = '''\
 def run(x, state=None):
     """Return the answers of all steps, (T, ...), and the state after the last."""
+    if len(x) == 0:
+        raise ValueError("expected at least one step, got none")
     state, y = initial_state() if state is None else state, []
     for x_t in x:
         y_t, state = step(x_t, state)
@@ -53,6 +55,8 @@ def run(x, state=None):
 SAMPLE = '''\
 def sample(prompt, count, temperature=1.0, seed=None):
     """Continue a prompt by so many characters, each drawn given those before it."""
+    if not prompt or set(prompt) - set(ALPHABET):
+        raise ValueError(f"expected a prompt of the characters {ALPHABET!r}, got {prompt!r}")
     rng = np.random.default_rng(seed)
     y, state = run([ALPHABET.index(character) for character in prompt])
     logits, text = y[-1], ""

@@ -87,6 +87,7 @@ class Program(NamedTuple):
     after: Scaling | None
     classes: list[Any] | None
     alphabet: str | None
+    file: str = ""  # what its head calls the file; by default its name, with an ending
 
     @property
     def output_size(self) -> int:
@@ -120,7 +121,11 @@ def program(model: Any, name: str, dtype: str | None) -> tuple[Program, Deployed
         For what is not a fitted model, what a stream cannot compute, labels or parameters that
         are not finite, and a name that is not one in C and in Python.
     """
-    _check_name(name)
+    if not is_name(name):
+        raise ValueError(
+            f"name must be a name in C and in Python, such as model, got {name!r:.80}: use "
+            "letters, digits and _"
+        )
     found = deployed(model)
     if not found.layers:
         raise ValueError("expected a model with a layer that computes, got one without")
@@ -208,11 +213,7 @@ def _recurrent(layer: Recurrent, host: dict[str, np.ndarray]) -> Iterator[Stage]
         )  # fmt: skip
 
 
-def _check_name(name: Any) -> None:
-    """Raise ValueError unless C and Python take it as a name."""
+def is_name(name: Any) -> bool:
+    """Return whether C and Python take a text as a name."""
     plain = isinstance(name, str) and re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name)
-    if not plain or keyword.iskeyword(name) or name in C_KEYWORDS:
-        raise ValueError(
-            f"name must be a name in C and in Python, such as model, got {name!r:.80}: use "
-            "letters, digits and _"
-        )
+    return bool(plain) and not keyword.iskeyword(name) and name not in C_KEYWORDS

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from os import PathLike
+from pathlib import Path
 from textwrap import fill
 from typing import Any
 
 from rnnx import io
 from rnnx._doc import shared
 from rnnx.interop.code.quantized import Loss, loss
-from rnnx.interop.code.stages import Program, program
+from rnnx.interop.code.stages import Program, is_name, program
 
 documented = shared(
     options="""
@@ -45,7 +47,7 @@ def write(
     text: Callable[[Program, bool], str],
     model: Any,
     path: str | PathLike[str],
-    name: str,
+    name: str | None,
     int8: bool,
     dtype: str | None,
     x: Any,
@@ -53,7 +55,12 @@ def write(
     """Write the text of a model to a file, whole or not at all; measure what int8 changes."""
     if x is not None and not int8:
         raise ValueError("x is to measure what int8 changes: give int8=True, or leave x out")
+    file = Path(path)
+    if name is None:
+        name = file.stem if is_name(file.stem) else "model"
     made, found = program(model, name, dtype)
+    if re.fullmatch(r"[\w.-]+", file.name, re.ASCII):
+        made = made._replace(file=file.name)
     lost = loss(made, found, x) if int8 else None
     code = text(made, int8)
     with io.replacing(path, "w", encoding="ascii", newline="\n") as file:

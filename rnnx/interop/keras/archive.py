@@ -28,6 +28,8 @@ def opened(path: str | PathLike[str]) -> Iterator[tuple[dict[str, Any], Any]]:
     """
     h5py = needed("h5py")
     with io.regular(path) as file:
+        if file.read(4) != b"PK\3\4":
+            raise io.damaged(path, "it is not a .keras file: save the model as one")
         try:
             with zipfile.ZipFile(file) as archive:
                 config = _member(archive, "config.json")

@@ -13,12 +13,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-Weights = dict[str, np.ndarray]  # of one layer and direction, by torch's names without a suffix
+from rnnx.io.format import Arrays
+
 KINDS = {"SimpleRNN": "RNN", "GRU": "GRU", "LSTM": "LSTM"}  # Keras's class -> ours
 
 
-def read(kind: str, arrays: Sequence[np.ndarray], reset_after: bool) -> Weights:
-    """Return our weights from Keras's arrays; `kind` is Keras's class."""
+def read(kind: str, arrays: Sequence[np.ndarray], reset_after: bool) -> Arrays:
+    """Return our weights of a direction from Keras's arrays; `kind` is Keras's class."""
     kernel, recurrent = (np.asarray(array).T for array in arrays[:2])
     if kernel.ndim != 2 or recurrent.ndim != 2:
         raise ValueError(f"expected matrices, got the shapes {[a.shape for a in arrays]}")

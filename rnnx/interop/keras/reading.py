@@ -67,7 +67,8 @@ def from_keras(
     Layer
         For several layers a `Sequential`. Recurrent layers read (B, T, I), as Keras does. One with
         ``return_sequences=False`` is followed by ``Pool("last")``. Dropout inside a recurrent
-        layer, which acts in training only, is left out. Parameters are copies.
+        layer, which acts in training only, is left out. Parameters are copies. A layer that
+        computes in float16 becomes one that computes in float32.
 
     Raises
     ------
@@ -89,8 +90,8 @@ def from_keras(
             groups = archive.group_names([entry["class_name"] for entry in entries])
             read = [partial(archive.variables, weights, "layers", group) for group in groups]
             return _model(_parts(entries, read, layer), backend, device, dtype)
-    if not hasattr(source, "get_config") or not hasattr(source, "weights"):
-        raise TypeError(f"expected a Keras layer or a file name, got {type(source).__name__}")
+    if isinstance(source, type) or not hasattr(source, "get_config"):
+        raise TypeError(f"expected a Keras layer or a file name, got {source!r:.80}")
     kind = type(source)
     entry = {"class_name": kind.__name__, "module": kind.__module__, "config": source.get_config()}
     entries, own = [entry], [source]
@@ -120,10 +121,10 @@ def _parts(entries: list[dict[str, Any]], readers: Sequence[Read], layer: str | 
         kind, home = entry["class_name"], entry.get("module")
         if kind == "InputLayer" or layer not in (None, _name(entry)):
             continue
-        if entry.get("registered_name") or not str(home).startswith("keras") or kind not in KNOWN:
+        if entry.get("registered_name") or not _of_keras(home) or kind not in KNOWN:
             raise ValueError(
                 f"expected layers of Keras that are {', '.join(KNOWN)}, got {kind!r:.80} of "
-                f"{home!r:.80}: choose other layers with layer="
+                f"{home!r:.80}: in a model, choose another layer with layer="
             )
         arrays = [read(*names) for names in CELLS.get(kind, [()])]
         found.append(Part(kind, entry["config"], arrays))
@@ -136,7 +137,7 @@ def _parts(entries: list[dict[str, Any]], readers: Sequence[Read], layer: str | 
 def _entries(config: Mapping[str, Any], *, whole: bool) -> list[dict[str, Any]]:
     """Return the configurations of a model's layers in order; of a `whole` one, a chain."""
     kind, home, inner = config["class_name"], config.get("module"), config["config"]
-    if kind not in ("Sequential", "Functional", "Model") or not str(home).startswith("keras"):
+    if kind not in ("Sequential", "Functional", "Model") or not _of_keras(home):
         raise ValueError(
             f"expected a Sequential or a functional model of Keras, got a {kind!r:.80} of "
             f"{home!r:.80}"
@@ -154,6 +155,11 @@ def _entries(config: Mapping[str, Any], *, whole: bool) -> list[dict[str, Any]]:
                 "layer="
             )
     return entries
+
+
+def _of_keras(home: Any) -> bool:
+    """Return whether a module is one of Keras's own."""
+    return str(home).partition(".")[0] == "keras"
 
 
 def _given(entry: Mapping[str, Any]) -> list[Any]:
@@ -291,7 +297,7 @@ def _activation(kind: str, config: Mapping[str, Any], backend: Backend) -> list[
 def _named(kind: str, arrays: list[np.ndarray], names: tuple[str, ...]) -> dict[str, np.ndarray]:
     """Return a layer's arrays by our names."""
     if len(arrays) != len(names):
-        raise ValueError(f"expected {len(names)} arrays of a {kind}, got {len(arrays)}")
+        raise ValueError(f"expected {len(names)} arrays for {kind}, got {len(arrays)}")
     return dict(zip(names, arrays, strict=True))
 
 

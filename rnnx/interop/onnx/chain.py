@@ -13,7 +13,7 @@ from typing import Any
 from rnnx.interop.onnx import parts, walk
 from rnnx.interop.onnx.parts import Part
 from rnnx.interop.onnx.pools import Pooled
-from rnnx.interop.onnx.values import Values, label, node_name, operator, options
+from rnnx.interop.onnx.values import ADVICE, Values, label, node_name, operator, options
 from rnnx.interop.onnx.weights import ORDER
 
 POOLS = {"ReduceMean": "mean", "ReduceMax": "max"}
@@ -199,6 +199,7 @@ class Chain:
         return [perm for perm in ([1, 0], [1, 0, 2]) if self.axes in (None, len(perm))]
 
     def _pool_over(self, node: Any, how: str, axis: int) -> None:
+        axis += 3 if axis < 0 else 0
         if axis not in (0, 1):
             raise self._odd(node, f"axis {axis} is not that of time")
         self._pool(node, {"layer": "Pool", "how": how}, self.swapped != bool(axis), "")
@@ -247,7 +248,6 @@ class Chain:
         return ValueError(f"{label(node)}: {reason}. {ADVICE}{there}")
 
 
-ADVICE = "node= with a name takes the weights of one RNN, GRU or LSTM node out of any graph"
 READERS: dict[str, Callable[[Chain, Any], None]] = {
     "RNN": Chain.recurrent, "GRU": Chain.recurrent, "LSTM": Chain.recurrent,
     "MatMul": Chain.linear, "Add": Chain.bias, "Gemm": Chain.gemm, "Gather": Chain.gather,

@@ -16,6 +16,7 @@ FLOATS = {"FLOAT": "float_data", "DOUBLE": "double_data", "FLOAT16": "int32_data
 INTEGERS = {"INT64": "int64_data", "INT32": "int32_data", "BOOL": "int32_data"}
 OLDEST = 7  # opset; before it, operators broadcast by attributes
 LARGEST, SMALL = 2**31, 8  # numbers in a constant, and in one that says an axis or a shape
+ADVICE = "node= with a name takes the weights of one RNN, GRU or LSTM node out of any graph"
 SHARED = 4  # times the size of a model, the most that its weights may take
 
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from rnnx.interop.onnx.pools import pooled
-from rnnx.interop.onnx.values import FLOATS, Values, attributes, label, operator, read_tensor
+from rnnx.interop.onnx.values import (
+    ADVICE,
+    FLOATS,
+    Values,
+    attributes,
+    label,
+    operator,
+    read_tensor,
+)
 
 PASSED = (  # what may be between an input, or zeros, and an initial state
     "Cast", "Expand", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze",
@@ -25,7 +33,9 @@ def back(values: Values, name: str) -> tuple[list[Any], str]:
         if len(found) == len(values.nodes):
             raise ValueError(f"its graph goes round in a circle at {label(node)}")
         if name != node.output[0]:
-            raise ValueError(f"{label(node)}: only its first output is read, got {name!r:.80}")
+            raise ValueError(
+                f"{label(node)}: only its first output is read, got {name!r:.80}. {ADVICE}"
+            )
         several = pooled(values, node)
         found.append(several or node)
         name = several.x if several else _before(values, node)

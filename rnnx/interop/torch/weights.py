@@ -46,16 +46,16 @@ def from_torch(
     Parameters
     ----------
     source : torch.nn.Module, mapping or path
-        A module: RNN, GRU, LSTM and their cells, Linear, Embedding, Dropout, Tanh, ReLU, Sigmoid,
-        Softmax, a Sequential of these, or a `Module` of ours. A state_dict of one RNN, GRU, LSTM,
-        cell or Linear, of torch tensors or NumPy arrays. Or the name of a safetensors file of such
-        a state_dict, for which torch is not needed.
+        A module without hooks: RNN, GRU, LSTM and their cells, Linear, Embedding, Dropout, Tanh,
+        ReLU, Sigmoid, Softmax, a Sequential of these, or a `Module` of ours. A state_dict of one
+        RNN, GRU, LSTM, cell or Linear, of torch tensors or NumPy arrays. Or the name of a
+        safetensors file of such a state_dict, for which torch is not needed.
     prefix : str
         Of a state_dict of several modules, the name of the one to take, such as ``"encoder.lstm"``.
     nonlinearity : {"tanh", "relu"}, optional
         That of an RNN. A state_dict does not say, so it must be given; a module says it.
     dropout, batch_first
-        As for `rnnx.LSTM`, where the source is not a module, which says them.
+        As for `rnnx.LSTM`. A module says them.
     backend, device, dtype
         As for `rnnx.get_backend`. The dtype is by default that of the arrays; float16 and bfloat16
         become float32.
@@ -63,7 +63,8 @@ def from_torch(
     Returns
     -------
     Layer
-        Its parameters are copies.
+        Its parameters are copies. A cell becomes a layer of sequences: a step of the cell on (B, I)
+        is one on (1, B, I), or its `step`.
 
     Raises
     ------
@@ -99,6 +100,9 @@ def from_torch(
         return _layer(source, prefix, options, place)
     if hasattr(source, "state_dict") and hasattr(source, "get_submodule"):
         modules = dict(source.named_modules(remove_duplicate=False))
+        if nonlinearity is not None or dropout or batch_first:
+            raise ValueError("nonlinearity, dropout and batch_first are what a module says itself: "
+                             "leave them out")  # fmt: skip
         module = modules.get(prefix.rstrip("."))
         if module is None:
             names = ", ".join(filter(None, modules))
@@ -152,30 +156,35 @@ def _layer(
     named: Mapping[str, Any], prefix: str, options: Mapping[str, Any], backend: Backend
 ) -> Any:
     """Return the layer of a state_dict."""
+    if not all(isinstance(name, str) for name in named):
+        raise TypeError("expected a state_dict with names as keys, got others")
     own = io.part(named, prefix.rstrip(".")) if prefix else dict(named)
+    if not own:
+        begins = f" that begins with {prefix!r:.80}" if prefix else ""
+        raise ValueError(_wrong_name(f"nothing{begins}", named))
     if own.keys() == {"weight", "bias"}:
         return linear(own, backend)
     found: dict[tuple[int, int], dict[str, Any]] = {}  # of each layer and direction
     for name, array in own.items():
         match = _NAMES.fullmatch(name)
         if match is None:
-            raise ValueError(_wrong_name(name, named))
+            raise ValueError(_wrong_name(repr(name), named))
         row = found.setdefault((int(match[2] or 0), int(match[3] is not None)), {})
         if match[1] in row:
             raise ValueError(f"expected the names of a cell or of a layer, got both with {name!r}")
         row[match[1]] = array
-    layers, ways = (max((at[i] for at in found), default=-1) + 1 for i in range(2))
-    if not found or len(found) != layers * ways:
-        raise ValueError(_wrong_name(next(iter(own), "nothing"), named))
+    layers, ways = (max(at[i] for at in found) + 1 for i in range(2))
+    if len(found) != layers * ways:
+        raise ValueError(_wrong_name(f"only {', '.join(own)}", named))
     rows = [[found[k, d] for d in range(ways)] for k in range(layers)]
     return _recurrent(rows, options, backend)
 
 
-def _wrong_name(name: str, named: Mapping[str, Any]) -> str:
+def _wrong_name(found: str, named: Mapping[str, Any]) -> str:
     """Return what to say of a state_dict that is not of one layer."""
     parts = ", ".join(filter(None, dict.fromkeys(key.rpartition(".")[0] for key in named)))
     return (
-        f"expected all parameters of one RNN, GRU, LSTM, cell or Linear, got {name!r:.80}: choose "
+        f"expected all parameters of one RNN, GRU, LSTM, cell or Linear, got {found:.200}: choose "
         f"a part with prefix= ({parts or 'none here':.200}), or give the module; rnnx.load reads "
         "the files of rnnx.save"
     )
@@ -194,9 +203,10 @@ def _recurrent(
     kind = KINDS[G_H // H]
     if (kind == "RNN") != ("nonlinearity" in options):
         raise ValueError(
-            "expected nonlinearity='tanh' or 'relu' for an RNN and for no other layer, got it "
-            f"{'' if 'nonlinearity' in options else 'not '}for this {kind}: a state_dict does not "
-            "say which one was used"
+            "nonlinearity must be 'tanh' or 'relu' for an RNN, whose state_dict does not say, got "
+            "none"
+            if kind == "RNN"
+            else f"nonlinearity is for an RNN, got it for this {kind}"
         )
     return recurrent(kind, rows, backend, **options)
 
@@ -207,6 +217,12 @@ def _module(module: Any, backend: Backend) -> Any:
     own = dict(module.state_dict())
     if home == "rnnx.interop.torch.module":
         return module.to_rnnx(backend)
+    hooks = [*module._forward_hooks, *module._forward_pre_hooks]
+    if hooks or "forward" in vars(module):
+        raise ValueError(
+            f"expected a {kind} that computes what its weights say, got one with hooks or a "
+            "forward of its own: remove them first"
+        )
     if not home.startswith(("torch.nn.modules", "rnnx.interop.torch.chain")):
         kind = f"{home}.{kind}"  # whose forward may be any
     if kind in RECURRENT:
