@@ -54,7 +54,9 @@ class _BPTT(torch.autograd.Function):
         )
         saved: list[Any] = [x, *tensors]  # NumPy's arrays share their memory
         finals: list[Any] = []
-        ctx.cache, ctx.final = taken(cache, saved), taken(copied(final), finals)
+        if on_torch(call.layer):
+            cache = taken(cache, saved)
+        ctx.cache, ctx.final = cache, taken(copied(final), finals)
         ctx.save_for_backward(*saved)  # which finds what is written into them before backward
         y = copied(y)
         ctx.like = y.shape, y.dtype, y.device
@@ -63,7 +65,9 @@ class _BPTT(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, dy: Any, _: None, *dfinals: Any) -> tuple[Any, ...]:
         """Return the gradients of x, of the initial state's tensors, and of the parameters."""
-        call, cache = ctx.call, put(ctx.cache, ctx.saved_tensors)
+        call, cache, saved = ctx.call, ctx.cache, ctx.saved_tensors  # which raises if written to
+        if on_torch(call.layer):
+            cache = put(cache, saved)
         if dy is None:
             shape, dtype, device = ctx.like
             dy = torch.zeros(shape, dtype=dtype, device=device)
@@ -96,9 +100,14 @@ class _Once(torch.autograd.Function):
         )
 
 
+def on_torch(layer: Layer) -> bool:
+    """Return whether a layer computes with tensors; else it does with NumPy's arrays."""
+    return layer.backend.name == "torch"
+
+
 def read(layer: Layer, tree: Any) -> Any:
     """Return a structure with its tensors as the layer reads them: on NumPy, as arrays."""
-    if layer.backend.name == "torch":
+    if on_torch(layer):
         return tree
     if isinstance(tree, torch.Tensor):
         return tree.numpy(force=True)
