@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from os import PathLike
 from typing import Any, NamedTuple
@@ -12,6 +12,7 @@ import numpy as np
 from rnnx.backend import Backend
 from rnnx.interop.building import embedding, linear, recurrent, target
 from rnnx.interop.keras import archive, layouts
+from rnnx.interop.keras.structure import entries, name_of, of_keras
 from rnnx.layers.activation import FUNCTIONS, Activation
 from rnnx.layers.dropout import Dropout
 from rnnx.layers.pool import Pool
@@ -86,21 +87,21 @@ def from_keras(
     """
     if isinstance(source, str | PathLike):
         with archive.opened(source) as (config, weights):
-            entries = _entries(config, whole=layer is None)
-            groups = archive.group_names([entry["class_name"] for entry in entries])
+            found = entries(config, whole=layer is None)
+            groups = archive.group_names([entry["class_name"] for entry in found])
             read = [partial(archive.variables, weights, "layers", group) for group in groups]
-            return _model(_parts(entries, read, layer), backend, device, dtype)
+            return _model(_parts(found, read, layer), backend, device, dtype)
     if isinstance(source, type) or not hasattr(source, "get_config"):
         raise TypeError(f"expected a Keras layer or a file name, got {source!r:.80}")
     kind = type(source)
     entry = {"class_name": kind.__name__, "module": kind.__module__, "config": source.get_config()}
-    entries, own = [entry], [source]
+    found, own = [entry], [source]
     if hasattr(source, "get_layer"):
-        entries = _entries(entry, whole=layer is None)
+        found = entries(entry, whole=layer is None)
         named = {inner.name: inner for inner in source.layers}  # operations are no layers
-        own = [named.get(_name(inner)) for inner in entries]
+        own = [named.get(name_of(inner)) for inner in found]
     read = [partial(_variables, inner) for inner in own]
-    return _model(_parts(entries, read, layer), backend, device, dtype)
+    return _model(_parts(found, read, layer), backend, device, dtype)
 
 
 def _variables(layer: Any, *names: str) -> list[np.ndarray]:
@@ -114,84 +115,24 @@ def _variables(layer: Any, *names: str) -> list[np.ndarray]:
     return [np.asarray(variable.numpy()) for variable in layer.weights]
 
 
-def _parts(entries: list[dict[str, Any]], readers: Sequence[Read], layer: str | None) -> list[Part]:
+def _parts(chain: list[dict[str, Any]], readers: Sequence[Read], layer: str | None) -> list[Part]:
     """Return all layers but the input, or the one of this name."""
-    found = []
-    for entry, read in zip(entries, readers, strict=True):
+    parts = []
+    for entry, read in zip(chain, readers, strict=True):
         kind, home = entry["class_name"], entry.get("module")
-        if kind == "InputLayer" or layer not in (None, _name(entry)):
+        if kind == "InputLayer" or layer not in (None, name_of(entry)):
             continue
-        if entry.get("registered_name") or not _of_keras(home) or kind not in KNOWN:
+        if entry.get("registered_name") or not of_keras(home) or kind not in KNOWN:
             raise ValueError(
                 f"expected layers of Keras that are {', '.join(KNOWN)}, got {kind!r:.80} of "
                 f"{home!r:.80}: in a model, choose another layer with layer="
             )
         arrays = [read(*names) for names in CELLS.get(kind, [()])]
-        found.append(Part(kind, entry["config"], arrays))
-    if not found:
-        names = ", ".join(map(_name, entries))
+        parts.append(Part(kind, entry["config"], arrays))
+    if not parts:
+        names = ", ".join(map(name_of, chain))
         raise ValueError(f"layer must be one of {names:.300}, got {layer!r}")
-    return found
-
-
-def _entries(config: Mapping[str, Any], *, whole: bool) -> list[dict[str, Any]]:
-    """Return the configurations of a model's layers in order; of a `whole` one, a chain."""
-    kind, home, inner = config["class_name"], config.get("module"), config["config"]
-    if kind not in ("Sequential", "Functional", "Model") or not _of_keras(home):
-        raise ValueError(
-            f"expected a Sequential or a functional model of Keras, got a {kind!r:.80} of "
-            f"{home!r:.80}"
-        )
-    entries = list(inner["layers"])
-    if kind == "Sequential":
-        return [entry for entry in entries if entry["class_name"] != "InputLayer"]
-    if whole:
-        names = [_name(entry) for entry in entries]
-        before = [[], *[[[name, 0, 0]] for name in names[:-1]]]
-        after = list(_leaves(inner["output_layers"]))
-        if [_given(entry) for entry in entries] != before or after != [names[-1], 0, 0]:
-            raise ValueError(
-                "expected a chain of layers, got a model of another structure: choose one with "
-                "layer="
-            )
-    return entries
-
-
-def _of_keras(home: Any) -> bool:
-    """Return whether a module is one of Keras's own."""
-    return str(home).partition(".")[0] == "keras"
-
-
-def _given(entry: Mapping[str, Any]) -> list[Any]:
-    """Return what the calls of a layer are given but for None and False, which change nothing.
-
-    An output of another layer is ``[name, call, output]``, with 0 for the first of each; whatever
-    else there is, such as a constant mask or state, is as it is written.
-    """
-    found: list[Any] = []
-    for call in entry["inbound_nodes"]:
-        if not isinstance(call, Mapping):  # of Keras 2
-            found.append(call)
-            continue
-        for value in (*call["args"], *call["kwargs"].values()):
-            if isinstance(value, Mapping) and value.get("class_name") == "__keras_tensor__":
-                found.append(list(value["config"]["keras_history"]))
-            elif value is not None and value is not False:
-                found.append(value)
-    return found
-
-
-def _leaves(value: Any) -> Iterator[Any]:
-    """Yield the entries of nested lists."""
-    if isinstance(value, list | tuple):
-        for inner in value:
-            yield from _leaves(inner)
-    else:
-        yield value
-
-
-def _name(entry: Mapping[str, Any]) -> str:
-    return str(entry["config"]["name"])
+    return parts
 
 
 def _model(parts: list[Part], backend: str | Backend, device: Any, dtype: str | None) -> Any:
