@@ -76,5 +76,5 @@ def assert_near(actual: np.ndarray, expected: np.ndarray, tolerance: float, name
     """Assert equal shapes and a difference within `tolerance` of the largest expected entry."""
     actual, expected = np.asarray(actual), np.asarray(expected)
     assert actual.shape == expected.shape, f"{name}: {actual.shape}, expected {expected.shape}"
-    error = np.abs(actual - expected).max() / max(np.abs(expected).max(), 1e-300)
+    error = np.abs(actual - expected).max() / max(float(np.abs(expected).max()), 1e-300)
     assert error <= tolerance, f"{name}: relative error {error:.2e} above {tolerance:.0e}"

@@ -33,6 +33,12 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
 CASES = [*itertools.product(KINDS, [1, 2], [True, False], [True, False], [True, False])]
 
 
+@pytest.fixture(autouse=True)
+def one_seed() -> None:
+    """Let Keras draw the same weights in every run."""
+    keras.utils.set_random_seed(1)
+
+
 def output(model: Any, x: np.ndarray) -> np.ndarray:
     """Return what a model of Keras computes."""
     return keras.ops.convert_to_numpy(model(x))

@@ -12,7 +12,7 @@ import pytest
 from cases import assert_near
 from test_examples import run as run_example
 from test_interop_code import in_c, needs_cc
-from test_interop_keras import keras, output
+from test_interop_keras import keras, one_seed, output
 from test_interop_onnx import exported, run
 
 import rnnx
@@ -20,6 +20,7 @@ from rnnx.interop import from_keras, from_onnx, from_torch, to_keras, to_onnx, t
 from rnnx.networks.fitted import softmax
 
 torch = pytest.importorskip("torch", reason="needs torch")
+__all__ = ["one_seed"]  # a fixture of every test here
 
 X = np.random.default_rng(0).standard_normal((9, 3, 4)).astype("float32")  # (T, B, I)
 ROWS = np.swapaxes(X, 0, 1)  # (B, T, I), as Keras reads it
