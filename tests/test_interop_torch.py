@@ -137,6 +137,9 @@ def test_a_damaged_file_is_one_line(tmp_path: Path) -> None:
     safetensors.numpy.save_file({"fc.weight": np.ones((2, 3))}, path)
     with pytest.raises(ValueError, match=r"cannot load .*x\.safetensors.*prefix= \(fc\)"):
         from_torch(path)
+    safetensors.numpy.save_file({"weight": np.ones((2, 3), "int64"), "bias": np.ones(2)}, path)
+    with pytest.raises(ValueError, match=r"cannot load .*x\.safetensors.* got dtype int64"):
+        from_torch(path)
     with pytest.raises(FileNotFoundError):
         from_torch(tmp_path / "missing")
 

@@ -91,10 +91,8 @@ def from_torch(
     if isinstance(source, str | PathLike):
         named = io.tensors(source)
         place = target(named.values(), backend, device, dtype)
-        try:
+        with io.naming(source):
             return _layer(named, prefix, options, place)
-        except ValueError as error:
-            raise io.damaged(source, error) from None
     if isinstance(source, Mapping):
         place = target(source.values(), backend, device, dtype)
         return _layer(source, prefix, options, place)
