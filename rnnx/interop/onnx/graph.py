@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnx.interop.onnx.weights import package
+from rnnx.interop.needed import needed
 
 Shape = Sequence[Any]  # of integers, and of letters for sizes that a call decides
 
@@ -56,12 +56,12 @@ class Graph:
         """Return the names of so many outputs of a new node."""
         name = name or f"{op}_{len(self.nodes)}"
         names = [f"{name}_{k}" for k in range(outputs)]
-        make = package().helper.make_node
+        make = needed("onnx").helper.make_node
         self.nodes.append(make(op, list(inputs), names, name=name, **attributes))
         return names
 
 
 def _described(name: str, dtype: str, shape: Shape, doc: str) -> Any:
-    onnx = package()
+    onnx = needed("onnx")
     number = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
     return onnx.helper.make_tensor_value_info(name, number, list(shape), doc)

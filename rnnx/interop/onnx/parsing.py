@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rnnx.interop.onnx.weights import package
+from rnnx.interop.needed import needed
 from rnnx.io.header import VALUE_LIMIT
 
 LARGEST = 2**31 - 1  # bytes, what protobuf reads
@@ -24,7 +24,7 @@ def parsed(raw: bytes) -> Any:
     """
     from google.protobuf.message import DecodeError
 
-    model = package().ModelProto()
+    model = needed("onnx").ModelProto()
     if not 0 < len(raw) <= LARGEST:
         raise ValueError(f"expected a file of ONNX of at most {LARGEST:,} bytes, got {len(raw):,}")
     _check_parts(raw, model.DESCRIPTOR)

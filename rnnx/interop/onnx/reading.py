@@ -5,14 +5,14 @@ from __future__ import annotations
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from rnnx.backend import Backend, target_backend
+from rnnx.backend import Backend
+from rnnx.interop.building import target
+from rnnx.interop.needed import needed
 from rnnx.interop.onnx import chain, parts
 from rnnx.interop.onnx.parsing import parsed
 from rnnx.interop.onnx.parts import Part
 from rnnx.interop.onnx.values import Values, node_name, operator
-from rnnx.interop.onnx.weights import ORDER, package
+from rnnx.interop.onnx.weights import ORDER
 from rnnx.io import naming, opened, restore_layer
 from rnnx.io.format import Arrays
 
@@ -89,7 +89,7 @@ def from_onnx(
     >>> model = rnnx.interop.from_onnx("model.onnx")                           # doctest: +SKIP
     >>> gru = rnnx.interop.from_onnx("speech.onnx", node="/gru/GRU")           # doctest: +SKIP
     """
-    onnx = package()
+    onnx = needed("onnx")
     if isinstance(source, str | PathLike):
         name = source
         with opened(name) as file:
@@ -100,9 +100,7 @@ def from_onnx(
             config, arrays = _read(source, node)
     else:
         raise TypeError(f"expected a path or an onnx.ModelProto, got {type(source).__name__}")
-    doubles = any(array.dtype == np.float64 for array in arrays.values())
-    own_dtype = "float64" if doubles else "float32"
-    place = target_backend(backend, device=device, dtype=dtype, own_dtype=own_dtype)
+    place = target(arrays.values(), backend, device, dtype)
     with naming(name):
         return restore_layer(config, arrays, place)
 

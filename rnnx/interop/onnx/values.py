@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnx.interop.onnx.weights import package
+from rnnx.interop.needed import needed
 from rnnx.io import finite
 
 # dtypes of constants, and the fields that hold their numbers where raw_data does not
@@ -86,7 +86,7 @@ class Values:
 
 def read_tensor(tensor: Any, what: str, dtypes: dict[str, str], most: int = LARGEST) -> np.ndarray:
     """Return the array of a tensor, after its shape was compared with the bytes that are there."""
-    onnx = package()
+    onnx = needed("onnx")
     if not isinstance(tensor, onnx.TensorProto):
         raise ValueError(f"{what} must be a tensor in the attribute 'value' of a Constant")
     shape = tuple(tensor.dims)
@@ -145,7 +145,7 @@ def options(node: Any, **defaults: Any) -> dict[str, Any]:
 
 def _value(attribute: Any) -> Any:
     """Return an attribute's value, texts as str."""
-    value = package().helper.get_attribute_value(attribute)
+    value = needed("onnx").helper.get_attribute_value(attribute)
     if isinstance(value, list):
         return [one.decode() if isinstance(one, bytes) else one for one in value]
     return value.decode() if isinstance(value, bytes) else value
@@ -171,7 +171,7 @@ def _check_external(tensors: Any) -> None:
 
 def _opset(model: Any) -> int:
     """Return the version of ONNX's own operators, one whose meaning is known."""
-    newest = package().defs.onnx_opset_version()
+    newest = needed("onnx").defs.onnx_opset_version()
     versions = [o.version for o in model.opset_import if o.domain in ("", "ai.onnx")]
     if len(versions) != 1 or not OLDEST <= versions[0] <= newest:
         raise ValueError(f"expected one opset from {OLDEST} to {newest}, got {versions!r:.80}")

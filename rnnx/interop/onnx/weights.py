@@ -22,15 +22,9 @@ from typing import Any
 
 import numpy as np
 
-from rnnx.interop.needed import needed
 from rnnx.io.format import Arrays
 
 ORDER = {"RNN": (0,), "GRU": (1, 0, 2), "LSTM": (0, 3, 1, 2)}  # which of our gates ONNX's k-th is
-
-
-def package() -> Any:
-    """Return the package onnx; raise an ImportError without it."""
-    return needed("onnx")
 
 
 def to_file(op: str, params: Mapping[str, np.ndarray]) -> Arrays:

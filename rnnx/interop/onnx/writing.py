@@ -8,9 +8,9 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from rnnx._version import __version__
+from rnnx.interop.needed import needed
 from rnnx.interop.onnx.graph import Graph
 from rnnx.interop.onnx.layers import WRITERS, Place, check
-from rnnx.interop.onnx.weights import package
 from rnnx.io import finite, replacing
 from rnnx.layers.base import Layer
 from rnnx.layers.embedding import Embedding
@@ -93,7 +93,7 @@ def to_onnx(
     >>> x, h0 = np.ones((7, 4, 3), "float32"), np.zeros((1, 4, 8), "float32")
     >>> y, h_n = session.run(None, {"x": x, "h0": h0})                         # doctest: +SKIP
     """
-    onnx = package()
+    onnx = needed("onnx")
     newest = onnx.defs.onnx_opset_version()
     if type(opset) is not int or not OPSET <= opset <= newest:
         raise ValueError(f"opset must be an integer from {OPSET} to {newest}, got {opset!r}")
@@ -152,7 +152,7 @@ def _axes(shape: tuple[Any, ...]) -> str:
 
 def _proto(graph: Graph, found: Deployed, opset: int) -> Any:
     """Return the model of a graph, with its origin and its configuration."""
-    onnx, helper = package(), package().helper
+    onnx, helper = needed("onnx"), needed("onnx").helper
     size = sum(array.nbytes for array in graph.constants.values())
     if size > LARGEST:
         raise ValueError(f"a file of ONNX has at most 2 GB, got {size:,} bytes of parameters")
