@@ -28,16 +28,15 @@ examples:
 class Form(NamedTuple):
     """What writes a form, and the options that it takes."""
 
-    module: str
-    function: str
+    function: str  # of rnnx.interop
     ending: str
     options: tuple[str, ...]
 
 
 FORMS = {
-    "c": Form("rnnx.interop.code", "to_c", ".h", ("int8", "name")),
-    "python": Form("rnnx.interop.code", "to_python", ".py", ("int8", "name")),
-    "onnx": Form("rnnx.interop.onnx", "to_onnx", ".onnx", ("lengths",)),
+    "c": Form("to_c", ".h", ("int8", "name")),
+    "python": Form("to_python", ".py", ("int8", "name")),
+    "onnx": Form("to_onnx", ".onnx", ("lengths",)),
 }
 
 
@@ -73,7 +72,7 @@ def run(chosen: Namespace) -> None:
         raise FileExistsError(f"{out} exists: give --force to replace it, or another --out")
     if out.resolve() == path.resolve():
         raise ValueError(f"--out must not be the model that is read, got {out}")
-    write = getattr(importlib.import_module(form.module), form.function)
+    write = getattr(importlib.import_module("rnnx.interop"), form.function)
     loss = write(io.load(path), out, **given)
     print(f"{out}: {out.stat().st_size:,} bytes")
     if "int8" in given:
