@@ -3,50 +3,63 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.metrics import r2_score
 
 from rnnx import validate
-from rnnx.data import Sequences
-from rnnx.estimators import inputs, values
-from rnnx.estimators.base import RecurrentEstimator, unchanged_on_error
+from rnnx.estimators import inputs
+from rnnx.estimators.base import RecurrentEstimator
+from rnnx.estimators.forecasting import Forecasting
 from rnnx.estimators.forms import is_list, on_host
+from rnnx.estimators.linear import Linear
 from rnnx.estimators.regressor import LOSSES
 from rnnx.estimators.series import read_series
-from rnnx.estimators.windows import Scaling, Series, Shape, Windows, assemble, future_only, sliding
-from rnnx.networks.options import Checks, one_of, optional, texts
-from rnnx.train import predict
+from rnnx.estimators.transform import TRANSFORMS
+from rnnx.estimators.windows import SCALES
+from rnnx.networks.options import Checks, auto, flag, one_of, optional, texts
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
-class RNNForecaster(RecurrentEstimator):
-    """Forecast several steps ahead of each series with a recurrent network.
+class RNNForecaster(Forecasting):
+    """Forecast several steps ahead of each series: a linear forecast, corrected by a network.
 
-    The network reads a window of the past and then the steps ahead, where its input is the naive
-    forecast (the value one season earlier) and the exogenous values. Its outputs correct the naive
-    forecast. It is trained with Adam on all windows of all series.
+    The linear forecast averages autoregressions and exponential smoothing, weighted by their errors
+    from rolling origins. The recurrent network reads a window of the past and then the steps ahead,
+    where its input is the linear forecast and the exogenous values. Its outputs correct the linear
+    forecast, as far as this helped in the held-out part of the series.
 
     Parameters
     ----------
     horizon : int
         Number of steps ahead.
-    window : int or None
-        Number of past steps to read. By default the largest of 32, two horizons and four seasons,
-        limited to what the shortest series has.
-    season : int
-        Number of steps in a season. The naive forecast is the value one season earlier; with 1, the
-        last value.
-    scale : {"window", "standard"} or None
-        Scale by the mean and deviation of each window, which follows a trend; or of all series
-        together; or not at all.
+    window : int or "auto"
+        Number of past steps to read. "auto" is the largest of 32, two horizons and four seasons,
+        but at most half of the shortest series.
+    season : int or "auto"
+        Number of steps in a season, 1 for none. "auto" finds it in the autocorrelation of the
+        changes from step to step.
+    transform : {"auto", "log", "none"}
+        Whether to forecast the logarithm. "auto" does so if no value is below or at 0 and the
+        linear forecast is then better. Later values below half of the smallest in `fit` count as
+        that.
+    scale : {"auto", "window", "standard", "none"}
+        How the network's values are scaled: by the mean and deviation of each window, which follows
+        a trend, with both as further inputs; or by those of all series; or not at all. "auto" takes
+        "window" if the level of windows varies about as much as the values.
+    linear : bool
+        Whether to begin with the linear forecast; else with the naive one, the value one season
+        earlier.
     {network}
     loss : {"squared_error", "absolute_error", "huber"}
         Loss of the scaled values.
-    validation_fraction : float
-        Fraction in [0, 1) of each series, at its end, that `fit` holds out. It then keeps the
-        parameters of the epoch with the lowest validation loss.
+    validation_fraction : float or "auto"
+        Fraction in [0, 1) of each series, at its end, that `fit` holds out. From it come the best
+        epoch, `factor_` and, unless the linear forecast stays alone, the intervals. With "auto", a
+        fifth or two horizons, all is then learned again from the whole series. With 0, `factor_`
+        is 1.
     {training}
     {batches}
     {place}
@@ -55,10 +68,14 @@ class RNNForecaster(RecurrentEstimator):
     ----------
     model_ : rnnx.Sequential
         The trained network.
-    window_ : int
-        Number of past steps that the network reads.
+    factor_ : numpy.ndarray, shape (horizon,)
+        Factor in [0, 1] of the network's correction for each step ahead; 0 where it did not help.
+    window_, season_ : int
+        Number of past steps that are read, and of steps in a season.
+    transform_, scaling_ : str
+        The transform and the scale that were chosen.
     history_ : rnnx.train.History
-        The training history, of scaled values.
+        The training history, of scaled values: of the training that held a part out, if any did.
     n_iter_ : int
         Number of epochs trained.
     n_features_in_ : int
@@ -72,11 +89,24 @@ class RNNForecaster(RecurrentEstimator):
         In `fit`, if a series is too short for a window and the horizon, numbers are not finite, or
         an option is out of range.
 
+    Notes
+    -----
+    Intervals are those of split-conformal prediction, from the absolute errors of forecasts from
+    rolling origins in the training series, for each step ahead, divided by the deviation of the
+    window if `scaling_` is "window". They hold the stated share of the truth if the errors to come
+    are like those; no distribution is assumed.
+
     References
     ----------
-    Scaling by window: T. Kim et al., "Reversible instance normalization for accurate time-series
-    forecasting against distribution shift", ICLR 2022. The seasonal naive forecast: R. J. Hyndman
-    and G. Athanasopoulos, "Forecasting: principles and practice", 3rd ed., OTexts, 2021.
+    A linear path beside a recurrent one: G. Lai, W.-C. Chang, Y. Yang and H. Liu, "Modeling long-
+    and short-term temporal patterns with deep neural networks", SIGIR 2018,
+    doi:10.1145/3209978.3210006. Scaling by window: T. Kim et al., "Reversible instance
+    normalization for accurate time-series forecasting against distribution shift", ICLR 2022. The
+    seasonal naive forecast and exponential smoothing: R. J. Hyndman and G. Athanasopoulos,
+    "Forecasting: principles and practice", 3rd ed., OTexts, 2021. Intervals: V. Vovk, A. Gammerman
+    and G. Shafer, "Algorithmic learning in a random world", Springer, 2005; J. Lei et al.,
+    "Distribution-free predictive inference for regression", JASA 113 (2018), 1094-1111; for series,
+    C. Xu and Y. Xie, "Conformal prediction interval for dynamic time-series", ICML 2021.
 
     Examples
     --------
@@ -90,21 +120,31 @@ class RNNForecaster(RecurrentEstimator):
     """
 
     horizon: int = field(default=1, kw_only=False)
-    window: int | None = None
-    season: int = 1
-    scale: str | None = "window"
+    window: Any = "auto"
+    season: Any = "auto"
+    transform: str = "auto"
+    scale: str = "auto"
+    linear: bool = True
     loss: str = "squared_error"
     learning_rate: float = 0.005
+    validation_fraction: Any = "auto"
 
     _checks: ClassVar[Checks] = RecurrentEstimator._checks | {
         "horizon": validate.size,
-        "window": optional(validate.size),
-        "season": validate.size,
-        "scale": optional(one_of(("window", "standard"))),
+        "window": auto(validate.size),
+        "season": auto(validate.size),
+        "transform": one_of(("auto", *TRANSFORMS)),
+        "scale": one_of(("auto", *SCALES)),
+        "linear": flag,
         "loss": one_of(LOSSES),
+        "validation_fraction": auto(validate.fraction),
     }
     _json: ClassVar[Checks] = RecurrentEstimator._json | {
         "window_": validate.size,
+        "season_": validate.size,
+        "transform_": one_of(TRANSFORMS),
+        "scaling_": one_of(SCALES),
+        "_origins": validate.count,
         "_exog_size": validate.count,
         "_exog_columns": optional(texts),
     }
@@ -134,16 +174,17 @@ class RNNForecaster(RecurrentEstimator):
         -------
         self
         """
-        return self._fit(X, exog, self.epochs, self.validation_fraction, first=True)
+        return self._fit(X, exog, first=True)
 
     def partial_fit(self, X: Any, y: None = None, *, exog: Any = None) -> Self:
         """Train for one epoch on all windows of these series, continuing from the last call.
 
-        Arguments are those of `fit`. The first call sets the window and learns the scaling.
+        Arguments are those of `fit`. The first call chooses window, season and scaling and learns
+        the linear forecast, of which the network's correction is then taken as it is.
         """
-        return self._fit(X, exog, 1, 0.0, first=not hasattr(self, "model_"))
+        return self._fit(X, exog, first=not hasattr(self, "model_"), once=True)
 
-    def predict(self, X: Any, *, exog: Any = None) -> np.ndarray:
+    def predict(self, X: Any, *, exog: Any = None, quantiles: Any = None) -> np.ndarray:
         """Forecast the steps after each series.
 
         Parameters
@@ -152,27 +193,29 @@ class RNNForecaster(RecurrentEstimator):
             As for `fit`, each series with at least `window_` steps.
         exog : array or list of arrays
             If `fit` was given any: the values of each series' steps and of the horizon after them.
+        quantiles : sequence of float, optional
+            Quantiles in (0, 1) to forecast, such as ``(0.05, 0.5, 0.95)``; 0.5 is the forecast
+            itself, and 0.05 to 0.95 an interval that holds 90 % of what follows.
 
         Returns
         -------
         numpy.ndarray
             (n, horizon) for (n, T), (horizon,) for (T,), else (n, horizon, F); in the unit of X.
+            With Q quantiles, as `numpy.quantile` does: (Q, n, horizon) and so on.
 
         Raises
         ------
         sklearn.exceptions.NotFittedError, ValueError
-            Before `fit`, or if a series is shorter than the window or has other features than in
-            `fit`.
+            Before `fit`, if a series is shorter than the window or has other features than in
+            `fit`, or if too few forecasts were tested for these quantiles.
         """
         self._check_is_fitted()
         X = on_host(self, X)
-        forecast = self._forecast(
-            read_series(self, X, exog, reset=False, more=int(self._options["horizon"]))
-        )
-        if is_list(X):
-            return forecast
-        axes = np.ndim(X)
-        return forecast[0, :, 0] if axes == 1 else forecast[:, :, 0] if axes == 2 else forecast
+        offsets = None if quantiles is None else self._offsets(quantiles)
+        data = read_series(self, X, exog, reset=False, more=int(self._options["horizon"]))
+        found = self._forecast(*self._latest(self._transform().of(data)), offsets)
+        forecasts = [_like(X, forecast) for forecast in found]
+        return forecasts[0] if quantiles is None else np.stack(forecasts)
 
     def score(self, X: Any, y: Any = None, *, exog: Any = None) -> float:
         """Return R² of the forecasts: 1 is perfect, 0 as good as the mean of the truth.
@@ -182,116 +225,40 @@ class RNNForecaster(RecurrentEstimator):
         X, exog
             As for `predict`.
         y : array, optional
-            What followed, in the shape that `predict` returns. By default, the last `horizon` steps
-            of each series are forecast from the steps before them, and `exog` ends with X.
+            What followed, in the shape that `predict` returns. By default, X is forecast from each
+            of its steps that has a window before it and the horizon after it, and `exog` ends with
+            X. Of several origins, each forecast counts. So a test part of `TimeSeriesSplit` is
+            scored from its own past, and needs a window and a horizon.
         """
         self._check_is_fitted()
         if y is not None:
             predicted, y = self.predict(X, exog=exog), on_host(self, y)
             return float(r2_score(np.ravel(y), np.ravel(predicted)))
-        data, shape = read_series(self, X, exog, reset=False), self._shape()
-        self._check_lengths(data.rows, shape.steps)
-        past = Series([row[: -shape.horizon] for row in data.rows], data.exog)
-        truth = np.stack([row[-shape.horizon :] for row in data.rows])
-        return float(r2_score(np.ravel(truth), np.ravel(self._forecast(past))))
-
-    def _fit(self, X: Any, exog: Any, epochs: int, fraction: float, *, first: bool) -> Self:
-        """Learn all windows except those of a fraction at the end of each series."""
-        with unchanged_on_error(self):
-            options = self._read_options()
-            if first:
-                self._options = options
-            data = read_series(self, X, exog, reset=first)
-            kept = [slice(0, len(row) - int(fraction * len(row))) for row in data.rows]
-            if first:
-                self._choose_window(min(part.stop for part in kept))
-                self._mean, self._scale = values.moments("X", data.cut(kept).rows)
-                self._exog_size = data.exog[0].shape[1]
-                self._exog_mean, self._exog_scale = values.moments("exog", data.cut(kept).exog)
-                self._begin()
-            windows = self._windows(data.cut(kept))
-            held_out = self._held_out(data, kept, fraction) if fraction else None
-            loss = future_only(LOSSES[self.loss], self._shape().horizon)
-            return self._learn(windows, held_out, epochs, loss, {})
-
-    def _choose_window(self, shortest: int) -> None:
-        horizon, season, window = self.horizon, self.season, self.window
-        if window is None:
-            window = max(season, min(shortest - horizon, max(32, 2 * horizon, 4 * season)), 1)
-        if window < season:
-            raise ValueError(f"window must be at least the season, {season}, got {window}")
-        self.window_ = int(window)
-
-    def _held_out(self, data: Series, kept: list[slice], fraction: float) -> Sequences:
-        """Return the windows whose future lies in the part of each series that is held out."""
-        shape = self._shape()
-        held = [len(row) - part.stop for row, part in zip(data.rows, kept, strict=True)]
-        if min(held) < shape.horizon:
-            raise ValueError(
-                f"validation_fraction={fraction} holds out {min(held)} steps of a series, fewer "
-                f"than the horizon, {shape.horizon}: give a larger one"
-            )
-        return self._windows(data.cut([slice(-(n + shape.window), None) for n in held]))
-
-    def _shape(self) -> Shape:
-        return Shape(self.window_, int(self._options["horizon"]), int(self._options["season"]))
-
-    def _sizes(self) -> tuple[int, int]:
-        F = inputs.features_of(self)
-        return 2 * F + self._exog_size + 1, F
+        data = read_series(self, X, exog, reset=False)
+        _, future, _ = self._cut(data)
+        past, _, exog = self._cut(self._transform().of(data))
+        return float(r2_score(np.ravel(future), np.ravel(self._forecast(past, exog)[0])))
 
     def _arrays(self) -> dict[str, int]:
         F, E = inputs.features_of(self), self._exog_size
-        return {"_mean": F, "_scale": F, "_exog_mean": E, "_exog_scale": E}
+        sizes = Linear.shapes(self._shape(), F, E)
+        path = dict(zip(("_past", "_outside", "_constant"), map(prod, sizes), strict=True))
+        tested = {"factor_": self.horizon, "_scores": self._origins * self.horizon * F}
+        scaling = {"_floor": F, "_mean": F, "_scale": F, "_exog_mean": E, "_exog_scale": E}
+        return scaling | path | tested
 
     def _check_fitted(self) -> None:
         super()._check_fitted()
-        if self.window_ < self.season or self.window not in (None, self.window_):
+        expected = ((self.window, self.window_), (self.season, self.season_))
+        if self.window_ < self.season_ or any(a not in ("auto", b) for a, b in expected):
             raise ValueError(f"window_ does not fit the options, got {self.window_}")
         if len(self._exog_columns or "") not in (0, self._exog_size):
             raise ValueError(f"expected {self._exog_size} names of exogenous columns")
 
-    def _check_lengths(self, rows: list[np.ndarray], least: int) -> None:
-        for i, row in enumerate(rows):
-            if len(row) < least:
-                raise ValueError(
-                    f"each series must have at least {least} steps, the window's {self.window_} "
-                    f"and those ahead, got {len(row)} in X[{i}]"
-                )
 
-    def _scaling(self) -> Scaling:
-        kind = self._options["scale"]
-        return Scaling(kind, self._mean, self._scale, self._exog_mean, self._exog_scale)
-
-    def _windows(self, data: Series) -> Sequences:
-        """Return all windows of all series."""
-        shape = self._shape()
-        self._check_lengths(data.rows, shape.steps)
-        whole, exog = (
-            np.concatenate([sliding(row, shape.steps) for row in rows])
-            for rows in (data.rows, data.exog)
-        )
-        windows = self._assembled(whole[:, : shape.window], whole[:, shape.window :], exog)
-        return Sequences(windows.x, windows.target)
-
-    def _forecast(self, data: Series) -> np.ndarray:
-        """Return the forecasts (n, horizon, F) of series whose exog covers the horizon."""
-        shape = self._shape()
-        self._check_lengths(data.rows, shape.window)
-        past = np.stack([row[-shape.window :] for row in data.rows])
-        exog = np.stack([row[-shape.steps :] for row in data.exog])
-        windows = self._assembled(past, None, exog)
-        with np.errstate(over="ignore", invalid="ignore"):
-            return values.finite(windows.values(predict(self.model_, windows.x)))
-
-    def _assembled(self, past: np.ndarray, future: np.ndarray | None, exog: np.ndarray) -> Windows:
-        """Return windows whose scaled values the network's dtype can hold."""
-        F, dtype = past.shape[2], self._dtype
-        with np.errstate(over="ignore", invalid="ignore"):
-            found = assemble(self._shape(), self._scaling(), past, future, exog)
-        values.check_range("X", past, "float64", found.mean, found.scale)
-        values.check_range("X", past, dtype, found.x[..., : 2 * F])
-        values.check_range("exog", exog, dtype, found.x[..., 2 * F :])
-        if future is not None and found.target is not None:
-            values.check_range("X", future, dtype, found.target)
-        return found
+def _like(X: Any, forecast: np.ndarray) -> np.ndarray:
+    """Return a forecast (n, horizon, F) in the form of X."""
+    if is_list(X):
+        return forecast
+    axes = np.ndim(X)
+    return forecast[0, :, 0] if axes == 1 else forecast[:, :, 0] if axes == 2 else forecast

@@ -104,6 +104,13 @@ def one_of(known: Iterable[str]) -> Check:
     return lambda name, value: validate.one_of(name, value, known)
 
 
+def auto(check: Check) -> Check:
+    """Return a check that also accepts "auto": the data chooses."""
+    return lambda name, value: (
+        value if isinstance(value, str) and value == "auto" else check(name, value)
+    )
+
+
 def optional(check: Check) -> Check:
     """Return a check that also accepts None."""
     return lambda name, value: None if value is None else check(name, value)
