@@ -1,4 +1,4 @@
-"""Ridge regressions of a series on its past, by order, differences and penalty, and their forecasts.
+"""Ridge regressions of a series on its past, by order, differences and penalty.
 
 With d(B) the differences and z = d(B) y, each is
 
@@ -77,9 +77,8 @@ def kinds(window: int, season: int, steps: int, E: int) -> list[Kind]:
                 for p in possible
                 if p + degree <= window - exog and (p + exog * E * (p + 1) <= max(most, 1))
             ]
-            for intercept in (True, False)[: 1 + bool(degree)]:
-                if orders:
-                    found.append(Kind(d, orders, intercept, exog))
+            intercepts = (True, False)[: 1 + bool(degree)] if orders else ()
+            found += [Kind(d, orders, intercept, exog) for intercept in intercepts]
     return found
 
 
@@ -106,7 +105,9 @@ Solution = tuple[np.ndarray, np.ndarray, np.ndarray, float]  # d, a (p,), b (p +
 def _solved(kind: Kind, rows: Rows, exog: Rows) -> Iterator[Solution]:
     P, E = max(kind.orders), exog[0].shape[1] if kind.exog else 0
     A, z = _pairs(kind, P, rows, [x[:, :E] for x in exog])
-    means, mean = (np.mean(A, axis=0), np.mean(z)) if kind.intercept and len(z) else (0 * A[:0].sum(0), 0.0)
+    means, mean = (
+        (np.mean(A, axis=0), np.mean(z)) if kind.intercept and len(z) else (0 * A[:0].sum(0), 0.0)
+    )
     A, z = A - means, z - mean
     n = max(len(z), 1)
     gram, moment = A.T @ A / n, A.T @ z / n
@@ -118,7 +119,12 @@ def _solved(kind: Kind, rows: Rows, exog: Rows) -> Iterator[Solution]:
         unit = max(float(np.mean(values)) if size else 0.0, 1e-300) * size / n
         for penalty in PENALTIES[: None if size else 1]:
             c = vectors @ (projected / (np.maximum(values, 0) + penalty * unit))
-            yield kind.differences, c[:p], c[p:].reshape(p + 1, E) if E else np.zeros((1, 0)), float(mean - means[used] @ c)
+            yield (
+                kind.differences,
+                c[:p],
+                c[p:].reshape(p + 1, E) if E else np.zeros((1, 0)),
+                float(mean - means[used] @ c),
+            )
 
 
 def _pairs(kind: Kind, P: int, rows: Rows, exog: Rows) -> tuple[np.ndarray, np.ndarray]:

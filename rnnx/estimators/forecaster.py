@@ -17,8 +17,8 @@ from rnnx.estimators.forms import is_list, on_host
 from rnnx.estimators.linear import Linear
 from rnnx.estimators.regressor import LOSSES
 from rnnx.estimators.series import read_series
-from rnnx.estimators.transform import TRANSFORMS
-from rnnx.estimators.windows import SCALES
+from rnnx.estimators.transform import LOG
+from rnnx.estimators.windows import SCALES, Shape
 from rnnx.networks.options import Checks, auto, flag, one_of, optional, texts
 
 
@@ -41,10 +41,9 @@ class RNNForecaster(Forecasting):
     season : int or "auto"
         Number of steps in a season, 1 for none. "auto" finds it in the autocorrelation of the
         changes from step to step.
-    transform : {"auto", "log", "none"}
-        Whether to forecast the logarithm. "auto" does so if no value is below or at 0 and the
-        linear forecast is then better. Later values below half of the smallest in `fit` count as
-        that.
+    log : {"auto", "always", "never"}
+        Whether to forecast logarithms. "auto" does so if all values are above 0 and the linear
+        forecast is then better. Later values below half of the smallest in `fit` count as that.
     scale : {"auto", "window", "standard", "none"}
         How the network's values are scaled: by the mean and deviation of each window, which follows
         a trend, with both as further inputs; or by those of all series; or not at all. "auto" takes
@@ -72,8 +71,10 @@ class RNNForecaster(Forecasting):
         Factor in [0, 1] of the network's correction for each step ahead; 0 where it did not help.
     window_, season_ : int
         Number of past steps that are read, and of steps in a season.
-    transform_, scaling_ : str
-        The transform and the scale that were chosen.
+    log_ : bool
+        Whether logarithms are forecast.
+    scaling_ : str
+        The scale that was chosen.
     history_ : rnnx.train.History
         The training history, of scaled values: of the training that held a part out, if any did.
     n_iter_ : int
@@ -92,9 +93,10 @@ class RNNForecaster(Forecasting):
     Notes
     -----
     Intervals are those of split-conformal prediction, from the absolute errors of forecasts from
-    rolling origins in the training series, for each step ahead, divided by the deviation of the
-    window if `scaling_` is "window". They hold the stated share of the truth if the errors to come
-    are like those; no distribution is assumed.
+    rolling origins in the training series, for each step ahead, divided by the square root of the
+    window's deviation: a middle way, as the errors of some series are as large as their windows
+    vary, and those of others are alike. The intervals hold the stated share of the truth if the
+    errors to come are like those; no distribution is assumed.
 
     References
     ----------
@@ -122,7 +124,7 @@ class RNNForecaster(Forecasting):
     horizon: int = field(default=1, kw_only=False)
     window: Any = "auto"
     season: Any = "auto"
-    transform: str = "auto"
+    log: str = "auto"
     scale: str = "auto"
     linear: bool = True
     loss: str = "squared_error"
@@ -133,7 +135,7 @@ class RNNForecaster(Forecasting):
         "horizon": validate.size,
         "window": auto(validate.size),
         "season": auto(validate.size),
-        "transform": one_of(("auto", *TRANSFORMS)),
+        "log": one_of(LOG),
         "scale": one_of(("auto", *SCALES)),
         "linear": flag,
         "loss": one_of(LOSSES),
@@ -142,7 +144,7 @@ class RNNForecaster(Forecasting):
     _json: ClassVar[Checks] = RecurrentEstimator._json | {
         "window_": validate.size,
         "season_": validate.size,
-        "transform_": one_of(TRANSFORMS),
+        "log_": flag,
         "scaling_": one_of(SCALES),
         "_origins": validate.count,
         "_exog_size": validate.count,
@@ -241,7 +243,8 @@ class RNNForecaster(Forecasting):
 
     def _arrays(self) -> dict[str, int]:
         F, E = inputs.features_of(self), self._exog_size
-        sizes = Linear.shapes(self._shape(), F, E)
+        shape = Shape(self.window_, self.horizon, self.season_)  # a file may be being read
+        sizes = Linear.shapes(shape, F, E)
         path = dict(zip(("_past", "_outside", "_constant"), map(prod, sizes), strict=True))
         tested = {"factor_": self.horizon, "_scores": self._origins * self.horizon * F}
         scaling = {"_floor": F, "_mean": F, "_scale": F, "_exog_mean": E, "_exog_scale": E}

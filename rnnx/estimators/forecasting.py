@@ -12,7 +12,7 @@ from rnnx.estimators.base import RecurrentEstimator, unchanged_on_error
 from rnnx.estimators.linear import Linear, Trial, learn
 from rnnx.estimators.regressor import LOSSES
 from rnnx.estimators.series import read_series
-from rnnx.estimators.transform import TRANSFORMS, Transform
+from rnnx.estimators.transform import Transform
 from rnnx.estimators.windows import Scaling, Series, Shape, Windows, assemble, future_only, sliding
 from rnnx.train import predict
 
@@ -26,14 +26,14 @@ class Forecasting(RecurrentEstimator):
     horizon: int
     window: Any
     season: Any
-    transform: str
+    log: str
     scale: str
     linear: bool
     loss: str
 
     season_: int
     window_: int
-    transform_: str
+    log_: bool
     scaling_: str
     factor_: np.ndarray  # (H,)
     _scores: np.ndarray  # (N * H * F,)
@@ -45,7 +45,7 @@ class Forecasting(RecurrentEstimator):
             if first:
                 self._options = options
             data = read_series(self, X, exog, reset=first)
-            fraction = 0.0 if once else self.validation_fraction
+            fraction: Any = 0.0 if once else self.validation_fraction
             part = self._part(data, 0.0 if fraction == "auto" else fraction)
             trial = self._choose(data.until(part)) if first else None
             data = self._transform().of(data)
@@ -79,10 +79,8 @@ class Forecasting(RecurrentEstimator):
         """Train the network on the windows of series."""
         if new:
             self._begin()
-        learned, tested = (
-            None if part is None else Sequences(*self._windows(part)[:2])
-            for part in (data, held_out)
-        )
+        learned = Sequences(*self._windows(data)[:2])
+        tested = None if held_out is None else Sequences(*self._windows(held_out)[:2])
         loss = future_only(LOSSES[self.loss], self._shape().horizon)
         self._learn(learned, tested, epochs, loss, {})
 
@@ -91,26 +89,34 @@ class Forecasting(RecurrentEstimator):
         self.factor_ = np.full(self._shape().horizon, float(trust))
         errors = np.zeros((0, *self._path().constant.T.shape))
         if held_out is not None:
-            windows = self._windows(held_out)
-            errors = windows.corrections(np.asarray(windows.target))
+            windows, past = self._windows(held_out), self._cut(held_out)[0]
+            missed = windows.corrections(np.asarray(windows.target))
             found = windows.corrections(predict(self.model_, windows.x))
             if not trust:
-                self.factor_ = calibration.factors(errors, found)
-            errors = errors - self.factor_[:, None] * found
+                self.factor_ = calibration.factors(missed, found)
+            errors = (missed - self.factor_[:, None] * found) * windows.scale / self._spread(past)
         if trial is not None and not np.any(self.factor_):
             past = trial.past * self._scale + self._mean
-            errors = (trial.truth - trial.forecast) * self._scale / self._scaling().of(past)[1]
+            errors = (trial.truth - trial.forecast) * self._scale / self._spread(past)
         errors = errors[:: -(-len(errors) // TESTED) or 1]
         self._origins = len(errors)
         self._scores = np.sort(np.abs(errors), axis=0).ravel()
         return self
+
+    def _spread(self, past: np.ndarray) -> np.ndarray:
+        """Return what errors (N, horizon, F) after windows are divided by: a middle way.
+
+        The errors of some series are as large as their windows vary, those of others are alike.
+        """
+        deviation = np.std(past, axis=1, keepdims=True)
+        return np.sqrt(np.maximum(deviation, 1e-3 * self._scale))
 
     def _part(self, data: Series, fraction: float | None) -> list[int]:
         """Return how many steps at the end of each series are held out, none if it is empty.
 
         Without a fraction, as many as the windows that remain allow.
         """
-        lengths, shape = [len(row) for row in data.rows], None
+        lengths = [len(row) for row in data.rows]
         if fraction is not None:
             held = [int(fraction * T) for T in lengths]
             if fraction and min(held) < self.horizon:
@@ -153,16 +159,16 @@ class Forecasting(RecurrentEstimator):
     def _choose_transform(self, data: Series) -> Trial | None:
         """Choose the transform whose linear path is best, and keep that path."""
         positive = all(np.all(row > 0) for row in data.rows)
-        if self.transform == "log" and not positive:
-            raise ValueError('X must be above 0 for transform="log": use "auto" or "none"')
-        kinds = [self.transform]
-        if self.transform == "auto":
-            kinds = [*TRANSFORMS] if positive and self.linear else ["none"]
+        if self.log == "always" and not positive:
+            raise ValueError('X must be above 0 for log="always": use "auto" or "never"')
+        kinds = [self.log == "always"]
+        if self.log == "auto":
+            kinds = [False, True] if positive and self.linear else [False]
         found = []
         for kind in kinds:
             transform = Transform.learned(kind, data.rows)
             changed = transform.of(data)
-            self.transform_, self._floor = transform
+            self.log_, self._floor = transform
             self._mean, self._scale = values.moments("X", changed.rows)
             if not self.linear:
                 F, shape = len(self._mean), self._shape()
@@ -175,7 +181,7 @@ class Forecasting(RecurrentEstimator):
             error = np.abs(truth - forecast) / np.std(np.concatenate(data.rows), axis=0)
             found.append((np.mean(error), path, trial, transform, self._mean, self._scale))
         _, path, trial, transform, self._mean, self._scale = min(found, key=lambda entry: entry[0])
-        self.transform_, self._floor = transform
+        self.log_, self._floor = transform
         self._keep(path)
         return trial
 
@@ -188,7 +194,7 @@ class Forecasting(RecurrentEstimator):
         return Linear(*(part.reshape(size) for part, size in zip(parts, sizes, strict=True)))
 
     def _transform(self) -> Transform:
-        return Transform(self.transform_, self._floor)
+        return Transform(self.log_, self._floor)
 
     def _standard(self, data: Series) -> Series:
         """Return transformed series as the linear path reads them."""
@@ -213,9 +219,7 @@ class Forecasting(RecurrentEstimator):
                 )
 
     def _scaling(self) -> Scaling:
-        return Scaling(
-            self.scaling_, self._mean, self._scale, self._exog_mean, self._exog_scale
-        )
+        return Scaling(self.scaling_, self._mean, self._scale, self._exog_mean, self._exog_scale)
 
     def _cut(self, data: Series) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return all windows of all series: past, future and exogenous values."""
@@ -248,15 +252,14 @@ class Forecasting(RecurrentEstimator):
             if np.any(self.factor_):
                 outputs = windows.corrections(predict(self.model_, windows.x))
                 ahead = ahead + self.factor_[:, None] * outputs
-            return [
-                values.finite(
-                    self._transform().inverse((ahead + offset) * windows.scale + windows.mean)
-                )
-                for offset in ([0.0] if offsets is None else offsets)
-            ]
+            ahead = ahead * windows.scale + windows.mean
+            found = [ahead]
+            if offsets is not None:
+                found = [ahead + offset * self._spread(past) for offset in offsets]
+            return [values.finite(self._transform().inverse(forecast)) for forecast in found]
 
     def _offsets(self, quantiles: Any) -> np.ndarray:
-        """Return what to add to a scaled forecast for each quantile, (Q, horizon, F)."""
+        """Return the offset of each quantile, in units of the spread: (Q, horizon, F)."""
         scores = self._scores.reshape(self._origins, *self._path().constant.T.shape)
         return calibration.offsets(scores, calibration.read_quantiles(quantiles))
 
@@ -266,8 +269,9 @@ class Forecasting(RecurrentEstimator):
         with np.errstate(over="ignore", invalid="ignore"):
             first = past[:, shape.naive()]
             if self.linear:
-                z = self._standard(Series(past, exog))
-                first = self._path().forecast(*map(np.asarray, z)) * self._scale + self._mean
+                z = (past - self._mean) / self._scale
+                outside = (exog - self._exog_mean) / self._exog_scale
+                first = self._path().forecast(z, outside) * self._scale + self._mean
             found = assemble(shape, self._scaling(), past, first, future, exog)
         values.check_range("X", past, "float64", found.mean, found.scale)
         values.check_range("X", past, dtype, found.x[..., : 2 * F])

@@ -13,7 +13,7 @@ import numpy as np
 
 from rnnx.estimators import smoothing
 from rnnx.estimators.autoregression import Kind, Regressions, kinds, regress
-from rnnx.estimators.windows import Rows, Series, Shape
+from rnnx.estimators.windows import Series, Shape
 
 FOLDS = 8  # refits while the origin moves through the second half of the series
 ORIGINS = 400  # at most, of all series

@@ -33,7 +33,9 @@ SEASONS = (0.0, 0.1, 0.3, 0.6)  # γ; 0 keeps the season of the window's beginni
 def candidates(season: int, window: int) -> np.ndarray:
     """Return α, β, φ, γ (G, 4) of all candidates; γ is NaN without a season."""
     seasonal = SEASONS if 1 < season <= window // 2 else ()
-    return np.asarray([(a, b, p, g) for g, a, (b, p) in product((np.nan, *seasonal), LEVELS, TRENDS)])
+    return np.asarray(
+        [(a, b, p, g) for g, a, (b, p) in product((np.nan, *seasonal), LEVELS, TRENDS)]
+    )
 
 
 def forecast(parameters: np.ndarray, past: np.ndarray, horizon: int, season: int) -> np.ndarray:

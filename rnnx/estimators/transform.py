@@ -8,29 +8,29 @@ import numpy as np
 
 from rnnx.estimators.windows import Rows, Series
 
-TRANSFORMS = ("log", "none")
+LOG = ("auto", "always", "never")
 
 
 class Transform(NamedTuple):
     """A transform; the logarithm of values below the floor is that of the floor."""
 
-    kind: str
+    log: bool
     floor: np.ndarray  # (F,)
 
     @classmethod
-    def learned(cls, kind: str, rows: Rows) -> Transform:
+    def learned(cls, log: bool, rows: Rows) -> Transform:
         """Return the transform whose floor is half of the smallest values."""
-        return cls(kind, np.min([np.min(row, axis=0) for row in rows], axis=0) / 2)
+        return cls(log, np.min([np.min(row, axis=0) for row in rows], axis=0) / 2)
 
     def of(self, data: Series) -> Series:
         """Return transformed series."""
-        if self.kind == "none":
+        if not self.log:
             return data
         return data._replace(rows=[np.log(np.maximum(row, self.floor)) for row in data.rows])
 
     def inverse(self, values: np.ndarray) -> np.ndarray:
         """Return values in the unit of the series."""
-        if self.kind == "none":
+        if not self.log:
             return values
         with np.errstate(over="ignore"):
             return np.exp(values)
