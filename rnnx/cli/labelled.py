@@ -29,7 +29,7 @@ EXAMPLES = """\
 examples:
   rnnx train {name} wide.csv --target {target} --out results
   rnnx train {name} long.csv --id trial --time t --target {target} --out results \\
-      --validation-fraction 0.2 --hidden-size 64 --bidirectional
+      --validation-fraction 0.2 --hidden-size 64 --bidirectional true
   rnnx train {name} X.npy --target-file y.npy --out results --epochs 100
 """
 

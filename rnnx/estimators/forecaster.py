@@ -12,7 +12,7 @@ from sklearn.metrics import r2_score
 from rnnx import validate
 from rnnx.estimators import inputs
 from rnnx.estimators.base import RecurrentEstimator
-from rnnx.estimators.forecasting import Forecasting
+from rnnx.estimators.forecasting import CHOSEN, Forecasting
 from rnnx.estimators.forms import is_list, on_host
 from rnnx.estimators.linear import Linear
 from rnnx.estimators.regressor import LOSSES
@@ -59,7 +59,7 @@ class RNNForecaster(Forecasting):
         epoch, `factor_` and, unless the linear forecast stays alone, the intervals. With "auto", a
         fifth or two horizons, all is then learned again from the whole series. With 0, `factor_`
         is 1.
-    {training}
+    {budget}
     {batches}
     {place}
 
@@ -71,10 +71,8 @@ class RNNForecaster(Forecasting):
         Factor in [0, 1] of the network's correction for each step ahead; 0 where it did not help.
     window_, season_ : int
         Number of past steps that are read, and of steps in a season.
-    log_ : bool
-        Whether logarithms are forecast.
-    scaling_ : str
-        The scale that was chosen.
+    chosen_ : dict
+        The options that may be "auto": what was chosen or given.
     history_ : rnnx.train.History
         The training history, of scaled values: of the training that held a part out, if any did.
     n_iter_ : int
@@ -122,14 +120,15 @@ class RNNForecaster(Forecasting):
     """
 
     horizon: int = field(default=1, kw_only=False)
-    window: Any = "auto"
-    season: Any = "auto"
+    window: int | str = "auto"
+    season: int | str = "auto"
     log: str = "auto"
     scale: str = "auto"
     linear: bool = True
     loss: str = "squared_error"
     learning_rate: float = 0.005
-    validation_fraction: Any = "auto"
+
+    _converged = 1e-6
 
     _checks: ClassVar[Checks] = RecurrentEstimator._checks | {
         "horizon": validate.size,
@@ -139,13 +138,9 @@ class RNNForecaster(Forecasting):
         "scale": one_of(("auto", *SCALES)),
         "linear": flag,
         "loss": one_of(LOSSES),
-        "validation_fraction": auto(validate.fraction),
     }
+    _auto = (*CHOSEN, *RecurrentEstimator._auto)
     _json: ClassVar[Checks] = RecurrentEstimator._json | {
-        "window_": validate.size,
-        "season_": validate.size,
-        "log_": flag,
-        "scaling_": one_of(SCALES),
         "_origins": validate.count,
         "_exog_size": validate.count,
         "_exog_columns": optional(texts),
@@ -176,7 +171,7 @@ class RNNForecaster(Forecasting):
         -------
         self
         """
-        return self._fit(X, exog, first=True)
+        return self._fit(X, exog, first=not (self.warm_start and hasattr(self, "model_")))
 
     def partial_fit(self, X: Any, y: None = None, *, exog: Any = None) -> Self:
         """Train for one epoch on all windows of these series, continuing from the last call.
@@ -252,8 +247,7 @@ class RNNForecaster(Forecasting):
 
     def _check_fitted(self) -> None:
         super()._check_fitted()
-        expected = ((self.window, self.window_), (self.season, self.season_))
-        if self.window_ < self.season_ or any(a not in ("auto", b) for a, b in expected):
+        if self.window_ < self.season_:
             raise ValueError(f"window_ does not fit the options, got {self.window_}")
         if len(self._exog_columns or "") not in (0, self._exog_size):
             raise ValueError(f"expected {self._exog_size} names of exogenous columns")

@@ -17,6 +17,7 @@ from rnnx.estimators.windows import Scaling, Series, Shape, Windows, assemble, f
 from rnnx.train import predict
 
 HELD_OUT = 0.2  # of each series, with validation_fraction="auto"
+CHOSEN = ("window", "season", "log", "scale")  # before the network is made
 TESTED = 1000  # origins whose errors are kept, at most
 
 
@@ -24,19 +25,25 @@ class Forecasting(RecurrentEstimator):
     """The part of `RNNForecaster` that is not its interface."""
 
     horizon: int
-    window: Any
-    season: Any
+    window: int | str
+    season: int | str
     log: str
     scale: str
     linear: bool
     loss: str
 
-    season_: int
-    window_: int
-    log_: bool
-    scaling_: str
     factor_: np.ndarray  # (H,)
     _scores: np.ndarray  # (N * H * F,)
+
+    @property
+    def window_(self) -> int:
+        """The number of past steps that are read."""
+        return int(self.chosen_["window"])
+
+    @property
+    def season_(self) -> int:
+        """The number of steps in a season."""
+        return int(self.chosen_["season"])
 
     def _fit(self, X: Any, exog: Any, *, first: bool, once: bool = False) -> Self:
         """Learn series, the first time from new weights; `once`, one epoch without a test."""
@@ -52,37 +59,63 @@ class Forecasting(RecurrentEstimator):
             if fraction == "auto" and first:
                 return self._fit_twice(data, trial)
             held_out = self._after(data, part) if part else None
-            self._train(data.until(part), held_out, 1 if once else self.epochs, new=first)
+            self._train_on(
+                data.until(part), held_out, new=first, alone=once, epochs=1 if once else None
+            )
             return self._test(held_out, None, trust=held_out is None)
 
     def _fit_twice(self, data: Series, trial: Trial | None) -> Self:
         """Test on the end of the series what is learned before it, then learn the whole."""
         part, path = self._part(data, None), self._path()
         if not part:
-            self._train(data, None, self.epochs)
+            self._train_on(data, None, alone=self.linear)
             return self._test(None, trial, trust=not self.linear)
         if self.linear:
             self._keep(learn(self._standard(data.until(part)), self._shape())[0])
         held_out = self._after(data, part)
-        self._train(data.until(part), held_out, self.epochs)
+        self._train_on(data.until(part), held_out, alone=True)
         self._test(held_out, trial, trust=not self.linear)
         self._keep(path)
         if np.any(self.factor_):
-            history = self.history_
-            self._train(data, None, history.best_epoch or self.n_iter_)
+            history, tested = self.history_, self.chosen_
+            self._train_on(data, None, epochs=history.best_epoch)
             self.history_ = history
+            self.chosen_ = tested | {"n_estimators": self.chosen_["n_estimators"]}
         return self
 
-    def _train(
-        self, data: Series, held_out: Series | None, epochs: int, *, new: bool = True
+    def _train_on(
+        self,
+        data: Series,
+        held_out: Series | None,
+        *,
+        new: bool = True,
+        alone: bool = False,
+        epochs: int | None = None,
     ) -> None:
         """Train the network on the windows of series."""
+        windows = self._windows(data)
         if new:
-            self._begin()
-        learned = Sequences(*self._windows(data)[:2])
+            steps, sequences, _ = windows.x.shape
+            self._begin(sequences, steps, alone=alone)
         tested = None if held_out is None else Sequences(*self._windows(held_out)[:2])
         loss = future_only(LOSSES[self.loss], self._shape().horizon)
-        self._learn(learned, tested, epochs, loss, {})
+        epochs = epochs or int(self._now("epochs"))
+        self._learn(Sequences(windows.x, windows.target), tested, epochs, loss, {})
+
+    def _structure(self, steps: float) -> dict[str, Any]:
+        return {name: self.chosen_[name] for name in CHOSEN}
+
+    def _training(self, alone: bool) -> dict[str, Any]:
+        found = super()._training(alone)
+        if self.validation_fraction == "auto":
+            found["validation_fraction"] = HELD_OUT
+            if self.epochs == "auto":
+                found["patience"] = self._given("patience", lambda: max(10, found["epochs"] // 4))
+        return found
+
+    def _check_patience(self, fraction: float | str) -> None:
+        if self.validation_fraction != "auto":  # else there is a test wherever it is possible
+            super()._check_patience(fraction)
 
     def _test(self, held_out: Series | None, trial: Trial | None, *, trust: bool) -> Self:
         """Learn the factor of the network, 1 if it is trusted, and errors for the intervals."""
@@ -137,7 +170,8 @@ class Forecasting(RecurrentEstimator):
     def _choose(self, data: Series) -> Trial | None:
         """Choose season, window, transform and scaling, and learn the linear path."""
         shortest = min(map(len, data.rows))
-        window, season = self.window, self.season
+        window: Any = self.window
+        season: Any = self.season
         if season == "auto":
             season = choices.season(data.rows)
             season = 1 if window != "auto" and season > window else season
@@ -145,15 +179,15 @@ class Forecasting(RecurrentEstimator):
             window = choices.window(shortest, self.horizon, season)
         if window < season:
             raise ValueError(f"window must be at least the season, {season}, got {window}")
-        self.season_, self.window_ = int(season), int(window)
+        log, scale = self.log, self.scale
+        self.chosen_ = {"window": int(window), "season": int(season), "log": log, "scale": scale}
         self._check_lengths(data.rows, self._shape().steps)
         self._exog_size = data.exog[0].shape[1]
         self._exog_mean, self._exog_scale = values.moments("exog", data.exog)
         trial = self._choose_transform(data)
-        self.scaling_ = self.scale
-        if self.scale == "auto":
+        if scale == "auto":
             rows = self._standard(self._transform().of(data)).rows
-            self.scaling_ = choices.scaling(rows, self.window_)
+            self.chosen_["scale"] = choices.scaling(rows, self.window_)
         return trial
 
     def _choose_transform(self, data: Series) -> Trial | None:
@@ -168,11 +202,10 @@ class Forecasting(RecurrentEstimator):
         for kind in kinds:
             transform = Transform.learned(kind, data.rows)
             changed = transform.of(data)
-            self.log_, self._floor = transform
             self._mean, self._scale = values.moments("X", changed.rows)
             if not self.linear:
-                F, shape = len(self._mean), self._shape()
-                self._keep(Linear.none(shape, F, self._exog_size))
+                self._set(transform)
+                self._keep(Linear.none(self._shape(), len(self._mean), self._exog_size))
                 return None
             path, trial = learn(self._standard(changed), self._shape())
             truth, forecast = (
@@ -181,9 +214,12 @@ class Forecasting(RecurrentEstimator):
             error = np.abs(truth - forecast) / np.std(np.concatenate(data.rows), axis=0)
             found.append((np.mean(error), path, trial, transform, self._mean, self._scale))
         _, path, trial, transform, self._mean, self._scale = min(found, key=lambda entry: entry[0])
-        self.log_, self._floor = transform
+        self._set(transform)
         self._keep(path)
         return trial
+
+    def _set(self, transform: Transform) -> None:
+        self.chosen_["log"], self._floor = "always" if transform.log else "never", transform.floor
 
     def _keep(self, path: Linear) -> None:
         self._past, self._outside, self._constant = (part.ravel() for part in path)
@@ -194,7 +230,7 @@ class Forecasting(RecurrentEstimator):
         return Linear(*(part.reshape(size) for part, size in zip(parts, sizes, strict=True)))
 
     def _transform(self) -> Transform:
-        return Transform(self.log_, self._floor)
+        return Transform(self.chosen_["log"] == "always", self._floor)
 
     def _standard(self, data: Series) -> Series:
         """Return transformed series as the linear path reads them."""
@@ -208,7 +244,7 @@ class Forecasting(RecurrentEstimator):
 
     def _sizes(self) -> tuple[int, int]:
         F = inputs.features_of(self)
-        return (4 if self.scaling_ == "window" else 2) * F + self._exog_size + 1, F
+        return (4 if self.chosen_["scale"] == "window" else 2) * F + self._exog_size + 1, F
 
     def _check_lengths(self, rows: list[np.ndarray], least: int) -> None:
         for i, row in enumerate(rows):
@@ -219,7 +255,9 @@ class Forecasting(RecurrentEstimator):
                 )
 
     def _scaling(self) -> Scaling:
-        return Scaling(self.scaling_, self._mean, self._scale, self._exog_mean, self._exog_scale)
+        return Scaling(
+            self.chosen_["scale"], self._mean, self._scale, self._exog_mean, self._exog_scale
+        )
 
     def _cut(self, data: Series) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return all windows of all series: past, future and exogenous values."""
