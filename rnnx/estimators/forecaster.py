@@ -44,7 +44,7 @@ class RNNForecaster(Forecasting):
     log : {"auto", "always", "never"}
         Whether to forecast logarithms. "auto" does so if all values are above 0 and the linear
         forecast is then better. Later values below half of the smallest in `fit` count as that.
-    scale : {"auto", "window", "standard", "none"}
+    scale : {"auto", "window", "standard"} or None
         How the network's values are scaled: by the mean and deviation of each window, which follows
         a trend, with both as further inputs; or by those of all series; or not at all. "auto" takes
         "window" if the level of windows varies about as much as the values.
@@ -123,7 +123,7 @@ class RNNForecaster(Forecasting):
     window: int | str = "auto"
     season: int | str = "auto"
     log: str = "auto"
-    scale: str = "auto"
+    scale: str | None = "auto"
     linear: bool = True
     loss: str = "squared_error"
     learning_rate: float = 0.005
@@ -135,7 +135,7 @@ class RNNForecaster(Forecasting):
         "window": auto(validate.size),
         "season": auto(validate.size),
         "log": one_of(LOG),
-        "scale": one_of(("auto", *SCALES)),
+        "scale": auto(optional(one_of(SCALES))),
         "linear": flag,
         "loss": one_of(LOSSES),
     }
@@ -248,7 +248,9 @@ class RNNForecaster(Forecasting):
     def _check_fitted(self) -> None:
         super()._check_fitted()
         if self.window_ < self.season_:
-            raise ValueError(f"window_ does not fit the options, got {self.window_}")
+            raise ValueError(f"the window, {self.window_}, is shorter than a season")
+        if not np.all((self.factor_ >= 0) & (self.factor_ <= 1)):
+            raise ValueError(f"factor_ must be in [0, 1], got {self.factor_}")
         if len(self._exog_columns or "") not in (0, self._exog_size):
             raise ValueError(f"expected {self._exog_size} names of exogenous columns")
 

@@ -28,7 +28,7 @@ class Forecasting(RecurrentEstimator):
     window: int | str
     season: int | str
     log: str
-    scale: str
+    scale: str | None
     linear: bool
     loss: str
 
@@ -93,10 +93,11 @@ class Forecasting(RecurrentEstimator):
         epochs: int | None = None,
     ) -> None:
         """Train the network on the windows of series."""
-        windows = self._windows(data)
         if new:
-            steps, sequences, _ = windows.x.shape
-            self._begin(sequences, steps, alone=alone)
+            steps = self._shape().steps
+            self._check_lengths(data.rows, steps)
+            self._begin(sum(len(row) - steps + 1 for row in data.rows), steps, alone=alone)
+        windows = self._windows(data)
         tested = None if held_out is None else Sequences(*self._windows(held_out)[:2])
         loss = future_only(LOSSES[self.loss], self._shape().horizon)
         epochs = epochs or int(self._now("epochs"))
@@ -169,6 +170,7 @@ class Forecasting(RecurrentEstimator):
 
     def _choose(self, data: Series) -> Trial | None:
         """Choose season, window, transform and scaling, and learn the linear path."""
+        values.moments("X", data.rows)  # which refuses what is too large to go on with
         shortest = min(map(len, data.rows))
         window: Any = self.window
         season: Any = self.season

@@ -17,7 +17,7 @@ from array_api_compat import array_namespace
 from rnnx.backend import Array, scope_of
 
 Rows = list[np.ndarray]  # (T_i, F) each
-SCALES = ("window", "standard", "none")
+SCALES = ("window", "standard")
 BORDER = 3.0  # deviations
 
 
@@ -59,7 +59,7 @@ class Shape(NamedTuple):
 class Scaling(NamedTuple):
     """How values are scaled: ``(value - mean) / scale``."""
 
-    kind: str  # one of SCALES
+    kind: str | None  # one of SCALES
     mean: np.ndarray  # (F,), of all values in the training data
     scale: np.ndarray  # (F,)
     exog_mean: np.ndarray  # (E,)
@@ -68,7 +68,7 @@ class Scaling(NamedTuple):
     def of(self, past: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and scale (N, 1, F) of windows whose past is (N, window, F)."""
         shape = (len(past), 1, past.shape[2])
-        if self.kind == "none":
+        if self.kind is None:
             return np.zeros(shape), np.ones(shape)
         if self.kind == "standard":
             return np.broadcast_to(self.mean, shape), np.broadcast_to(self.scale, shape)
