@@ -17,11 +17,7 @@ from rnnx.estimators.sequences import Data, SequenceEstimator
 from rnnx.networks.deployed import Deployed
 from rnnx.networks.options import Checks, one_of, optional
 
-LOSSES = {
-    "squared_error": losses.mean_squared_error,
-    "absolute_error": losses.mean_absolute_error,
-    "huber": losses.huber,
-}
+LOSSES = {name: losses.LOSSES[name] for name in ("squared_error", "absolute_error", "huber")}
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
