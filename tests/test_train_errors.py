@@ -165,7 +165,7 @@ def test_labels_of_padding_do_not_count(bk: Backend) -> None:
         fit(tagger(bk), Sequences(X, y, lengths=lengths)) for y in (np.ones_like(padded), padded)
     ]
     assert_same(*runs)
-    with pytest.raises(ValueError, match="got -100 .*, and mark padding with lengths"):
+    with pytest.raises(ValueError, match=r"got -100 .*, and mark padding with lengths"):
         fit(tagger(bk), (X, padded))
 
 

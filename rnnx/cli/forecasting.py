@@ -101,7 +101,7 @@ class Forecasting(Task):
             first = max(0, len(row) - h - max(model.window_, 3 * h))
             at = None if data.times is None else data.times[0][first : len(row)]
             plots.forecast(
-                row[first:-h], row[-h:], _last(model, data)[0, :, 0],
+                past=row[first:-h], truth=row[-h:], predicted=_last(model, data)[0, :, 0],
                 baseline=_naive(model, row), baseline_label=_naive_name(model.season),
                 time=at, xlabel=data.time, ylabel=data.targets[0], ax=ax,
             )  # fmt: skip

@@ -206,7 +206,7 @@ class SequenceSource:
         if got != expected:
             raise ValueError(
                 f"y must have a target for each step of x, {_brief(expected)}, got {_brief(got)}; "
-                f"with one per sequence, the model needs a Pool{'' if listed else self._swapped(got)}"
+                f"with one per sequence, the model needs a Pool{self._swapped(got)}"
             )
         return arrays.checked("y", values, self.lengths, self.layout.axis)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from difflib import get_close_matches
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -144,6 +145,15 @@ class Options:
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         shared(**SHARED)(cls)
+
+    def __new__(cls, *args: Any, **options: Any) -> Self:
+        """Return a new object; an unknown option raises, with the name that is nearest."""
+        known = cls._names()
+        for name in [name for name in options if name not in known]:
+            near = get_close_matches(name, known, 1)
+            ways = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}"
+            raise TypeError(f"{cls.__name__} has no option {name!r}: {ways}")
+        return super().__new__(cls)
 
     @classmethod
     def _names(cls, *without: str) -> list[str]:

@@ -109,8 +109,8 @@ def fit(
         If training diverges; the error names the step and the layer, and the model keeps the last
         good parameters.
     ValueError, TypeError
-        If the data does not fit the model or the loss, an option is out of range, the checkpoint is of another
-        run or would be overwritten, or another run uses the folder.
+        If the data does not fit the model or the loss, an option is out of range, the checkpoint is
+        of another run or would be overwritten, or another run uses the folder.
     OSError
         If a checkpoint cannot be written; the model has the latest parameters.
 
