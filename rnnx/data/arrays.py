@@ -157,17 +157,17 @@ class _Wrong(NamedTuple):
     """The first wrong entry."""
 
     sequence: int
-    index: tuple[int, ...]  # in the sequence
+    entry: tuple[int, ...]  # its index in the sequence
     shape: tuple[int, ...]  # of the sequence
     value: Any
 
     def place(self, name: str, start: int | None) -> str:
         """Return where it is, in words; the sequence begins at the step `start`."""
-        index, entry = self.index, "feature" if name == "x" else "value"
+        index, word = self.entry, "feature" if name == "x" else "value"
         if start is None:
-            axes = [entry]
+            axes = [word]
         else:
-            axes, index = ["step", entry], (index[0] + start, *index[1:])
+            axes, index = ["step", word], (index[0] + start, *index[1:])
         return f"sequence {self.sequence}{places.words(index, self.shape, axes)}"
 
 

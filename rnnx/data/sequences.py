@@ -150,9 +150,11 @@ class SequenceSource:
 
     def check_labels(self, classes: int) -> None:
         """Raise ValueError if a target is not the label of one of so many classes."""
-        bk, reduced = self.layout.backend, self.layout.reduces_time
-        place: Any = (None, 0) if reduced else (self.lengths, self.layout.axis)
-        arrays.check_labels(bk, self.y, *place, classes, start=None if reduced else 0)
+        bk = self.layout.backend
+        if self.layout.reduces_time:
+            arrays.check_labels(bk, self.y, None, 0, classes, start=None)
+        else:
+            arrays.check_labels(bk, self.y, self.lengths, self.layout.axis, classes)
 
     def _read_lengths(self, given: Any) -> np.ndarray:
         if isinstance(self.x, list):

@@ -77,9 +77,11 @@ def learning_curves(
             other, epoch, {name: read[name] for name in right}, first=len({*map(_quantity, left)})
         )
         other.set_ylabel(", ".join(dict.fromkeys(map(_quantity, right))))
-        ax.set_zorder(other.get_zorder() + 1)  # its legend, of both, lies over all curves
-        ax.patch.set_visible(False)
-        ax.legend(handles=[*ax.lines, *other.lines], fontsize="small")
+        handles = [*ax.lines, *other.lines]  # below: curves that rise and fall leave no free place
+        ax.legend(
+            handles=handles, fontsize="small", frameon=False, ncols=min(3, len(handles)),
+            loc="upper center", bbox_to_anchor=(0.5, -0.13),
+        )  # fmt: skip
     return ax
 
 

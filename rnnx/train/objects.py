@@ -21,7 +21,7 @@ def loss_of(loss: Any) -> Callable[..., Any]:
             f"loss must be a function, such as rnnx.losses.mean_squared_error, or one of "
             f"{', '.join(LOSSES)}, got a {type(loss).__name__}"
         )
-    return loss  # type: ignore[no-any-return]
+    return loss
 
 
 def optimizer_of(optimizer: Any) -> Any:

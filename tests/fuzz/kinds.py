@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io as streams
 import json
 import warnings
@@ -317,10 +318,17 @@ def _tables() -> list[Good]:
         "regressor long.csv --id id --time t --features a,b --target way": (long, _long),
         "forecaster series.csv --time t --target y --exog e": (series, _series),
     }
+    files = [(line, "\n".join([*rows, ""]).encode(), read) for line, (rows, read) in lines.items()]
     return [
-        Good(line.split()[1], "\n".join([*rows, ""]).encode(), _task(line), read, False)
-        for line, (rows, read) in lines.items()
-    ]
+        *[Good(line.split()[1], raw, _task(line), read, False) for line, raw, read in files],
+        *[Good(f"{line.split()[1]}.gz", gzip.compress(raw, mtime=0), _task(line), _unpacked(read),
+               False) for line, raw, read in files],
+    ]  # fmt: skip
+
+
+def _unpacked(read: Callable[[bytes], Held]) -> Callable[[bytes], Held]:
+    """Return what reads a file that gzip may have packed."""
+    return lambda raw: read(gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw)
 
 
 def npy(array: Any) -> bytes:
