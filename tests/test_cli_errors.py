@@ -166,7 +166,7 @@ SERIES = {
     "forecaster series.csv --target y --time z": "series.csv has no column 'z' (--time)",
     "forecaster series.csv --target y --id t": "each series must have at least",
     "forecaster days.csv --target y --time t": "days.csv, line 2, column 't': expected a "
-    "number, or a date like 2024-01-31 or 2024-01-31T12:00, got '31.12.2023': give --date-format for oth",
+    "number, or a date like 2024-01-31 or 2024-01-31T12:00, got '31.12.2023': give --date-f",
     "forecaster series.csv --target y --time e": "got '0' twice in the series: several need --id",
     "forecaster hole.csv --target y": "hole.csv, line 22, column 'y': expected a number, got an e",
     "forecaster series.csv --target y --window 3 --season 7": "window must be at least the season",

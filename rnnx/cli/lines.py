@@ -6,13 +6,14 @@ import csv
 import gzip
 import os
 import zlib
-from io import TextIOWrapper
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from rnnx import io
 from rnnx.cli.form import Form
 
+PIECE = 1 << 16  # bytes that are unpacked at once
 OTHERS = {";": "';'", "\t": "tab", "|": "'|'"}  # delimiters, as one types them
 
 
@@ -62,23 +63,19 @@ def _text(path: Path, file: IO[bytes], encoding: str) -> TextIOWrapper:
     """Return the text of an open file, unpacked if gzip has packed it."""
     packed = file.read(2) == b"\x1f\x8b"
     file.seek(0)
-    source: Any = _Unpacked(path, file) if packed else file
-    return TextIOWrapper(source, encoding, newline="")
+    return TextIOWrapper(_unpacked(path, file) if packed else file, encoding, newline="")
 
 
-class _Unpacked(gzip.GzipFile):
-    """A file that gzip has packed, which may unpack to 16 times its size and 4 MB more."""
-
-    def __init__(self, path: Path, file: IO[bytes]) -> None:
-        super().__init__(fileobj=file, mode="rb")
-        self.path, self.most = path, 16 * os.fstat(file.fileno()).st_size + (4 << 20)
-
-    def read1(self, size: int = -1) -> bytes:
-        """Return some bytes."""
-        found = super().read1(size)
-        if self.tell() > self.most:
+def _unpacked(path: Path, file: IO[bytes]) -> BytesIO:
+    """Return what a file unpacks to, at most 16 times its size and 4 MB more."""
+    most = 16 * os.fstat(file.fileno()).st_size + (4 << 20)
+    packed, raw = gzip.GzipFile(fileobj=file), BytesIO()
+    while piece := packed.read(PIECE):
+        raw.write(piece)
+        if raw.tell() > most:
             raise ValueError(
-                f"{self.path} has more than {self.most:,} bytes unpacked, the most for a file of "
-                "its size: unpack it with gunzip"
+                f"{path} has more than {most:,} bytes unpacked, the most for a file of its size: "
+                "unpack it with gunzip"
             )
-        return found
+    raw.seek(0)
+    return raw

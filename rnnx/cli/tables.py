@@ -143,4 +143,4 @@ def _read_as(kind: Callable[[str], Any], text: str, otherwise: Any) -> Any:
 def _brief(names: list[str]) -> str:
     """Return names separated by commas, at most about a dozen of them."""
     more = f" and {len(names) - 12} more" * (len(names) > 13)
-    return ", ".join(f"{name:.40}" for name in (names[:12] if more else names)) + more
+    return ", ".join(" ".join(name.split())[:40] for name in (names[:12] if more else names)) + more
