@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, Field, dataclass, fields
 from difflib import get_close_matches
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from rnnx import validate
-from rnnx._doc import shared
+from rnnx._doc import filled, with_defaults
 from rnnx.cells import CELLS, get_cell
 
 Check = Callable[[str, Any], Any]  # (name, value) -> value; raises ValueError
@@ -144,7 +144,17 @@ class Options:
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        shared(**SHARED)(cls)
+        cls.__doc__ = with_defaults(filled(cls.__doc__, SHARED), cls._defaults())
+
+    @classmethod
+    def _defaults(cls) -> dict[str, Any]:
+        """Return the defaults, also of a class that is not yet a dataclass."""
+        found = {}
+        for kind in reversed(cls.__mro__):
+            for name in vars(kind).get("__annotations__", {}):
+                value = getattr(cls, name, MISSING)
+                found[name] = value.default if isinstance(value, Field) else value
+        return {name: value for name, value in found.items() if value is not MISSING}
 
     def __new__(cls, *args: Any, **options: Any) -> Self:
         """Return a new object; an unknown option raises, with the name that is nearest."""

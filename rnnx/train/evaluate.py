@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 
 from rnnx import validate
+from rnnx._doc import shared
 from rnnx.data import Layout, Sequences, Stream
 from rnnx.train import targets
 from rnnx.train.step import Metric, Objective, evaluation_step, padding, zero_state
 
 
+@shared()
 def evaluate(
     model: Any,
     data: Any,
@@ -57,6 +59,7 @@ def evaluate(
         return measure(model.params, source)
 
 
+@shared()
 def predict(model: Any, x: Any, *, lengths: Any = None, batch_size: int = 256) -> Any:
     """Return a model's outputs as NumPy arrays, without dropout.
 

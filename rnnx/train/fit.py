@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from rnnx import validate
+from rnnx._doc import shared
 from rnnx.optim import Constant
 from rnnx.train import callbacks as calls
 from rnnx.train import objects
@@ -20,6 +21,7 @@ from rnnx.train.step import Metric, Objective
 from rnnx.train.trainer import Settings, Trainer
 
 
+@shared()
 def fit(
     model: Any,
     data: Any,
@@ -53,10 +55,11 @@ def fit(
         The training data; see `rnnx.data.Sequences`. On a `rnnx.data.Stream` the state is carried
         from chunk to chunk and BPTT is truncated. Otherwise training uses mini-batches, which group
         ragged sequences by length.
-    loss : {"cross_entropy", "binary_cross_entropy", "squared_error", "absolute_error", "huber"} \
-            or callable
-        A loss of `rnnx.losses` by name, or a function ``loss(outputs, targets, mask, weights) ->
-        loss, gradient``, called with two arguments if nothing is padded or weighted.
+    loss : str or callable
+        A loss of `rnnx.losses` by name: ``"cross_entropy"``, ``"binary_cross_entropy"``,
+        ``"squared_error"``, ``"absolute_error"`` or ``"huber"``. Or a function ``loss(outputs,
+        targets, mask, weights) -> loss, gradient``, called with two arguments if nothing is padded
+        or weighted. Cross-entropy takes labels, integers from 0 on; the others take numbers.
     optimizer : {"sgd", "rmsprop", "adam", "adamw"} or Optimizer
         One of `rnnx.optim` by name, with its defaults, or as an object, such as ``Adam(0.01)``; or
         any object with `init`, `update` and `learning_rate`.
