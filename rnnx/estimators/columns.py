@@ -16,7 +16,7 @@ Names = Sequence[str] | None  # None: no data frame, or one whose columns have n
 
 def common(name: str, tables: Sequence[Any]) -> Names:
     """Return the column names that all data frames in a list must share."""
-    found = [_names_of(table) for table in tables]
+    found = [names_of(table) for table in tables]
     for i, names in enumerate(found):
         _compare(f"{name}[{i}]", names or [], f"{name}[0]", found[0] or [])
     return found[0]
@@ -34,7 +34,8 @@ def check(name: str, names: Names, known: Names, owner: Any) -> None:
     return None
 
 
-def _names_of(table: Any) -> Names:
+def names_of(table: Any) -> Names:
+    """Return the names of a table's columns."""
     if isinstance(table, Table):
         return table.names
     names = None if isinstance(table, np.ndarray) else _get_feature_names(table)
