@@ -447,7 +447,8 @@ def test_huge_values_in_a_forecaster_are_named(scale: Any, dtype: str, value: fl
 @pytest.mark.parametrize("kind", [*LABELLED, RNNForecaster])
 def test_predictions_that_overflow_are_refused(kind: Any) -> None:
     """A relu network whose state grows from step to step: no infinity is returned."""
-    one = kind(**SMALL, cell=RNNCell("relu"))
+    whole = {"linear": False} if kind is RNNForecaster else {}
+    one = kind(**SMALL, **whole, cell=RNNCell("relu"))
     one.fit(*((SERIES,) if kind is RNNForecaster else (X, Y)))
     names = [name for name in one.model_.params if "weight" in name]
     one.model_.set_params({k: np.full(one.model_.params[k].shape, 1e10) for k in names})

@@ -29,10 +29,10 @@ gzip may have packed them (.csv.gz). Times are numbers, or dates such as 2024-01
 EXAMPLES = """\
 examples:
   rnnx train forecaster airline.csv --time month --target passengers --out results \\
-      --horizon 12 --season 12 --validation-fraction 0.25
+      --horizon 12 --validation-fraction 0.25
   rnnx train forecaster shops.csv --id shop --time day --target sales --exog holiday,price \\
-      --out results --horizon 7 --season 7
-  rnnx predict results airline.csv --out forecast.csv
+      --out results --horizon 7
+  rnnx predict results airline.csv --quantiles 0.05,0.95 --out forecast.csv
 """
 
 
@@ -91,7 +91,7 @@ class Forecasting(Task):
             name: {"mae": float(mae[k]), "naive_mae": float(base[k])}
             for k, name in enumerate(data.targets)
         }
-        return super().figures(model, data) | {"last": last}
+        return super().figures(model, data) | {"last": last, "season": model.season_}
 
     def pictures(self, model: Any, data: Series) -> dict[str, Callable[[Any], None]]:
         """Return what draws the learning curves, and the forecast of the last steps of a series."""
@@ -104,7 +104,8 @@ class Forecasting(Task):
             at = None if data.times is None else data.times[0][first : len(row)]
             plots.forecast(
                 past=row[first:-h], truth=row[-h:], predicted=_last(model, data)[0, :, 0],
-                baseline=_naive(model, row), baseline_label=_naive_name(model.season),
+                baseline=_naive(model, row), baseline_label=_naive_name(model.season_),
+                interval=_interval(model, data), interval_label="90 % interval",
                 time=at, xlabel=data.time, ylabel=data.targets[0], ax=ax,
             )  # fmt: skip
             of = f" of {data.keys[0]}" if data.keys[0] else ""
@@ -119,7 +120,7 @@ class Forecasting(Task):
             f"{data['series']} series of {extent(data['steps'])}; "
             f"the loss is the {chosen['loss']} of scaled values"
         )
-        kind = _naive_name(chosen["season"])
+        kind = _naive_name(figures["season"])
         last = [
             f"last {chosen['horizon']} steps of {name} ({_seen(chosen['validation_fraction'])}): "
             f"mean absolute error {found['mae']:.4g}; {kind}: {found['naive_mae']:.4g}"
@@ -138,7 +139,13 @@ class Forecasting(Task):
             ahead = [c[len(row) :][:h] for c, row in zip(data.cells, data.X, strict=True)]
             if min(map(len, ahead)) == h:
                 lead.append((str(data.time), np.concatenate(ahead).tolist()))
-        return Answer.table([*lead, *predicted(data.targets, forecasts)])
+        found = predicted(data.targets, forecasts)
+        if chosen.quantiles:
+            of = model.predict(data.X, exog=data.exog, quantiles=chosen.quantiles)
+            for q, forecasts in zip(chosen.quantiles, map(np.concatenate, of), strict=True):
+                titled = predicted(data.targets, forecasts)
+                found += [(f"{title}_{q:g}", cells) for title, cells in titled]
+        return Answer.table([*lead, *found])
 
 
 def _of_table(table: Table, chosen: Namespace, ahead: int) -> Series:
@@ -196,21 +203,30 @@ def _of_arrays(path: Path) -> Series:
     return Series(X, exog, [str(i) for i in range(len(X))], name, targets)
 
 
-def _last(model: Any, data: Series) -> np.ndarray:
+def _last(model: Any, data: Series, quantiles: Any = None) -> np.ndarray:
     """Forecast the last steps of each series (n, horizon, F) from the steps before them."""
-    forecasts: np.ndarray = model.predict([row[: -model.horizon] for row in data.X], exog=data.exog)
+    past = [row[: -model.horizon] for row in data.X]
+    forecasts: np.ndarray = model.predict(past, exog=data.exog, quantiles=quantiles)
     return forecasts
+
+
+def _interval(model: Any, data: Series) -> np.ndarray | None:
+    """Return the 90 % interval (2, horizon) of the first series, None if too little was tested."""
+    try:
+        return _last(model, data, (0.05, 0.95))[:, 0, :, 0]
+    except ValueError:
+        return None
 
 
 def _naive(model: Any, row: np.ndarray) -> np.ndarray:
     """Return the naive forecast of the last steps of a series."""
     past = row[: -model.horizon]
-    return past[len(past) - model.season + np.arange(model.horizon) % model.season]
+    return past[len(past) - model.season_ + np.arange(model.horizon) % model.season_]
 
 
 def _naive_name(season: int) -> str:
     return "last value" if season == 1 else f"seasonal naive, {season} steps"
 
 
-def _seen(fraction: float) -> str:
-    return "held out" if fraction else "seen in training"
+def _seen(fraction: float | str) -> str:
+    return "seen in training" if fraction in (0, "auto") else "held out"

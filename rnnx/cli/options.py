@@ -100,5 +100,15 @@ def _truth(text: str) -> bool:
     return text.lower() == "true"
 
 
+def numbers(text: str) -> list[float]:
+    """Return the numbers in a comma-separated list."""
+    try:
+        return [float(number) for number in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected numbers separated by commas, got {text!r}"
+        ) from None
+
+
 def _number_or_name(text: str) -> int | str:
     return int(text) if text.isdecimal() else text

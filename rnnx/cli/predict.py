@@ -35,6 +35,10 @@ PREDICTING: dict[str, dict[str, Any]] = {  # options of some kinds of model
         "action": "store_true", "default": None,
         "help": "also write the probability of each class",
     },
+    "quantiles": {
+        "type": options.numbers, "metavar": "Q,...",
+        "help": "also write these quantiles of a forecast, such as 0.05,0.95 for a 90 %% interval",
+    },
     "prompt": {"metavar": "TEXT", "help": "text to continue"},
     "length": {
         "type": int, "metavar": "N", "help": "number of characters to write (default: 400)",
@@ -62,7 +66,7 @@ def fill(leaf: Parser) -> None:
                        help=options.WORDS["device"])  # fmt: skip
     place.add_argument("--dtype", metavar="NAME", help="float32 or float64 (default: the model's)")
     options.add_table(leaf.add_argument_group("columns of the files"), COLUMNS)
-    options.add_table(leaf.add_argument_group("classifiers and character models"), PREDICTING)
+    options.add_table(leaf.add_argument_group("some kinds of model"), PREDICTING)
     leaf.set_defaults(run=run)
 
 

@@ -112,6 +112,8 @@ def forecast(
     baseline: Any = None,
     baseline_label: str = "baseline",
     season: int | None = None,
+    interval: tuple[Any, Any] | None = None,
+    interval_label: str = "interval",
     time: Any = None,
     xlabel: str | None = None,
     ylabel: str = "value",
@@ -134,6 +136,11 @@ def forecast(
     season : int, optional
         Number of steps in a season. The baseline is then the seasonal naive forecast, which repeats
         the last season of `past`.
+    interval : pair of array_like, shape (h,) each, optional
+        Lower and upper ends of an interval for each step, drawn as a band, such as the quantiles
+        0.05 and 0.95 of `RNNForecaster.predict`.
+    interval_label : str
+        The name of the interval in the legend.
     time : array_like, shape (T + h,), optional
         Times of all steps, numbers or dates; default is 0, 1, ...
     xlabel, ylabel : str
@@ -161,6 +168,10 @@ def forecast(
         baseline = past[T - season + np.arange(h) % season]
         baseline_label = f"seasonal naive, {season} steps"
     baseline = None if baseline is None else vector("baseline", baseline, h)
+    if interval is not None:
+        lower, upper = (vector("interval", end, h) for end in interval)
+        if np.any(lower > upper):
+            raise ValueError("interval must be (lower, upper), got a lower end above the upper one")
     t = np.arange(T + h) if time is None else times(time, T + h)
 
     ax = axes(ax, "forecast")
@@ -168,6 +179,8 @@ def forecast(
     ax.plot(t[:T], past, color="0.5", label="past")
     if truth is not None:  # the same series as the past: joined to it
         ax.plot(t[T - 1 :], np.concatenate([past[-1:], truth]), color="k", label="truth")
+    if interval is not None:
+        ax.fill_between(t[T:], lower, upper, color="C1", alpha=0.25, lw=0, label=interval_label)
     if baseline is not None:
         ax.plot(t[T:], baseline, "o--C0", markersize=3, label=baseline_label)
     ax.plot(t[T:], predicted, "o-C1", markersize=3, label="forecast")
