@@ -54,6 +54,7 @@ class Forecasting(Task):
 
     name, model, help = "forecaster", "RNNForecaster", "the next steps of each series"
     columns = (*FORM, "id", "time", "target", "exog")
+    predicting = ("quantiles",)
     forms, examples = FORMS, EXAMPLES
 
     def read(self, chosen: Namespace, model: Any = None) -> Series:
@@ -210,12 +211,13 @@ def _last(model: Any, data: Series, quantiles: Any = None) -> np.ndarray:
     return forecasts
 
 
-def _interval(model: Any, data: Series) -> np.ndarray | None:
+def _interval(model: Any, data: Series) -> tuple[Any, Any] | None:
     """Return the 90 % interval (2, horizon) of the first series, None if too little was tested."""
     try:
-        return _last(model, data, (0.05, 0.95))[:, 0, :, 0]
+        lower, upper = _last(model, data, (0.05, 0.95))[:, 0, :, 0]
     except ValueError:
         return None
+    return lower, upper
 
 
 def _naive(model: Any, row: np.ndarray) -> np.ndarray:

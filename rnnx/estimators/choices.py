@@ -52,9 +52,9 @@ def window(shortest: int, horizon: int, season: int) -> int:
 
 
 def scaling(rows: Rows, window: int) -> str:
-    """Return "window" if the level of windows varies as the values do, else "standard".
+    """Return "window" if the level of windows varies about as the values do, else "standard".
 
     The values of the series have mean 0 and deviation 1.
     """
     means = np.concatenate([np.mean(sliding(row, window), axis=1) for row in rows])
-    return "window" if np.sqrt(np.mean(means**2)) > 0.5 else "standard"
+    return "window" if np.sqrt(np.mean(means**2)) > 0.4 else "standard"

@@ -170,7 +170,7 @@ class Forecasting(RecurrentEstimator):
 
     def _choose(self, data: Series) -> Trial | None:
         """Choose season, window, transform and scaling, and learn the linear path."""
-        values.moments("X", data.rows)  # which refuses what is too large to go on with
+        _, unit = values.moments("X", data.rows)  # refuses what is too large to go on with
         shortest = min(map(len, data.rows))
         window: Any = self.window
         season: Any = self.season
@@ -186,13 +186,13 @@ class Forecasting(RecurrentEstimator):
         self._check_lengths(data.rows, self._shape().steps)
         self._exog_size = data.exog[0].shape[1]
         self._exog_mean, self._exog_scale = values.moments("exog", data.exog)
-        trial = self._choose_transform(data)
+        trial = self._choose_transform(data, unit)
         if scale == "auto":
             rows = self._standard(self._transform().of(data)).rows
             self.chosen_["scale"] = choices.scaling(rows, self.window_)
         return trial
 
-    def _choose_transform(self, data: Series) -> Trial | None:
+    def _choose_transform(self, data: Series, unit: np.ndarray) -> Trial | None:
         """Choose the transform whose linear path is best, and keep that path."""
         positive = all(np.all(row > 0) for row in data.rows)
         if self.log == "always" and not positive:
@@ -213,7 +213,7 @@ class Forecasting(RecurrentEstimator):
             truth, forecast = (
                 transform.inverse(part * self._scale + self._mean) for part in trial[1:]
             )
-            error = np.abs(truth - forecast) / np.std(np.concatenate(data.rows), axis=0)
+            error = np.abs(truth - forecast) / unit
             found.append((np.mean(error), path, trial, transform, self._mean, self._scale))
         _, path, trial, transform, self._mean, self._scale = min(found, key=lambda entry: entry[0])
         self._set(transform)
