@@ -283,6 +283,13 @@ def test_a_series_is_forecast_bit_for_bit(run: Run) -> None:
     assert [row["step"] for row in found] == ["1", "2", "3", "4"]
     np.testing.assert_array_equal([float(row["prediction"]) for row in found], expected.predict(y))
     assert Path("r/forecast.png").read_bytes().startswith(b"\x89PNG")
+    found = table(run("predict", "r", "air.csv", "--quantiles", "0.1,0.9")[1])
+    np.testing.assert_array_equal(
+        [[float(row[f"prediction_{q}"]) for row in found] for q in (0.1, 0.9)],
+        expected.predict(y, quantiles=(0.1, 0.9)),
+    )
+    assert "expected numbers separated by commas" in run("predict", "r", "--quantiles", "a")[2]
+    assert "needs 499 forecasts" in run("predict", "r", "air.csv", "--quantiles", "0.001")[2]
     np.save("y.npy", y)
     other = table(run("predict", "r", "y.npy")[1])
     assert [row["prediction"] for row in other] == [row["prediction"] for row in found]

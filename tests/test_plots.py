@@ -356,6 +356,21 @@ def test_a_forecast_begins_where_the_past_ends() -> None:
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("time step", "demand (MW)")
 
 
+def test_a_forecast_with_its_interval() -> None:
+    """A band from the lower to the upper ends, over the steps ahead; swapped ends are refused."""
+    given: dict[str, Any] = {"past": [1, 2, 3], "predicted": [4, 5]}
+    ax = plots.forecast(**given, interval=([3, 3], [5, 7]), interval_label="90 %")
+    (band,) = [c for c in ax.collections if c.get_label() == "90 %"]
+    points = band.get_paths()[0].vertices
+    assert points[:, 0].min() == 3
+    assert points[:, 1].min() == 3
+    assert points[:, 1].max() == 7
+    with pytest.raises(ValueError, match=r"interval must be \(lower, upper\)"):
+        plots.forecast(**given, interval=([5, 7], [3, 3]))
+    with pytest.raises(ValueError, match="interval"):
+        plots.forecast(**given, interval=([1], [2]))
+
+
 def test_a_season_makes_the_baseline() -> None:
     """The last season again and again, beyond its length, too."""
     ax = plots.forecast(past=[9, 9, 1, 2, 3], predicted=np.zeros(7), season=3)

@@ -176,8 +176,9 @@ class RNNForecaster(Forecasting):
     def partial_fit(self, X: Any, y: None = None, *, exog: Any = None) -> Self:
         """Train for one epoch on all windows of these series, continuing from the last call.
 
-        Arguments are those of `fit`. The first call chooses window, season and scaling and learns
-        the linear forecast, of which the network's correction is then taken as it is.
+        Arguments are those of `fit`. After `fit`, the linear forecast, `factor_` and the intervals
+        stay. Without it, the first call chooses and learns what comes before the network, which
+        then has the factor 1 and no intervals.
         """
         return self._fit(X, exog, first=not hasattr(self, "model_"), once=True)
 

@@ -62,7 +62,7 @@ class Forecasting(RecurrentEstimator):
             self._train_on(
                 data.until(part), held_out, new=first, alone=once, epochs=1 if once else None
             )
-            return self._test(held_out, None, trust=held_out is None)
+            return self._test(held_out, trial, trust=held_out is None) if first else self
 
     def _fit_twice(self, data: Series, trial: Trial | None) -> Self:
         """Test on the end of the series what is learned before it, then learn the whole."""
