@@ -358,7 +358,7 @@ def test_a_forecast_begins_where_the_past_ends() -> None:
 
 def test_a_forecast_with_its_interval() -> None:
     """A band from the lower to the upper ends, over the steps ahead; swapped ends are refused."""
-    given: dict[str, Any] = {"past": [1, 2, 3], "predicted": [4, 5]}
+    given: dict[str, list[int]] = {"past": [1, 2, 3], "predicted": [4, 5]}
     ax = plots.forecast(**given, interval=([3, 3], [5, 7]), interval_label="90 %")
     (band,) = [c for c in ax.collections if c.get_label() == "90 %"]
     points = band.get_paths()[0].vertices
