@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from rnnx import validate
 from rnnx.data import Sequences
+from rnnx.estimators.layout import LAYOUTS
 from rnnx.networks.fitted import RecurrentModel
 from rnnx.networks.options import Checks, one_of, optional, texts
 from rnnx.optim import Adam, AdamW, Constant, Cosine
@@ -29,12 +30,14 @@ class RecurrentEstimator(RecurrentModel, BaseEstimator):
     batch_size: int = 32
     schedule: str = "cosine"
     weight_decay: float = 0.0
+    layout: str | None = None
     random_state: Any = None
 
     _checks: ClassVar[Checks] = RecurrentModel._checks | {
         "batch_size": validate.size,
         "schedule": one_of(SCHEDULES),
         "weight_decay": validate.nonnegative,
+        "layout": optional(one_of(LAYOUTS)),
     }
 
     _json: ClassVar[Checks] = {

@@ -46,6 +46,7 @@ class RNNClassifier(ClassifierMixin, SequenceEstimator):
     {sequences}
     {training}
     {batches}
+    {layout}
     {place}
 
     Attributes

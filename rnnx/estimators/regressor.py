@@ -39,6 +39,7 @@ class RNNRegressor(RegressorMixin, SequenceEstimator):
         Loss of the standardized targets.
     {training}
     {batches}
+    {layout}
     {place}
 
     Attributes

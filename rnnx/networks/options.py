@@ -37,6 +37,12 @@ validation_fraction : float
     Fraction in [0, 1) of the sequences, drawn at random, that `fit` holds out. It then keeps the
     parameters of the epoch with the lowest validation loss.
 """,
+    "layout": """
+layout : {"TF", "FT"} or None
+    Order of the axes of a sequence in arrays: steps and then features, (n, T, F), or features
+    first, (n, F, T), as in aeon and sktime. None is "TF", but `fit` refuses arrays with more
+    features than steps.
+""",
     "training": """
 epochs : int
     Number of passes over the training data.
