@@ -17,14 +17,18 @@ CODES = {
 UNITS = ("month", "business day", *CODES)
 
 
+def _length(unit: str) -> Any:
+    return np.timedelta64(1, CODES[unit])  # type: ignore[call-overload]  # of any text
+
+
 class Step(NamedTuple):
     """The time from one date to the next: so many months, business days, hours."""
 
     unit: str
-    count: int
+    number: int
 
     def __str__(self) -> str:
-        return f"{self.count} {self.unit}{'s' * (self.count > 1)}"
+        return f"{self.number} {self.unit}{'s' * (self.number > 1)}"
 
     def after(self, at: np.ndarray) -> np.ndarray:
         """Return the date one step after each date of a series."""
@@ -40,13 +44,13 @@ class Step(NamedTuple):
 
     def _moved(self, series: np.ndarray, at: np.ndarray, times: Any) -> np.ndarray:
         """Return dates so many steps after those of a series."""
-        by, days = self.count * times, at.astype("M8[D]")
+        by, days = self.number * times, at.astype("M8[D]")
         if self.unit == "month":
             moved = _day_of_month(series)(at.astype("M8[M]") + by) + (at - days)
         elif self.unit == "business day":
             moved = np.busday_offset(days, by, roll="forward") + (at - days)
         else:
-            moved = at + by * np.timedelta64(1, CODES[self.unit])
+            moved = at + by * _length(self.unit)
         return moved.astype(at.dtype)
 
 
@@ -62,9 +66,9 @@ def find(series: Sequence[np.ndarray], known: Step | None = None) -> Step | None
         whole = [at.astype("M8[D]") for at in pairs]
         business = _commonest([np.busday_count(days[:-1], days[1:]) for days in whole])
         fixed = _commonest([np.diff(at) for at in pairs])
-        unit = next(name for name in CODES if fixed % np.timedelta64(1, CODES[name]) == 0)
+        unit = next(name for name in CODES if fixed % _length(name) == 0)
         found += [Step("month", int(months))] * bool(months > 0)
-        found += [Step(unit, int(fixed // np.timedelta64(1, CODES[unit])))]
+        found += [Step(unit, int(fixed // _length(unit)))]
         found += [Step("business day", int(business))] * bool(business > 0)
     return min(found, key=lambda step: sum(len(step.breaks(at)) for at in pairs), default=None)
 

@@ -86,7 +86,7 @@ def numbers(path: Path, name: str, arrays: dict[str, np.ndarray], axes: Sequence
 def steps_first(path: Path, X: np.ndarray, layout: str | None) -> np.ndarray:
     """Return an array X of this layout, unless it is a table, as (n, T, F)."""
     if layout is None and X.ndim == 3 and X.shape[2] > X.shape[1]:
-        n, T, F = X.shape
+        T, F = X.shape[1:]
         raise ValueError(
             f"X in {path} has shape {X.shape}, which has two readings: give --layout TF for {T} "
             f"steps of {F} features, or --layout FT for {F} steps of {T} features"
@@ -95,7 +95,7 @@ def steps_first(path: Path, X: np.ndarray, layout: str | None) -> np.ndarray:
 
 
 def laid_out(rows: Any, layout: str | None) -> Any:
-    """Return an array (n, T, F), or a list of (T_i, F), in a layout, or such a layout as those."""
+    """Return rows, an array (n, T, F) or a list of (T_i, F), in a layout; twice is not at all."""
     if layout != "FT" or rows is None:
         return rows
     if isinstance(rows, list):

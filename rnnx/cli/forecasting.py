@@ -165,8 +165,8 @@ def _of_table(table: Table, chosen: Namespace, ahead: int) -> Series:
     data = Series(X, E or None, list(groups), chosen.id, chosen.target)
     if not chosen.time:
         return data
-    known = [len(row) for row in X]
-    at, cells = times.read(table, chosen.time, [*groups.values()], known, ahead)
+    lengths = [len(row) for row in X]
+    at, cells = times.read(table, chosen.time, [*groups.values()], lengths, ahead)
     return data._replace(time=chosen.time, times=at, ahead=cells)
 
 

@@ -229,7 +229,7 @@ def _of_arrays(
     if learn and "y" not in found:
         raise ValueError(f"{path} must have targets: give --target-file, or y in an NPZ file")
     given = arrays.numbers(path, "X", found, (2, 3))
-    X = arrays.steps_first(path, given, layout)
+    X: Any = arrays.steps_first(path, given, layout)
     y: Any = found.get("y")
     shape, kinds = X.shape[: 1 + per_step], "iubfU" if classes else "iubf"
     if y is not None and (y.shape[: len(shape)] != shape or y.dtype.kind not in kinds):

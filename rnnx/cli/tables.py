@@ -136,8 +136,7 @@ def read(paths: Sequence[Path], delimiter: str | None) -> Table:
         columns = columns or found
         if found != columns:
             raise ValueError(
-                f"{path} must have the columns of {paths[0]}, {brief(columns)}, got "
-                f"{brief(found)}"
+                f"{path} must have the columns of {paths[0]}, {brief(columns)}, got {brief(found)}"
             )
         rows += [cells for cells, _ in lines]
         places += [(path, line) for _, line in lines]

@@ -12,7 +12,13 @@ from rnnx import calendar
 from rnnx.cli.tables import Table
 
 _DECIMAL = re.compile(r"[+-]?\d+(?:\.(\d*))?", re.ASCII)
-_UNITS = {7: "M", 10: "D", 13: "h", 16: "m", 19: "s"}  # of a date, by the length of its text
+_UNITS: dict[int, Any] = {
+    7: "M",
+    10: "D",
+    13: "h",
+    16: "m",
+    19: "s",
+}  # of a date, by the length of its text
 
 
 class Numbers(NamedTuple):

@@ -27,7 +27,7 @@ class Calendar(NamedTuple):
         index, kind = self.index, type(self.index)
         if self.step is not None:
             values = self.step.ahead(self.at, steps)
-            if index.dtype.kind == "O":
+            if _are_periods(index):
                 return kind(values, freq=index.freq, name=index.name)
             found = kind(values, name=index.name)
             if index.tz is None:
@@ -40,7 +40,7 @@ class Calendar(NamedTuple):
             last, freq = index[-1], index.freq
             return kind([last + k * freq for k in range(1, steps + 1)], name=index.name)
         raise ValueError(
-            f"{name} has one date, which does not say the time of a step: give more, or the dates a "
+            f"{name} has one date, which does not say how long a step is: give more, or a "
             "frequency, as in X.asfreq('D')"
         )
 
@@ -62,7 +62,7 @@ def of(labels: Any) -> Any:
 
 def rows_of(name: str, given: Any) -> Any:
     """Return the dates of the rows of a pandas object, or None; refuse dates that are no dates."""
-    index = given.index if hasattr(given, "iloc") else None
+    index: Any = given.index if hasattr(given, "iloc") else None
     check_levels(name, index)
     if getattr(index, "inferred_type", "") in ("date", "datetime") or _are_texts(index):
         raise ValueError(
@@ -112,7 +112,7 @@ def read(names: Sequence[str], indexes: Sequence[Any], known: Step | None) -> li
     dates = [_wall(index) for index in indexes]
     step = calendar.find(dates, prior)
     if any(_zone(index) for index in indexes) and (step is None or step.unit not in WHOLE):
-        dates = [index.asi8.view(f"M8[{_unit(index)}]") for index in indexes]
+        dates = [_wall(index) if _are_periods(index) else _utc(index) for index in indexes]
         step = calendar.find(dates, prior)
     found = []
     for name, index, at in zip(names, indexes, dates, strict=True):
@@ -122,7 +122,7 @@ def read(names: Sequence[str], indexes: Sequence[Any], known: Step | None) -> li
         found.append(Calendar(index, at, None if len(broken) else step))
     steps = {calendar.step for calendar in found}
     if known is not None and steps - {known, None}:
-        raise ValueError(f"{names[0]} has a date every {step}, but had one every {known} in fit")
+        raise ValueError(f"{names[0]} has dates at a step of {step}, but had {known} in fit")
     return found
 
 
@@ -151,23 +151,25 @@ def _are_texts(index: Any) -> bool:
 
 
 def _frequency(index: Any) -> str | None:
-    """Return the frequency that an index of dates was made with; periods may have gaps."""
-    if index.dtype.kind == "O":
-        return "B" if index.freqstr == "B" else None
-    return index.freqstr
+    """Return the frequency that dates were made with; that of periods does not rule out gaps."""
+    return None if _are_periods(index) else index.freqstr
+
+
+def _are_periods(index: Any) -> bool:
+    return index.dtype.kind == "O"
 
 
 def _zone(index: Any) -> Any:
     return getattr(index, "tz", None)
 
 
-def _unit(index: Any) -> str:
-    return str(index.unit)
+def _utc(index: Any) -> np.ndarray:
+    return index.asi8.view(f"M8[{index.unit}]")
 
 
 def _wall(index: Any) -> np.ndarray:
     """Return dates as the clock on the wall shows them, and periods by their first day."""
-    if index.dtype.kind == "O":
+    if _are_periods(index):
         return index.to_timestamp().to_numpy()
     return (index if index.tz is None else index.tz_localize(None)).to_numpy()
 
@@ -175,7 +177,7 @@ def _wall(index: Any) -> np.ndarray:
 def _gap(name: str, index: Any, step: Step, at: np.ndarray, i: int) -> ValueError:
     expected = Calendar(index[:i], at[:i], step).ahead(name, 1)[0]
     return ValueError(
-        f"{name} must have a date every {step}, expected {text(expected)} after "
+        f"{name} must have dates at a step of {step}, expected {text(expected)} after "
         f"{text(index[i - 1])}, got {text(index[i])}: add the missing rows, as with X.asfreq, and "
-        "fill them; or if each row is a step, drop the dates, X.reset_index(drop=True)"
+        "fill them; or, if each row is a step, drop the dates with X.reset_index(drop=True)"
     )

@@ -69,8 +69,8 @@ def sequence(name: str, row: Any, how: str | None = None) -> np.ndarray:
     array = array[:, None] if array.ndim == 1 else array
     if array.ndim != 2 or 0 in array.shape:
         raise ValueError(
-            f"{name} must have shape ({', '.join(how or 'TF')}) with at least one step of one feature, got "
-            f"{np.shape(row)}"
+            f"{name} must have shape ({', '.join(how or 'TF')}) with at least one step of one "
+            f"feature, got {np.shape(row)}"
         )
     check_finite(name, array)
     return array

@@ -24,7 +24,7 @@ def unpacked(name: str, given: Any) -> Any:
 
 def _is_nested(frame: Any) -> bool:
     return frame.size > 0 and all(
-        dtype == object and np.ndim(cell) > 0
+        dtype.kind == "O" and np.ndim(cell) > 0
         for dtype, cell in zip(frame.dtypes, frame.iloc[0], strict=True)
     )
 

@@ -55,7 +55,7 @@ def _of_list(X: Any) -> tuple[list[str], list[Any] | None]:
 def _check_table(X: Any) -> None:
     """Refuse a data frame unless its columns are steps by their names."""
     names = columns.names_of(X)
-    if names is None or all(map(dates.ISO.fullmatch, names)) and names == sorted({*names}):
+    if names is None or (all(map(dates.ISO.fullmatch, names)) and names == sorted({*names})):
         return
     found = [re.fullmatch(TIMES, name) for name in names]
     if all(found) and len({match[1] for match in found if match}) == 1:
