@@ -184,7 +184,7 @@ def _features(table: Table, chosen: Namespace) -> list[str]:
     used = [chosen.id, chosen.time, *(chosen.target or [])]
     if chosen.features is None:
         found = [name for name in table.columns if name not in [*used, *table.unnamed]]
-        groups = table.groups(chosen.id, None).values() if chosen.id else []
+        groups = [*table.groups(chosen.id, None).values()] if chosen.id else []
         saved = [name for name in found if name in INDEXES and table.counts(name, groups)]
         for name in saved:
             print(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from io import TextIOWrapper
 from itertools import pairwise
 from pathlib import Path
@@ -86,14 +86,15 @@ class Table(NamedTuple):
         at = self.times(time, "--time")
         return {key: self._sorted(rows, at, key, time) for key, rows in groups.items()}
 
-    def counts(self, name: str, groups: Iterable[np.ndarray]) -> bool:
+    def counts(self, name: str, groups: Sequence[np.ndarray]) -> bool:
         """Return whether a column counts the rows of each file, or of each group."""
         cells = self.column(name, "")
         values = np.asarray([_read_as(_number, cell, np.nan) for cell in cells])
         files = [path for path, _ in self.places]
         same = np.asarray([a == b for a, b in pairwise(files)], dtype=bool)
         by_file = bool(np.all(np.diff(values)[same] == 1))
-        return len(cells) > 1 and (by_file or all(np.all(np.diff(values[g]) == 1) for g in groups))
+        by_group = bool(groups) and all(np.all(np.diff(values[rows]) == 1) for rows in groups)
+        return len(cells) > 1 and (by_file or by_group)
 
     def place(self, i: int, column: str) -> str:
         """Return the place of row i of a column, in words."""

@@ -32,8 +32,11 @@ class Numbers(NamedTuple):
 
     def ahead(self, at: np.ndarray, n: int) -> np.ndarray:
         """Return the n numbers after the last one of a series."""
-        exact = (at[-1] - at[0]) / (len(at) - 1) if len(at) > 1 else self.step
-        return at[-1] + exact * np.arange(1, n + 1)
+        if self.decimals == 0 or len(at) < 3:
+            return at[-1] + self.step * np.arange(1, n + 1)
+        places = np.arange(len(at) + n) - len(at)
+        line = np.polyfit(places[: len(at)], at - at[-1], 1)  # evens out how they were rounded
+        return at[-1] + np.polyval(line, places[len(at) :])
 
     def breaks(self, at: np.ndarray) -> np.ndarray:
         """Return the places of the numbers that are not one step after the one before them."""

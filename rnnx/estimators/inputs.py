@@ -33,7 +33,7 @@ def read_sequences(estimator: Any, X: Any, *, reset: bool, any_length: bool = Fa
     if is_list(X):
         names = columns.common("X", X)
         rows: Any = [sequence(f"X[{i}]", row, how) for i, row in enumerate(X)]
-        layout.check_features(rows, how)
+        layout.check_features(rows, how, reset=reset)
         if reset and how is None and not any(map(layout.has_rows, X)):
             layout.check_given(rows, f"of {len(rows)} arrays of shape {rows[0].shape}")
         _check_features(estimator, rows, names, reset)

@@ -34,14 +34,14 @@ def check_given(rows: Rows, whole: str) -> None:
         )
 
 
-def check_features(rows: list[np.ndarray], layout: str | None) -> None:
+def check_features(rows: list[np.ndarray], layout: str | None, *, reset: bool) -> None:
     """Refuse a list whose sequences have different numbers of features."""
+    way = f"give layout={'TF' if layout == 'FT' else 'FT'!r}" if reset else "swap their axes"
     for i, row in enumerate(rows):
         if row.shape[1] == rows[0].shape[1]:
             continue
-        other = {"TF": "FT", None: "FT", "FT": "TF"}[layout]
         same = len({len(row) for row in rows}) == 1
         raise ValueError(
             f"X[{i}] must have {rows[0].shape[1]} features like X[0], got {row.shape[1]}"
-            + f": if each sequence has {len(row)} features, give layout={other!r}" * same
+            + f": if each sequence has {len(row)} features, {way}" * same
         )
