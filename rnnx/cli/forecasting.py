@@ -70,8 +70,7 @@ class Forecasting(Task):
 
     def fit(self, model: Any, data: Series, chosen: Namespace) -> None:
         """Train the forecaster."""
-        if not arrays.given(chosen):
-            model.set_params(layout="TF")  # a row per step
+        model.set_params(layout=model.layout or "TF")  # in doubt, `read` has refused the file
         X, exog = (arrays.laid_out(rows, model.layout) for rows in (data.X, data.exog))
         model.fit(X, exog=exog)
 

@@ -79,8 +79,7 @@ class Labelled(Task):
 
     def fit(self, model: Any, data: Samples, chosen: Namespace) -> None:
         """Train the classifier or regressor."""
-        if not arrays.given(chosen):
-            model.set_params(layout="TF")  # a row per step
+        model.set_params(layout=model.layout or "TF")  # in doubt, `read` has refused the file
         model.fit(arrays.laid_out(data.X, model.layout), data.y)
 
     def describe(self, data: Samples) -> dict[str, Any]:

@@ -69,8 +69,9 @@ def read(
 def _step(times: list[np.ndarray], cells: list[str]) -> Any:
     if times[0].dtype.kind == "M":
         return calendar.find(times)
-    steps = np.concatenate([np.diff(at) for at in times])
-    if not len(steps):
+    with np.errstate(over="ignore"):
+        steps = np.concatenate([np.diff(at) for at in times])
+    if not len(steps) or not np.all(np.isfinite(steps)):
         return None
     found = [_DECIMAL.fullmatch(cell) for cell in cells]
     plain = all(match is not None for match in found)

@@ -33,7 +33,8 @@ def check_steps(name: str, table: Any) -> None:
     labels = table.columns if hasattr(table, "iloc") else None
     check_levels(name, getattr(table, "index", None))
     if labels is not None and not _are_texts(list(labels)):
-        if not labels.is_monotonic_increasing:
+        mixed = "mixed" in labels.inferred_type  # which scikit-learn refuses
+        if not mixed and not labels.is_monotonic_increasing:
             raise ValueError(
                 f"{name} must have its columns, the steps, in order, got {list(labels)!r:.200}: "
                 "sort them, X[sorted(X.columns)], or give an array"
