@@ -45,8 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
 
     classifier = RNNClassifier(
-        64, bidirectional=True, dropout=0.5, epochs=options.epochs, batch_size=BATCH,
-        backend=backend, random_state=options.seed, verbose=True,
+        64, dropout=0.5, epochs=options.epochs, batch_size=BATCH, n_estimators=1, backend=backend,
+        random_state=options.seed, verbose=True,
     )  # fmt: skip
     classifier.fit(X, y)
 

@@ -166,7 +166,17 @@ def test_the_other_kinds_say_it_too(run: Run, arguments: str) -> None:
 def trained(run: Run, files: None) -> None:
     """Train a model of each kind."""
     for words in (
-        ["classifier", "X.npy", "--target-file", "y.npy", "--out", "c", *SMALL],
+        [
+            "classifier",
+            "X.npy",
+            "--target-file",
+            "y.npy",
+            "--out",
+            "c",
+            *SMALL,
+            "--bidirectional",
+            "false",
+        ],
         ["forecaster", "series.csv", "--target", "y", "--exog", "e", "--out", "f", *SMALL],
         ["characters", "a.txt", "--out", "t", *CHARACTERS],
     ):

@@ -129,7 +129,7 @@ def test_arrays_with_features_first(run: Run, padded: bool, per_step: bool) -> N
     train = ["train", "regressor", "data.npz", "--out", "r", *SMALL, *flags]
     code, _, err = run(*train)
     assert code == 2
-    assert "data.npz has shape (10, 2, 6), which has two readings: give --layout TF for 2 " in err
+    assert "data.npz has shape (10, 2, 6), which has two readings: give --layout TF for (s" in err
     code, out, _ = run(*train, "--layout", "FT")
     assert code == 0
     assert "10 sequences of 2 to 6 steps" in out if padded else "10 sequences of 6 steps" in out

@@ -94,8 +94,8 @@ def test_features_first_in_a_forecaster() -> None:
 def test_more_features_than_steps_have_two_readings(kind: Any) -> None:
     """In fit, of an array and of a list of equal shapes; either layout, said, is taken."""
     options = SMALL | ({"window": 1} if kind is RNNForecaster else {})
-    words = r"has two readings: give layout='TF' if each sequence has 2 steps of 5 features, or "
-    words += r"layout='FT' if it has 5 steps of 2 features"
+    words = r"has two readings: give layout='TF' for \(steps, features\) = \(2, 5\), or "
+    words += r"layout='FT' for \(features, steps\) = \(2, 5\)"
     refused(r"X of shape \(12, 2, 5\) " + words, lambda: kind(**options).fit(TURNED, Y))
     refused(r"X of 12 arrays of shape \(2, 5\) " + words,
             lambda: kind(**options).fit(list(TURNED), Y))  # fmt: skip

@@ -289,6 +289,7 @@ def fitted(kind: str, rng: np.random.Generator, **options: Any) -> Any:
         y = [rng.choice(["left", "right", "up"], shape) for shape in shapes]
     else:
         y = [rng.standard_normal((*shape, 2)) * [1, 90] + [3, 0] for shape in shapes]
+    options = {"bidirectional": False, "n_estimators": 2} | options  # a stream; a merged network
     model = getattr(estimators, kind)(6, epochs=2, random_state=0, **options)
     return model.fit(X, y if options.get("per_step") else np.asarray(y)), X
 

@@ -86,10 +86,9 @@ def numbers(path: Path, name: str, arrays: dict[str, np.ndarray], axes: Sequence
 def steps_first(path: Path, X: np.ndarray, layout: str | None) -> np.ndarray:
     """Return an array X of this layout, unless it is a table, as (n, T, F)."""
     if layout is None and X.ndim == 3 and X.shape[2] > X.shape[1]:
-        T, F = X.shape[1:]
         raise ValueError(
-            f"X in {path} has shape {X.shape}, which has two readings: give --layout TF for {T} "
-            f"steps of {F} features, or --layout FT for {F} steps of {T} features"
+            f"X in {path} has shape {X.shape}, which has two readings: give --layout TF for "
+            f"(steps, features) = {X.shape[1:]}, or --layout FT for (features, steps)"
         )
     return laid_out(X, layout)
 

@@ -31,7 +31,7 @@ EXAMPLES = """\
 examples:
   rnnx train {name} wide.csv --target {target} --out results
   rnnx train {name} long.csv --id trial --time t --target {target} --out results \\
-      --validation-fraction 0.2 --hidden-size 64 --bidirectional
+      --validation-fraction 0.2 --hidden-size 64 --bidirectional true
   rnnx train {name} X.npy --target-file y.npy --out results --epochs 100
 """
 INDEXES = ("Unnamed: 0", "index", "level_0")  # what the index of a data frame is saved as

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 NAMES = {"num_layers": "layers", "random_state": "seed"}  # parameter -> option, where they differ
+PYTHON = ("verbose", "warm_start")  # parameters without an option
 WORDS = {  # instead of what the docstring says to people who write Python
     "backend": "numpy, cupy, torch, jax, array_api_strict, or auto: cupy if it has a GPU",
     "device": "index or name of the device, such as 1 or cuda:1",
@@ -29,10 +30,10 @@ def add_table(group: Any, table: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def add(group: Any, cls: Any) -> None:
-    """Add an option for each parameter of a class except `verbose`: help from its docstring."""
+    """Add an option for each parameter of a class but `PYTHON`: help from its docstring."""
     parameters = inspect.signature(cls).parameters
     for parameter_name, (kind, text) in described(cls).items():
-        if parameter_name == "verbose":
+        if parameter_name in PYTHON:
             continue
         parameter = parameters[parameter_name]
         name, annotation = NAMES.get(parameter.name, parameter.name), str(parameter.annotation)
@@ -43,7 +44,7 @@ def add(group: Any, cls: Any) -> None:
         else:
             choices = re.findall(r'"(\w+)"', kind) + ["none"] * kind.endswith("None")
             how["type"] = read = reader(parameter.name, annotation)
-            metavar = {"int": "N", "float": "X"}.get(read.__name__, "NAME")
+            metavar = {"int": "N", "float": "X", "_truth": "true|false"}.get(read.__name__, "NAME")
             how["metavar"] = "|".join(choices) if len(choices) > 1 else metavar
             text += f" (default: {parameter.default})" * (parameter.default is not None)
         group.add_argument(flag(name), help=text.replace("`", "").replace("%", "%%"), **how)
@@ -65,12 +66,16 @@ def described(cls: Any) -> dict[str, tuple[str, str]]:
 
 def reader(name: str, annotation: str) -> Callable[[str], Any]:
     """Return the function that converts an option's text to the annotated type."""
-    types: dict[str, Callable[[str], Any]] = {"int": int, "float": float, "Any": _number_or_name}
-    kind = "int" if name in ("seed", "random_state") else annotation.removesuffix(" | None")
-    read = types.get(kind, str)
+    types: dict[str, Callable[[str], Any]] = {
+        "int": int, "float": float, "Any": _number_or_name, "bool": _truth,
+    }  # fmt: skip
+    kinds = ["int"] if name in ("seed", "random_state") else annotation.split(" | ")
+    read = types.get(kinds[0], str)
 
     def convert(text: str) -> Any:
-        return None if annotation.endswith("None") and text.lower() == "none" else read(text)
+        if text.lower() == "none" and "None" in kinds:
+            return None
+        return text if text == "auto" and "str" in kinds else read(text)
 
     convert.__name__ = read.__name__  # argparse says "invalid int value"
     return convert
@@ -84,6 +89,12 @@ def names(text: str) -> list[str]:
             f"expected names separated by commas, each once, got {text!r}"
         )
     return found
+
+
+def _truth(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise ValueError(text)
+    return text.lower() == "true"
 
 
 def _number_or_name(text: str) -> int | str:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from array_api_compat import array_namespace
+from array_api_compat import device as device_of
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils import assert_all_finite
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
-from rnnx import losses, metrics, validate
+from rnnx import io, losses, metrics, validate
+from rnnx.backend import scope_of
 from rnnx.estimators import values
 from rnnx.estimators.base import unchanged_on_error
 from rnnx.estimators.forms import each, on_host
@@ -33,18 +37,32 @@ def _read_labels(name: str, value: Any) -> list[Any]:
     return value
 
 
+def _read_class_weight(name: str, value: Any) -> Any:
+    """Return "balanced", None, or a dict of weights of at least 0."""
+    pairs = value.items() if isinstance(value, dict) else value
+    if value in (None, "balanced"):
+        return value
+    if not isinstance(value, dict | list) or not all(np.size(pair) == 2 for pair in pairs):
+        raise ValueError(f"{name} must be None, 'balanced' or a dict of weights, got {value!r:.80}")
+    return {k: validate.nonnegative(f"{name}[{k!r:.40}]", v) for k, v in pairs}
+
+
 @dataclass(eq=False, repr=False, kw_only=True)
 class RNNClassifier(ClassifierMixin, SequenceEstimator):
     """Classify sequences, or each of their steps, with a recurrent network.
 
     The network standardizes the features and applies recurrent layers, a `rnnx.Pool` (one vector
-    per sequence), a linear layer and a softmax. Adam minimizes its cross-entropy.
+    per sequence), a linear layer and a softmax. AdamW minimizes its cross-entropy. Several networks
+    from different random weights are merged to one, whose logits are their mean.
 
     Parameters
     ----------
     {network}
     {sequences}
-    {training}
+    class_weight : dict, "balanced" or None
+        Weight of each label in the loss, 1 where the dict has none. "balanced" gives all classes
+        the same weight in total.
+    {budget}
     {batches}
     {layout}
     {place}
@@ -63,7 +81,9 @@ class RNNClassifier(ClassifierMixin, SequenceEstimator):
 
     References
     ----------
-    K. Cho et al., EMNLP 2014, doi:10.3115/v1/D14-1179.
+    K. Cho et al., EMNLP 2014, doi:10.3115/v1/D14-1179. Ensembles: L. K. Hansen and P. Salamon, IEEE
+    TPAMI 12 (1990), 993-1001, doi:10.1109/34.58871. Frames: H. Sak et al., "Fast and accurate
+    recurrent neural network acoustic models for speech recognition", Interspeech 2015.
 
     Examples
     --------
@@ -77,9 +97,25 @@ class RNNClassifier(ClassifierMixin, SequenceEstimator):
     (True, (1, 2))
     """
 
+    class_weight: dict | str | None = None
+
+    _checks: ClassVar[Checks] = SequenceEstimator._checks | {"class_weight": _read_class_weight}
     _json: ClassVar[Checks] = SequenceEstimator._json | {"_labels": _read_labels}
     _targets = "labels"
+    _converged = 1e-3
     _metrics: ClassVar[dict[str, Any]] = {"accuracy": metrics.accuracy}
+
+    @classmethod
+    def _from_file(cls, description: io.Description) -> Self:
+        model = super()._from_file(description)
+        model.class_weight = _read_class_weight("class_weight", model.class_weight)
+        return model
+
+    def _read_options(self) -> dict[str, Any]:
+        options = super()._read_options()
+        if isinstance(options["class_weight"], dict):  # a file has no dict by numbers
+            options["class_weight"] = [[*pair] for pair in options["class_weight"].items()]
+        return options
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Train for one epoch, continuing from the last call.
@@ -100,6 +136,11 @@ class RNNClassifier(ClassifierMixin, SequenceEstimator):
         ValueError
             As `fit`, and if a label is not among the classes.
         """
+        if self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight='balanced' counts all labels, which partial_fit does not know: give "
+                "a dict of weights"
+            )
         first = not hasattr(self, "model_")
         classes = on_host(self, classes)
         with unchanged_on_error(self):
@@ -109,7 +150,7 @@ class RNNClassifier(ClassifierMixin, SequenceEstimator):
                 raise ValueError(
                     f"classes must be those of the first call, {self.classes_}, got {classes}"
                 )
-            return self._fit(X, y, sample_weight, 1, 0.0, first=first)
+            return self._fit(X, y, sample_weight, first=first, once=True)
 
     def predict(self, X: Any) -> Any:
         """Return the most likely label of each sequence, (n,), or of each step, in the form of X.
@@ -156,8 +197,23 @@ class RNNClassifier(ClassifierMixin, SequenceEstimator):
     def _deployed(self) -> Deployed:
         return super()._deployed()._replace(softmax=True, about={"classes": self._labels[1]})
 
-    def _loss(self) -> Any:
-        return losses.softmax_cross_entropy
+    def _loss(self, labels: np.ndarray) -> Any:
+        chosen: Any = self.class_weight
+        K = len(self.classes_)
+        if chosen is None:
+            return losses.softmax_cross_entropy
+        if chosen == "balanced":
+            weights = len(labels) / (K * np.maximum(np.bincount(labels, minlength=K), 1))
+        else:
+            unknown = [label for label in chosen if label not in self.classes_]
+            if unknown:
+                raise ValueError(f"class_weight must be of {self.classes_}, got {unknown[0]!r}")
+            weights = np.asarray([chosen.get(label, 1.0) for label in self.classes_.tolist()])
+        return partial(_weighted, weights)
+
+    def _constant(self, labels: np.ndarray) -> np.ndarray:
+        counts = np.bincount(labels, minlength=len(self.classes_))
+        return np.log(np.maximum(counts, 1) / len(labels))
 
     def _outputs(self) -> int:
         return len(self.classes_)
@@ -173,6 +229,19 @@ class RNNClassifier(ClassifierMixin, SequenceEstimator):
     @_labels.setter
     def _labels(self, labels: list[Any]) -> None:
         self.classes_ = np.asarray(labels[1], dtype=labels[0])
+
+
+def _weighted(
+    of_class: np.ndarray, logits: Any, targets: Any, mask: Any = None, weights: Any = None
+) -> Any:
+    """Return the cross-entropy with a weight per class."""
+    xp = array_namespace(logits)
+    with scope_of(logits):
+        table = xp.asarray(of_class, dtype=logits.dtype, device=device_of(logits))
+        own = xp.reshape(xp.take(table, xp.reshape(targets, (-1,))), targets.shape)
+    return losses.softmax_cross_entropy(
+        logits, targets, mask, own if weights is None else own * weights
+    )
 
 
 def _classes(labels: np.ndarray) -> np.ndarray:

@@ -48,7 +48,7 @@ class RNNForecaster(RecurrentEstimator):
     validation_fraction : float
         Fraction in [0, 1) of each series, at its end, that `fit` holds out. It then keeps the
         parameters of the epoch with the lowest validation loss.
-    {training}
+    {budget}
     {batches}
     {layout}
     {place}
@@ -97,6 +97,9 @@ class RNNForecaster(RecurrentEstimator):
     scale: str | None = "window"
     loss: str = "squared_error"
     learning_rate: float = 0.005
+    validation_fraction: float = 0.0
+
+    _converged = 1e-6
 
     _checks: ClassVar[Checks] = RecurrentEstimator._checks | {
         "horizon": validate.size,
@@ -138,14 +141,14 @@ class RNNForecaster(RecurrentEstimator):
         -------
         self
         """
-        return self._fit(X, exog, self.epochs, self.validation_fraction, first=True)
+        return self._fit(X, exog, first=not (self.warm_start and hasattr(self, "model_")))
 
     def partial_fit(self, X: Any, y: None = None, *, exog: Any = None) -> Self:
         """Train for one epoch on all windows of these series, continuing from the last call.
 
         Arguments are those of `fit`. The first call sets the window and learns the scaling.
         """
-        return self._fit(X, exog, 1, 0.0, first=not hasattr(self, "model_"))
+        return self._fit(X, exog, first=not hasattr(self, "model_"), once=True)
 
     def predict(self, X: Any, *, exog: Any = None) -> Any:
         """Forecast the steps after each series.
@@ -196,23 +199,27 @@ class RNNForecaster(RecurrentEstimator):
         truth = np.stack([row[-shape.horizon :] for row in data.rows])
         return float(r2_score(np.ravel(truth), np.ravel(self._forecast(past))))
 
-    def _fit(self, X: Any, exog: Any, epochs: int, fraction: float, *, first: bool) -> Self:
-        """Learn all windows except those of a fraction at the end of each series."""
+    def _fit(self, X: Any, exog: Any, *, first: bool, once: bool = False) -> Self:
+        """Learn all windows, except those of a fraction at the end of each series; all, `once`."""
         with unchanged_on_error(self):
             options = self._read_options()
             if first:
                 self._options = options
             data = read_series(self, X, exog, reset=first)
+            fraction = 0.0 if once else self.validation_fraction
             kept = [slice(0, len(row) - int(fraction * len(row))) for row in data.rows]
             if first:
                 self._choose_window(min(part.stop for part in kept))
                 self._mean, self._scale = values.moments("X", data.cut(kept).rows)
                 self._exog_size = data.exog[0].shape[1]
                 self._exog_mean, self._exog_scale = values.moments("exog", data.cut(kept).exog)
-                self._begin()
+                steps = self._shape().steps
+                windows_of = [max(0, part.stop - steps + 1) for part in kept]
+                self._begin(max(1, sum(windows_of)), steps, alone=once)
             windows = self._windows(data.cut(kept))
             held_out = self._held_out(data, kept, fraction) if fraction else None
             loss = future_only(LOSSES[self.loss], self._shape().horizon)
+            epochs = 1 if once else self._now("epochs")
             return self._learn(windows, held_out, epochs, loss, {})
 
     def _choose_window(self, shortest: int) -> None:

@@ -48,3 +48,15 @@ def each(function: Callable[[Any], Any], rows: Rows) -> Rows:
 def time_major(rows: Rows) -> Rows:
     """Return an array (n, T, ...) as (T, n, ...), and a list unchanged."""
     return rows if isinstance(rows, list) else np.swapaxes(rows, 0, 1)
+
+
+def framed(rows: Rows, steps: int) -> Rows:
+    """Return frames of so many steps, (n, ⌈T / steps⌉, steps·F); the last value fills the last."""
+
+    def one(x: np.ndarray) -> np.ndarray:
+        *lead, T, F = x.shape
+        missing = -T % steps
+        filled = np.concatenate([x, np.repeat(x[..., -1:, :], missing, axis=-2)], axis=-2)
+        return filled.reshape(*lead, (T + missing) // steps, steps * F)
+
+    return rows if steps == 1 else each(one, rows)

@@ -29,8 +29,8 @@ def check_given(rows: Rows, whole: str) -> None:
     T, F = min(shapes)
     if len(shapes) == 1 and F > T:
         raise ValueError(
-            f"X {whole} has two readings: give layout='TF' if each sequence has {T} steps of {F} "
-            f"features, or layout='FT' if it has {F} steps of {T} features"
+            f"X {whole} has two readings: give layout='TF' for (steps, features) = {(T, F)}, or "
+            f"layout='FT' for (features, steps) = {(T, F)}"
         )
 
 

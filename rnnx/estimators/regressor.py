@@ -29,7 +29,10 @@ class RNNRegressor(RegressorMixin, SequenceEstimator):
     """Predict one or several values per sequence, or per step, with a recurrent network.
 
     The network standardizes the features and applies recurrent layers, a `rnnx.Pool` (one vector
-    per sequence) and a linear layer. Adam trains it on standardized targets.
+    per sequence) and a linear layer. AdamW trains it on standardized targets. Several networks from
+    different random weights are merged to one, whose outputs are their mean. Where `epochs` is
+    "auto" and nothing is held out, three folds are trained first: if all of them are clearly better
+    before the end, the training is as short.
 
     Parameters
     ----------
@@ -37,7 +40,7 @@ class RNNRegressor(RegressorMixin, SequenceEstimator):
     {sequences}
     loss : {"squared_error", "absolute_error", "huber"}
         Loss of the standardized targets.
-    {training}
+    {budget}
     {batches}
     {layout}
     {place}
@@ -62,10 +65,13 @@ class RNNRegressor(RegressorMixin, SequenceEstimator):
     """
 
     loss: str = "squared_error"
+    min_updates: int = 2000
 
     _checks: ClassVar[Checks] = SequenceEstimator._checks | {"loss": one_of(LOSSES)}
     _json: ClassVar[Checks] = SequenceEstimator._json | {"_values": optional(validate.size)}
     _targets = "values"
+    _converged = 1e-6
+    _cross_validates = True
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -77,7 +83,7 @@ class RNNRegressor(RegressorMixin, SequenceEstimator):
 
         Arguments and errors are those of `fit`. The first call learns the scaling.
         """
-        return self._fit(X, y, sample_weight, 1, 0.0, first=not hasattr(self, "model_"))
+        return self._fit(X, y, sample_weight, first=not hasattr(self, "model_"), once=True)
 
     def predict(self, X: Any) -> Any:
         """Return the values of each sequence, (n,) or (n, K), or of each step, in the form of X.
@@ -136,5 +142,8 @@ class RNNRegressor(RegressorMixin, SequenceEstimator):
         own = dict.fromkeys(("_target_mean", "_target_scale"), self._outputs())
         return super()._arrays() | own
 
-    def _loss(self) -> Any:
+    def _loss(self, values: np.ndarray) -> Any:
         return LOSSES[self.loss]
+
+    def _constant(self, values: np.ndarray) -> np.ndarray:
+        return np.zeros(self._outputs())  # the mean of standardized targets

@@ -8,14 +8,19 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 from sklearn.utils import _safe_indexing
 
+from rnnx import validate
 from rnnx.data import Sequences
 from rnnx.estimators import inputs, values
 from rnnx.estimators.base import RecurrentEstimator, unchanged_on_error
-from rnnx.estimators.forms import each, on_host, time_major
+from rnnx.estimators.forms import each, framed, on_host, time_major
 from rnnx.layers.pool import HOWS
 from rnnx.networks.deployed import Deployed, inner_layers
-from rnnx.networks.options import Checks, flag, one_of
+from rnnx.networks.options import Checks, auto, flag, one_of
 from rnnx.train import predict
+
+FOLDS = 3  # of the cross-validation that may end the training earlier
+CLEARLY = 0.98  # of the loss at the end
+FRAMES = 32  # steps that the network reads at least of a sequence, where frame="auto"
 
 
 class Data(NamedTuple):
@@ -35,18 +40,22 @@ class SequenceEstimator(RecurrentEstimator):
     """The base of `RNNClassifier` and `RNNRegressor`."""
 
     hidden_size: int = field(default=32, kw_only=False)
-    bidirectional: bool = False
-    pool: str = "last"
+    bidirectional: bool | str = "auto"
+    pool: str = "auto"
+    frame: int | str = "auto"
     per_step: bool = False
 
     _checks: ClassVar[Checks] = RecurrentEstimator._checks | {
-        "bidirectional": flag,
-        "pool": one_of(HOWS),
+        "bidirectional": auto(flag),
+        "pool": auto(one_of(HOWS)),
+        "frame": auto(validate.size),
         "per_step": flag,
     }
 
+    _auto = (*RecurrentEstimator._auto, "bidirectional", "pool", "frame")
     _targets: ClassVar[str]  # what the targets are, in an error
     _metrics: ClassVar[dict[str, Any]] = {}
+    _cross_validates: ClassVar[bool] = False
 
     def _as_column(self, y: Any) -> np.ndarray:
         """Return one target per sequence, (n,) or (n, K), checked."""
@@ -56,8 +65,12 @@ class SequenceEstimator(RecurrentEstimator):
         """Return the targets as numbers, after a look at all of them in one array."""
         raise NotImplementedError
 
-    def _loss(self) -> Any:
-        """Return the loss: a function of outputs and targets."""
+    def _loss(self, targets: np.ndarray) -> Any:
+        """Return the loss, a function of outputs and targets, after a look at all targets."""
+        raise NotImplementedError
+
+    def _constant(self, targets: np.ndarray) -> np.ndarray:
+        """Return the best outputs (O,) that are the same for all sequences."""
         raise NotImplementedError
 
     def _outputs(self) -> int:
@@ -72,7 +85,23 @@ class SequenceEstimator(RecurrentEstimator):
         return targets
 
     def _sizes(self) -> tuple[int, int]:
-        return inputs.features_of(self), self._outputs()
+        return inputs.features_of(self) * self.chosen_["frame"], self._outputs()
+
+    def _structure(self, steps: float) -> dict[str, Any]:
+        per_step = self.per_step
+        return {
+            "bidirectional": self._given("bidirectional", lambda: not per_step),
+            "pool": self._given("pool", lambda: "last" if per_step else "max"),
+            "frame": self._given("frame", lambda: 1 if per_step else max(1, int(steps) // FRAMES)),
+        }
+
+    def _read_options(self) -> dict[str, Any]:
+        options = super()._read_options()
+        if self.per_step and self.frame not in ("auto", 1):
+            raise ValueError(
+                f"frame must be 1 for a target per step, got {self.frame}: a frame has one output"
+            )
+        return options
 
     def _arrays(self) -> dict[str, int]:
         return dict.fromkeys(("mean_", "scale_"), inputs.features_of(self))
@@ -105,13 +134,11 @@ class SequenceEstimator(RecurrentEstimator):
         rnnx.train.Diverged
             If the loss or a gradient is no longer finite.
         """
-        data = X, y, sample_weight
-        return self._fit(*data, self.epochs, self.validation_fraction, first=True)
+        first = not (self.warm_start and hasattr(self, "model_"))
+        return self._fit(X, y, sample_weight, first=first)
 
-    def _fit(
-        self, X: Any, y: Any, sample_weight: Any, epochs: int, fraction: float, *, first: bool
-    ) -> Self:
-        """Learn the sequences except for a fraction that is held out."""
+    def _fit(self, X: Any, y: Any, sample_weight: Any, *, first: bool, once: bool = False) -> Self:
+        """Learn the sequences except for a fraction that is held out; all of them, `once`."""
         with unchanged_on_error(self):
             options = self._read_options()
             if first:
@@ -123,16 +150,70 @@ class SequenceEstimator(RecurrentEstimator):
             if weights is not None:
                 data = data.part(np.flatnonzero(weights))
             if first:
-                self._begin()
+                lengths = [len(row) for row in data.rows]
+                self._begin(len(lengths), float(np.mean(lengths)), alone=once)
+            fraction = 0.0 if once else self._now("validation_fraction")
             kept, held = (data.part(of) for of in self._split(len(data.rows), fraction))
             if first:
                 self.mean_, self.scale_ = values.moments("X", kept.rows, kept.weights)
                 self._scale_targets(kept)
+            loss = self._loss(self._flat(kept)[0])
             held_out = self._sequences(held) if len(held.rows) else None
-            return self._learn(self._sequences(kept), held_out, epochs, self._loss(), self._metrics)
+            if first and not once and held_out is None and self.epochs == "auto":
+                self._cross_validate(kept, loss)
+            epochs = 1 if once else self._now("epochs")
+            self._learn(self._sequences(kept), held_out, epochs, loss, self._metrics)
+            if not once:
+                self._warn(len(kept.rows), "sequence", self._chance(kept, loss))
+            return self
+
+    def _cross_validate(self, data: Data, loss: Any) -> None:
+        """Choose fewer epochs if every fold is clearly better before the end of the training."""
+        n, epochs = len(data.rows), self.chosen_["epochs"]
+        if not self._cross_validates or n < 4 * FOLDS:
+            return
+        order, curves = self._rng.permutation(n), []
+        for fold in range(FOLDS):
+            held = np.isin(np.arange(n), order[fold::FOLDS])
+            kept, rest = (self._sequences(data.part(np.flatnonzero(of))) for of in (~held, held))
+            self._opt_state = None
+            history = self._train(self._network(self._rng), kept, rest, epochs, loss, {})
+            curves.append(history["validation_loss"])
+        self._opt_state = None
+        smooth = np.ones(1 + epochs // 20) / (1 + epochs // 20)
+        table = np.stack([np.convolve(curve, smooth, "valid") for curve in curves])
+        best = int(np.argmin(np.mean(table, axis=0)))
+        if np.all(table[:, best] < CLEARLY * table[:, -1]):
+            epochs = best + len(smooth) // 2 + 1
+            networks = self._networks(self.chosen_["batch_size"], epochs)
+            self.chosen_ |= {"epochs": epochs, "n_estimators": networks}
+
+    def _flat(self, data: Data) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return the targets (N, ...) of all sequences, or of all their steps, and the weights."""
+        if not self._options["per_step"]:
+            return data.targets, data.weights
+        lengths, weights = [len(row) for row in data.targets], data.weights
+        weights = None if weights is None else np.repeat(weights, lengths)
+        return np.concatenate(list(data.targets)), weights
+
+    def _chance(self, data: Data, loss: Any) -> float:
+        """Return the loss of the best answer that is the same for all sequences."""
+        targets, weights = self._flat(data)
+        targets = self._scaled_targets(targets)
+        shape = (len(targets), self._outputs())
+        answer = np.broadcast_to(self._constant(targets), shape)
+        if weights is not None:
+            lead = (len(targets), *[1] * (targets.ndim - 1))
+            weights = np.broadcast_to(np.reshape(weights, lead), targets.shape)
+        return float(loss(answer, targets, None, weights)[0])
 
     def _deployed(self) -> Deployed:
         self._check_is_fitted()
+        if self.chosen_["frame"] > 1:
+            raise ValueError(
+                f"the network reads frames of {self.chosen_['frame']} steps, and can be exported "
+                "where it reads single steps: fit with frame=1"
+            )
         return Deployed(inner_layers(self.model_), before=(self.mean_, self.scale_))
 
     def _read_targets(self, rows: Any, y: Any, *, reset: bool) -> Any:
@@ -158,8 +239,9 @@ class SequenceEstimator(RecurrentEstimator):
         return Sequences(self._scaled(data.rows), y, weights=data.weights)
 
     def _scaled(self, rows: Any) -> Any:
-        """Return the features as the network reads them, time-major."""
-        return time_major(values.scaled("X", rows, self.mean_, self.scale_, self._dtype))
+        """Return the features as the network reads them, in frames, time-major."""
+        scaled = values.scaled("X", rows, self.mean_, self.scale_, self._dtype)
+        return time_major(framed(scaled, self.chosen_["frame"]))
 
     def _split(self, n: int, fraction: float) -> tuple[np.ndarray, np.ndarray]:
         """Return the numbers of the sequences to learn and of those held out, at random."""

@@ -36,6 +36,7 @@ class RecurrentModel(Options, io.Saved):
     _embeds = False  # whether the network begins with an embedding
     _options: dict[str, Any]  # those that the network was made with
     model_: Sequential
+    chosen_: dict[str, Any]
 
     def _check_is_fitted(self) -> None:
         """Raise an error before `fit`."""
@@ -45,13 +46,21 @@ class RecurrentModel(Options, io.Saved):
         """Return the numbers of features and outputs of the network, from what was fitted."""
         raise NotImplementedError
 
-    def _network(self, seed: Seed) -> Sequential:
+    def _copies(self) -> int:
+        """Return how many times as wide as `hidden_size` the fitted network is."""
+        return 1
+
+    def _chosen(self, name: str, otherwise: Any) -> Any:
+        """Return an option of the fitted network, by its name or as the data chose it."""
+        return getattr(self, "chosen_", {}).get(name, getattr(self, name, otherwise))
+
+    def _network(self, seed: Seed, copies: int = 1) -> Sequential:
         """Return a new network: recurrent layers, a `Pool` unless it answers per step, `Linear`.
 
         If the model embeds, the inputs are integers below the number of outputs.
         """
         features, outputs = self._sizes()
-        both = bool(getattr(self, "bidirectional", False))
+        both, units = bool(self._chosen("bidirectional", False)), self.hidden_size * copies
         where: dict[str, Any] = {
             "backend": get_backend(self.backend, device=self.device, dtype=self.dtype)
         }
@@ -60,17 +69,16 @@ class RecurrentModel(Options, io.Saved):
             layers.append(Embedding(outputs, features, seed=seed, **where))
         layers.append(
             Recurrent(
-                self.cell, features, self.hidden_size, self.num_layers, bidirectional=both,
+                self.cell, features, units, self.num_layers, bidirectional=both,
                 dropout=self.dropout if self.num_layers > 1 else 0.0,
                 recurrent_init="orthogonal", weight_init="glorot", seed=seed, **where,
             )
         )  # fmt: skip
         if not getattr(self, "per_step", True):
-            layers.append(Pool(getattr(self, "pool", "last"), bidirectional=both, **where))
+            layers.append(Pool(self._chosen("pool", "last"), bidirectional=both, **where))
         if self.dropout:
             layers.append(Dropout(self.dropout, **where))
-        width = self.hidden_size * (2 if both else 1)
-        return Sequential(*layers, Linear(width, outputs, seed=seed, **where))
+        return Sequential(*layers, Linear(units * (1 + both), outputs, seed=seed, **where))
 
     def _arrays(self) -> dict[str, int]:
         """Return the lengths of the fitted arrays by name, from the other attributes."""
@@ -104,7 +112,7 @@ class RecurrentModel(Options, io.Saved):
         model, dtype = cls._from_file(description), description.dtype
         if model.num_layers > len(description.specs):
             raise ValueError(f"it has fewer arrays than layers, {model.num_layers}")
-        outlines = model._network(UNDRAWN).params
+        outlines = model._network(UNDRAWN, model._copies()).params
         specs = {f"model.{name}": Spec(dtype, tuple(w.shape)) for name, w in outlines.items()}
         return specs | {f"fitted.{k}": Spec("float64", (n,)) for k, n in model._arrays().items()}
 
@@ -119,7 +127,7 @@ class RecurrentModel(Options, io.Saved):
         model.backend = backend
         model._check_fitted()
         model._options = model._read_options()
-        config = model._network(UNDRAWN).config()
+        config = model._network(UNDRAWN, model._copies()).config()
         model.model_ = io.restore_layer(config, io.part(arrays, "model"), backend)
         model._forget()
         return model

@@ -27,15 +27,19 @@ dropout : float
     Dropout rate in [0, 1), between layers and before the linear layer.
 """,
     "sequences": """
-bidirectional : bool
-    Whether each layer also reads backward in time.
-pool : {"last", "mean", "max"}
-    How the outputs of all steps become one vector.
+bidirectional : bool or "auto"
+    Whether each layer also reads backward in time; "auto" does, unless there is a target per step.
+pool : {"last", "mean", "max"} or "auto"
+    How the outputs of all steps become one vector; "auto" takes the maximum.
+frame : int or "auto"
+    Steps that the network reads at once, as one vector; "auto" leaves it about 32 frames of a long
+    sequence, and single steps of one below 64 or with a target per step.
 per_step : bool
     Whether there is one target per step, instead of one per sequence.
-validation_fraction : float
+validation_fraction : float or "auto"
     Fraction in [0, 1) of the sequences, drawn at random, that `fit` holds out. It then keeps the
-    parameters of the epoch with the lowest validation loss.
+    parameters of the epoch with the lowest validation loss. "auto" is 0.1 of at least 1,000
+    sequences, and 0 of fewer.
 """,
     "layout": """
 layout : {"TF", "FT"} or None
@@ -53,9 +57,33 @@ clip_norm : float or None
 patience : int or None
     Stop after this many epochs without a lower validation loss.
 """,
+    "budget": """
+epochs : int or "auto"
+    Number of passes over the training data. "auto" makes at least `min_updates` and, where that
+    takes less than about 30 seconds of one CPU core, 40 passes. It ends earlier where training has
+    converged.
+max_epochs : int
+    The most passes that "auto" makes.
+min_updates : int
+    The fewest updates that "auto" plans, unless `max_epochs` passes have fewer.
+n_estimators : int or "auto"
+    Number of networks from different random weights, which are merged to one that computes their
+    average. "auto" trains 5, or as many as about 30 seconds of one CPU core allow.
+learning_rate : float
+    Initial learning rate.
+clip_norm : float or None
+    Maximum joint norm of the gradients; None never clips.
+patience : int, None or "auto"
+    Stop after this many epochs without a lower validation loss; None never does. "auto" is a
+    quarter of the epochs where both they and what is held out are chosen, at least 10.
+warm_start : bool
+    Whether another call of `fit` continues from the fitted network, with its scaling and choices,
+    instead of starting anew.
+""",
     "batches": """
-batch_size : int
-    Sequences per mini-batch; for a forecaster, windows.
+batch_size : int or "auto"
+    Sequences per mini-batch; for a forecaster, windows. "auto" takes 16 of fewer than 1,000, 32 of
+    fewer than 10,000, else 64.
 schedule : {"cosine", "constant"}
     How `fit` changes the learning rate: to zero along a cosine, or not at all.
 weight_decay : float
@@ -71,7 +99,7 @@ device : str, int or None
 dtype : {"float32", "float64"} or None
     Floating-point type; by default the backend's.
 verbose : bool
-    Whether to show a progress bar.
+    Whether to show a progress bar and, for an estimator, what the data chose.
 """,
     "fitted": """
 model_ : rnnx.Sequential
@@ -79,10 +107,14 @@ model_ : rnnx.Sequential
 mean_, scale_ : numpy.ndarray, shape (F,)
     Mean and standard deviation of each feature over the training sequences. The network reads
     ``(x - mean_) / scale_``.
+chosen_ : dict
+    The options with an "auto", as they were given or as the data chose them.
 history_ : rnnx.train.History
-    The training history.
+    The training history, of the first network where several are averaged.
+histories_ : list of rnnx.train.History
+    The training histories of all networks.
 n_iter_ : int
-    Number of epochs trained.
+    Number of epochs trained, the most of any network.
 n_features_in_ : int
     Number of features; for a table (n, T), its number of columns.
 feature_names_in_ : numpy.ndarray of str
@@ -108,6 +140,13 @@ def texts(name: str, value: Any) -> list[str]:
 def one_of(known: Iterable[str]) -> Check:
     """Return the check that a value is among the known names."""
     return lambda name, value: validate.one_of(name, value, known)
+
+
+def auto(check: Check) -> Check:
+    """Return a check that also accepts "auto": the data chooses."""
+    return lambda name, value: (
+        value if isinstance(value, str) and value == "auto" else check(name, value)
+    )
 
 
 def optional(check: Check) -> Check:
@@ -161,6 +200,11 @@ class Options:
         get_cell(self.cell)
         for name, check in self._checks.items():
             check(name, getattr(self, name))
-        if self.patience is not None and not self.validation_fraction:
-            raise ValueError("patience needs held-out data: give a validation_fraction above 0")
+        self._check_patience(self.validation_fraction)
         return {name: getattr(self, name) for name in self._names()}
+
+    def _check_patience(self, fraction: float | str) -> None:
+        """Raise ValueError if there is patience and nothing is held out."""
+        patience: Any = self.patience
+        if patience not in (None, "auto") and not fraction:
+            raise ValueError("patience needs held-out data: give a validation_fraction above 0")

@@ -30,7 +30,8 @@ class History(Mapping[str, np.ndarray]):
     best_epoch : int or None
         The epoch, counted from 1, with the lowest validation loss; None without validation.
     stopped : str
-        Why the run ended: ``"epochs"``, ``"patience"`` or ``"callback"``; empty until it ends.
+        Why the run ended: ``"epochs"``, ``"patience"``, or ``"callback"`` or what else a callback
+        gave to ``run.stop(why)``; empty until it ends.
 
     Examples
     --------

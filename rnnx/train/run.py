@@ -56,9 +56,9 @@ class Run:
         self.seconds = 0.0  # of the current epoch
         self._since = time.perf_counter()
 
-    def stop(self) -> None:
-        """End the training after this epoch."""
-        self.history.stopped = "callback"
+    def stop(self, why: str = "callback") -> None:
+        """End the training after this epoch; the history says why."""
+        self.history.stopped = why
 
     def finished(self, carry: Carry, record: Array, count: float, rate: float) -> None:
         """Note that a step is done."""

@@ -187,9 +187,10 @@ def _read(layer: Any, size: int, position: int) -> Iterator[Stage]:
     elif kind in RECURRENT and not both:
         yield from _recurrent(layer, host)
     else:
+        why = ": a stream has no future; estimators take bidirectional=False" if both else ""
         raise ValueError(
             f"expected a model that reads a stream, got a {'bidirectional ' if both else ''}"
-            f"{kind.__name__}" + (": a stream has no future" if both else "")
+            f"{kind.__name__}{why}"
         )
 
 
