@@ -80,8 +80,8 @@ def draw(
         ("", "", ""), ("Error by lead time", "months ahead", "mean absolute error (ppm)")
     )
     plots.forecast(
-        series[-60:-HORIZON], series[-HORIZON:], ours[-1], season=12, time=months[-60:],
-        xlabel="month", ylabel=UNIT, ax=last,
+        past=series[-60:-HORIZON], truth=series[-HORIZON:], predicted=ours[-1], season=12,
+        time=months[-60:], xlabel="month", ylabel=UNIT, ax=last,
     )  # fmt: skip
     last.set_title("The last measured year")
     for name, error in errors.items():

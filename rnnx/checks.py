@@ -108,16 +108,16 @@ def gradcheck(
         The input.
     state : optional
         The initial state; zero by default, which is checked as well.
-    method : {"complex-step", "central"}
+    method : {"complex-step", "central"}, default "complex-step"
         Complex step for layers of analytic functions (relu counts), central differences for others,
         on the layer's own backend and in its own dtype.
-    samples : int or None
+    samples : int or None, default 50
         Number of entries to check one by one in each array, drawn at random; None for all. All
         entries are checked together in any case, along random directions.
     tolerance : float, optional
         Largest relative error of a right gradient; by default 1e-10 in float64 and 1e-4 in float32,
         and with central differences 1e-6 and 3e-2.
-    seed : int or None
+    seed : int or None, default 0
         Seed of w, v, the samples, the directions, and of dropout masks where none are given.
     **options
         What `forward` takes beside these: `lengths`, `mask`, `reset`, `checkpoint`, `masks`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import inspect
 import json
 import os
@@ -24,6 +25,7 @@ from rnnx import interop
 from rnnx.characters import CharacterModel
 from rnnx.cli import main, options
 from rnnx.cli.commands import parser
+from rnnx.cli.tasks import TASKS
 from rnnx.core import native
 from rnnx.estimators import RNNClassifier, RNNForecaster, RNNRegressor
 
@@ -145,6 +147,64 @@ def test_a_target_of_each_step(run: Run) -> None:
         [float(row["probability_up"]) for row in found],
         np.concatenate(expected.predict_proba(X))[:, 1],
     )
+
+
+def european(rows: list[list[Any]], names: Sequence[str]) -> bytes:
+    """Return rows (id, day, numbers) as a file with decimal commas, day-first dates, in latin-1."""
+    start, lines = np.datetime64("2023-12-30"), [";".join(names)]
+    for key, t, *numbers in rows:
+        day = (start + t).astype(object).strftime("%d.%m.%Y")
+        lines.append(";".join([key, day, *(str(x).replace(".", ",") for x in numbers)]))
+    return "\r\n".join([*lines, ""]).encode("latin-1")
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_files_of_other_countries(run: Run, packed: bool) -> None:
+    """Decimal commas, day-first dates, latin-1, gzip: the plain table's model; predict knows."""
+    X, rows = long_rows(shuffled=True)
+    names, name = ["id", "tag", "a", "größe", "summe"], "long.csv" + ".gz" * packed
+    raw = european([row[:5] for row in rows], names)
+    Path(name).write_bytes(gzip.compress(raw) if packed else raw)
+    form = [
+        "--delimiter",
+        ";",
+        "--decimal",
+        ",",
+        "--date-format",
+        "%d.%m.%Y",
+        "--encoding",
+        "latin-1",
+    ]
+    columns = ["--id", "id", "--time", "tag", "--features", "a,größe", "--target", "summe"]
+    assert run("train", "regressor", name, *form, *columns, "--out", "r", *SMALL)[0] == 0
+    expected = RNNRegressor(**OPTIONS).fit(X, [row.sum() for row in X])
+    code, out, err = run("predict", "r", name)
+    assert (code, err.count("\n")) == (0, 1)
+    predictions = [float(row["prediction"]) for row in table(out)]
+    np.testing.assert_array_equal(predictions, expected.predict(X))
+    known = json.loads(Path("r/summary.json").read_text())["columns"]
+    assert (known["decimal"], known["date_format"], known["encoding"]) == (",", form[5], "latin-1")
+    write("plain.csv", ["id", "tag", "a", "größe"], [row[:4] for row in rows])
+    plain = ["--delimiter", ",", "--decimal", ".", "--encoding", "utf-8", "--time", "tag"]
+    code, _, err = run("predict", "r", "plain.csv", *plain)
+    assert (code, "column 'tag': expected a date of the form %d.%m.%Y, got '0'" in err) == (2, True)
+
+
+def test_dates_with_zones_are_in_order(run: Run) -> None:
+    """By their time in UTC; a byte-order mark is no part of a name."""
+    stamps = ["01.02.2024 00:30 +0200", "31.01.2024 23:00 +0000", "31.01.2024 20:00 -0200"]
+    lines = ["when,y", *(f"{stamp},{i}" for i, stamp in enumerate(stamps)), ""]
+    Path("a.csv").write_text("\n".join(lines), encoding="utf-8-sig")
+    chosen = parser().parse_args(
+        ["train", "forecaster", "a.csv", "--target", "y", "--time", "when", "--out", "r",
+         "--date-format", "%d.%m.%Y %H:%M %z", "--encoding", "UTF8"]
+    )  # fmt: skip
+    task = next(task for task in TASKS if task.name == "forecaster")
+    data = task.read(chosen)
+    assert data.X[0][:, 0].tolist() == [2, 0, 1]
+    assert data.times[0].astype("M8[m]").astype(str).tolist() == [
+        "2024-01-31T22:00", "2024-01-31T22:30", "2024-01-31T23:00",
+    ]  # fmt: skip
 
 
 def test_several_targets_and_files_and_a_delimiter(run: Run) -> None:
@@ -396,11 +456,17 @@ def test_the_summary_and_info_say_what_it_is(run: Run) -> None:
     X, rows = long_rows()
     write("long.csv", LONG, rows)
     columns = ["--id", "id", "--features", "a,b", "--target", "way", "--per-step"]
-    assert run(
+    code, told, _ = run(
         "train", "classifier", "long.csv", *columns, "--out", "r", *SMALL, "--layers", 2,
         "--validation-fraction", 0.25,
-    )[0] == 0  # fmt: skip
+    )  # fmt: skip
+    assert code == 0
     summary = json.loads(Path("r/summary.json").read_text())
+    (said,) = [line for line in told.splitlines() if line.startswith("epoch ")]
+    figures = summary["figures"]
+    for words in (f"training accuracy {figures['accuracy']:.4g}; held out: loss ",
+                  f"training loss {figures['loss']:.4g}, "):  # fmt: skip
+        assert words in said
     assert summary["options"]["num_layers"] == 2
     assert summary["data"]["sequences"] == 12
     assert summary["data"]["steps"] == [min(map(len, X)), max(map(len, X))]

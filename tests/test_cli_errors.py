@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import importlib.util
 import os
 import subprocess
@@ -44,6 +45,14 @@ def files(here: Path) -> None:
     write("series.csv", ["t", "y", "e"], [[t, t % 7, 0] for t in range(40)])
     write("hole.csv", ["t", "y"], [[t, "" if t == 20 else t] for t in range(40)])
     Path("latin.csv").write_bytes("a,b\né,1\n".encode("latin-1"))
+    Path("points.csv").write_bytes(Path("long.csv").read_bytes().replace(b",", b";"))
+    write("tabs.csv", LONG, rows, delimiter="\t")
+    Path("commas.csv").write_text("a;y\n1,5;p\n2;q\n")
+    write("days.csv", ["t", "y"], [["31.12.2023", 1], ["01.01.2024", 2]])
+    packed = gzip.compress(Path("long.csv").read_bytes())
+    Path("torn.csv.gz").write_bytes(packed[:-9])
+    Path("spoiled.csv.gz").write_bytes(packed[:20] + b"xxxx" + packed[24:])
+    Path("bomb.csv.gz").write_bytes(gzip.compress(b"a,y\n" + b"1,2\n" * 5_000_000))
     Path("quote.csv").write_text('a,b\n"1,2\n')
     Path("a.txt").write_text(TEXT)
     Path("short.txt").write_text("abc")
@@ -77,6 +86,23 @@ TRAIN = {
     "long.csv --target way --features a,,b": "expected names separated by commas, each once",
     "long.csv --target way --delimiter ;": "long.csv has no column 'way' (--target): it has id,t,",
     "long.csv --target way --delimiter ab": "--delimiter must be one character, or tab, got 'ab'",
+    "points.csv --target way": "points.csv, line 1: expected names separated by commas, got 'id;t",
+    "points.csv --target way --delimiter ,": "points.csv has no column 'way' (--target): it has id",
+    "tabs.csv --target way": "tabs.csv, line 1: expected names separated by commas, got 'id\\tt",
+    "commas.csv --target y --delimiter ;": "commas.csv, line 2, column 'a': expected a finite numb"
+    "er, got '1,5': give --decimal ','",
+    "long.csv --target way --decimal x": "--decimal must be a point or a comma, got 'x'",
+    "long.csv COLUMNS way --decimal ,": "': give --decimal '.'",
+    "long.csv --target way --date-format %d": "--date-format must be one of Python's strptime with",
+    "long.csv --target way --date-format %Y%Y": "--date-format must be one of Python's strptime",
+    "long.csv --target way --date-format %Q": "--date-format must be one of Python's strptime with",
+    "long.csv --target way --encoding base64": "--encoding must be the name of an encoding, ",
+    "long.csv --target way --encoding nothing": "--encoding must be the name of an encoding, ",
+    "long.csv COLUMNS way --date-format %Y": "long.csv, line 2, column 't': expected a date of the",
+    "long.csv --target way --encoding utf-16": "long.csv must be a text file in utf-16, got other",
+    "torn.csv.gz --target way": "torn.csv.gz must be a file that gzip has packed: Compressed file",
+    "spoiled.csv.gz --target way": "spoiled.csv.gz must be a file that gzip has packed: ",
+    "bomb.csv.gz --target y": "bomb.csv.gz has more than ",
     "long.csv --target-file y.npy": "--target-file is for an NPY file",
     "nan.csv COLUMNS way": "nan.csv, line 4, column 'b': expected a finite number, got 'nan'",
     "gap.csv COLUMNS way": "gap.csv, line 4, column 'a': expected a finite number, got an empty",
@@ -92,7 +118,7 @@ TRAIN = {
     "names.csv long.csv --target y": "names.csv must name each column once",
     "long.csv series.csv --target y": "series.csv must have the columns of long.csv, id, t, a, b,",
     "lost.csv --id id --target y --features y": "--features must not repeat the other columns",
-    "latin.csv --target b": "latin.csv must be a text file in UTF-8",
+    "latin.csv --target b": "latin.csv must be a text file in UTF-8, got other bytes: name its",
     "quote.csv --target b": "quote.csv, line 2: unexpected end of data",
     "X.npy": "X.npy must have targets: give --target-file, or y in an NPZ file",
     "X.npy X.npy --target-file y.npy": "expected a single file of arrays, or CSV files",
@@ -139,6 +165,8 @@ SERIES = {
     "forecaster series.csv --target y --time y": "must name different columns",
     "forecaster series.csv --target y --time z": "series.csv has no column 'z' (--time)",
     "forecaster series.csv --target y --id t": "each series must have at least",
+    "forecaster days.csv --target y --time t": "days.csv, line 2, column 't': expected a "
+    "number, or a date like 2024-01-31 or 2024-01-31T12:00, got '31.12.2023': give --date-f",
     "forecaster series.csv --target y --time e": "got '0' twice in the series: several need --id",
     "forecaster hole.csv --target y": "hole.csv, line 22, column 'y': expected a number, got an e",
     "forecaster series.csv --target y --window 3 --season 7": "window must be at least the season",

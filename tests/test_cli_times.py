@@ -65,6 +65,29 @@ def test_the_times_ahead_are_written_as_in_the_file(run: Run, kind: str) -> None
     np.testing.assert_array_equal(found, expected.predict(SERIES))
 
 
+FORMS = {
+    "%d.%m.%Y": [f"{d[8:]}.{d[5:7]}.{d[:4]}" for d in dates("2023-12-23", 1, "D")],
+    "%m/%d/%Y %H:%M": [
+        f"{int(d[5:7])}/{int(d[8:10])}/{d[:4]} {int(d[11:13])}:30"
+        for d in dates("2023-12-31T22:30", 60, "m")
+    ],
+    None: [f"{0.25 * k:.2f}".replace(".", ",") for k in range(43)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_times_ahead_have_the_form_of_other_countries(run: Run, form: str | None) -> None:
+    """Days first, no zeros before hours, decimal commas."""
+    RNNForecaster(3, **OPTIONS).fit(SERIES).save("model.safetensors")
+    values = [f"{y}".replace(".", ",") for y in SERIES]
+    write("s.csv", ["t", "y"], zip(FORMS[form][:40], values, strict=True), delimiter=";")
+    words = [*COLUMNS, "--delimiter", ";", "--decimal", ","]
+    words += ["--date-format", form] if form else []
+    code, out, err = run("predict", "model.safetensors", "s.csv", *words)
+    assert (code, err) == (0, "")
+    assert [row["t"] for row in table(out)] == FORMS[form][40:]
+
+
 @pytest.mark.parametrize("kind", TIMES)
 def test_a_gap_is_named_with_its_line(run: Run, kind: str) -> None:
     """In training and in forecasting: what was expected, after which line."""

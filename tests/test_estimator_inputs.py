@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from sklearn.utils.estimator_checks import check_dataframe_column_names_consiste
 
 import rnnx
 from rnnx.cells import RNNCell
+from rnnx.characters import CharacterModel
 from rnnx.estimators import RNNClassifier, RNNForecaster, RNNRegressor
 
 SMALL: dict[str, Any] = {"hidden_size": 4, "epochs": 2, "random_state": 0}
@@ -223,6 +225,57 @@ def test_columns_without_numbers_are_named(pd: Any) -> None:
         with pytest.raises(ValueError, match=words) as caught:
             RNNClassifier(**SMALL).fit([frame.assign(v=value) for frame in frames], Y)
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [RNNClassifier, RNNRegressor, RNNForecaster, CharacterModel])
+def test_an_unknown_option_names_class_and_nearest(kind: Any) -> None:
+    """Of the class that was called, not of a base; without a near name, all that there are."""
+    with pytest.raises(
+        TypeError, match=f"^{kind.__name__} has no option 'hidden': did you mean 'h"
+    ):
+        kind(hidden=5)
+    with pytest.raises(
+        TypeError, match=rf"^{kind.__name__} has no option 'xyz': it has .*dropout,"
+    ):
+        kind(xyz=5)
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"), [(np.nan, "NaN"), (-np.inf, "infinity or a number too")]
+)
+def test_a_wrong_number_has_a_place(pd: Any, value: float, kind: str) -> None:
+    """Sequence, step and feature, by name where there is one, of X, y and exogenous values."""
+
+    def wrong(values: Any, *index: int) -> Any:
+        spoiled = np.array(values, dtype="float64")
+        spoiled[index] = value
+        return spoiled
+
+    def found(place: str, call: Callable[[], Any]) -> None:
+        refused("^" + re.sub(r"([][])", r"\\\1", place), call)
+
+    fit = RNNRegressor(**SMALL).fit
+    named = [pd.DataFrame(wrong(x, 2, 1) if i == 3 else x, columns=["u", "v"])
+             for i, x in enumerate(X)]  # fmt: skip
+    frame = pd.DataFrame(wrong(X[:, :, 0], 3, 4), columns=list("abcde"))
+    found(f"X[3] contains {kind}.* at step 4, feature 1: remove", lambda: fit(wrong(X, 3, 4, 1), Y))
+    found(f"X[3] contains {kind}.* at step 2, feature 'v': remove", lambda: fit(named, Y))
+    found(f"X[3] contains {kind}.* at step 4: remove", lambda: fit(wrong(X[:, :, 0], 3, 4), Y))
+    found(f"X[3] contains {kind}.* at column 'e': remove", lambda: fit(frame, Y))
+    one = fit(X, Y)
+    found(f"X[1] contains {kind}.* at step 0, feature 0", lambda: one.predict(wrong(X, 1, 0, 0)))
+    for kind_of in LABELLED:
+        found(f"y[3] contains {kind}", lambda kind_of=kind_of: kind_of(**SMALL).fit(X, wrong(Y, 3)))
+        steps = kind_of(**SMALL, per_step=True).fit
+        listed = [wrong(y, 2) if i == 1 else y for i, y in enumerate(STEPS)]
+        found(f"y[3] contains {kind}.* at step 2", lambda fit=steps: fit(X, wrong(STEPS, 3, 2)))
+        found(f"y[1] contains {kind}.* at step 2", lambda fit=steps: fit(list(X), listed))  # noqa: B023
+    pairs = np.stack([Y, Y], axis=1)
+    found(f"y[3] contains {kind}.* at value 1", lambda: fit(X, wrong(pairs, 3, 1)))
+    ahead = RNNForecaster(3, **SMALL).fit
+    found(f"X[0] contains {kind}.* at step 17: remove", lambda: ahead(wrong(SERIES, 17)))
+    exog = wrong(EXOG[:60], 17, 1)
+    found(f"exog[0] contains {kind}.* at step 17, feature 1", lambda: ahead(SERIES, exog=exog))
 
 
 def big(values: Any) -> Any:

@@ -299,12 +299,13 @@ def missing(hold: Holder, values: np.ndarray, names: list[str] | None) -> Any:
 def test_missing_values_are_named(kind: Any, hold: Holder) -> None:
     """Numbers, flags and texts, wherever they go in."""
     fit = kind(**SMALL).fit
-    refused("X contains NaN", lambda: fit(missing(hold, X[:, :, 0], STEP_NAMES), Y))
+    words = rf"X\[0\] contains NaN at (step 0|column '{STEP_NAMES[0]}'): remove"
+    refused(words, lambda: fit(missing(hold, X[:, :, 0], STEP_NAMES), Y))
     flags = missing(hold, X[:, :, 0] > 0, STEP_NAMES)
-    refused("X contains NaN", lambda: fit(flags, Y))
+    refused(words, lambda: fit(flags, Y))
     rows = [missing(hold, x, UV) for x in RAGGED]
-    refused(r"X\[0\] contains NaN", lambda: fit(rows, Y))
-    refused("y contains NaN", lambda: fit(X, missing(hold, Y, None)))
+    refused(r"X\[0\] contains NaN at step 0, feature (0|'u'): remove", lambda: fit(rows, Y))
+    refused(r"y\[0\] contains NaN: remove", lambda: fit(X, missing(hold, Y, None)))
     refused("sample_weight contains NaN", lambda: fit(X, Y, missing(hold, WEIGHTS, None)))
     if kind is RNNClassifier:
         texts = missing(hold, TEXTS, None)

@@ -34,7 +34,9 @@ CALLS: dict[str, Callable[..., Axes]] = {
     "hidden_states": lambda **options: plots.hidden_states(STATES, **options),
     "gradient_norms": lambda **options: plots.gradient_norms(NORMS, **options),
     "eigenvalues": lambda **options: plots.eigenvalues([[0.5]], **options),
-    "forecast": lambda **options: plots.forecast([1, 2, 3], [4], [3.5], **options),
+    "forecast": lambda **options: plots.forecast(
+        past=[1, 2, 3], truth=[4], predicted=[3.5], **options
+    ),
 }
 
 
@@ -120,7 +122,7 @@ def test_arrays_of_device_libraries_are_refused(backend: str) -> None:
         "states": lambda: plots.hidden_states(square),
         r"norms\['h'\]": lambda: plots.gradient_norms({"h": ones}),
         "layer": lambda: plots.eigenvalues(square),
-        "past": lambda: plots.forecast(ones, None, [1.0]),
+        "past": lambda: plots.forecast(past=ones, predicted=[1.0]),
     }
     for name, call in wrong.items():
         with pytest.raises(TypeError, match=f"^{name}: expected an array of NumPy.*rnnx.convert"):
@@ -128,28 +130,61 @@ def test_arrays_of_device_libraries_are_refused(backend: str) -> None:
     assert not pyplot.get_fignums()
 
 
+def twin(ax: Axes) -> Axes:
+    """Return the axes of the metrics beside those of the losses."""
+    (other,) = {other for other in ax.figure.axes if other is not ax}
+    return other
+
+
 def test_learning_curves_are_the_history() -> None:
-    """Both losses, the epoch of the least validation loss, a logarithmic axis where they span."""
+    """Both losses and the metric beside them, the epoch of the least validation loss."""
     ax = plots.learning_curves(HISTORY)
-    found = lines(ax)
-    assert list(found) == legend(ax) == ["loss", "validation loss", "best epoch: 2"]
+    found, metrics = lines(ax), lines(twin(ax))
+    assert list(found) == ["loss", "validation loss", "best epoch: 2"]
+    assert list(metrics) == ["validation accuracy"]
+    assert legend(ax) == [*found, *metrics]
     np.testing.assert_array_equal(found["loss"], [HISTORY["epoch"], HISTORY["loss"]])
     np.testing.assert_array_equal(found["validation loss"][1], HISTORY["validation_loss"])
     np.testing.assert_array_equal(found["best epoch: 2"][0], [2, 2])
+    np.testing.assert_array_equal(metrics["validation accuracy"][1], HISTORY["validation_accuracy"])
     assert (ax.get_yscale(), ax.get_xlabel(), ax.get_ylabel()) == ("log", "epoch", "loss")
+    assert (twin(ax).get_yscale(), twin(ax).get_ylabel()) == ("linear", "accuracy")
     assert {tick % 1 for tick in ax.get_xticks()} == {0}
 
 
-def test_other_curves_keep_the_best_epoch() -> None:
-    """Names choose the curves, the loss the best epoch; by default the first epoch is 1."""
+def test_curves_are_told_apart() -> None:
+    """A colour for each quantity; training is dashed where there is validation beside it."""
+    history = HISTORY | {"accuracy": [0.2, 0.6, 0.8, 0.9], "mae": [4, 3, 2, 1]}
+    ax = plots.learning_curves(history)
+    drawn = {line.get_label(): line for line in [*ax.lines, *twin(ax).lines]}
+    colours = {label: line.get_color() for label, line in drawn.items()}
+    assert colours["loss"] == colours["validation loss"]
+    assert colours["accuracy"] == colours["validation accuracy"]
+    assert len({colours[label] for label in ("loss", "accuracy", "mae")}) == 3
+    dashed = {label for label, line in drawn.items() if line.get_linestyle() == "--"}
+    assert dashed == {"loss", "accuracy"}
+    assert twin(ax).get_ylabel() == "accuracy, mae"
+
+
+def test_nothing_is_best_where_nothing_was_validated() -> None:
+    """Curves of the training alone; what is no result of it is not drawn."""
+    beside = {"epoch": [1, 2, 3], "step": [4, 8, 12], "learning_rate": [0.1] * 3}
+    history = beside | {"grad_norm": [1.0] * 3, "seconds": [0.5] * 3, "loss": [3.0, 1.0, 2.0]}
+    ax = plots.learning_curves(history)
+    assert list(lines(ax)) == ["loss"]
+    assert ax.figure.axes == [ax]
+
+
+def test_names_choose_the_curves() -> None:
+    """Metrics alone have the left axis; the best epoch is still that of the validation loss."""
     ax = plots.learning_curves(HISTORY, names=["validation_accuracy"])
     assert list(lines(ax)) == ["validation accuracy", "best epoch: 2"]
     assert (ax.get_yscale(), ax.get_ylabel()) == ("linear", "accuracy")
+    assert ax.figure.axes == [ax]
     found = lines(plots.learning_curves({"loss": [3.0, 1.0, 2.0]}))
     np.testing.assert_array_equal(found["loss"][0], [1, 2, 3])
-    assert list(found) == ["loss", "best epoch: 2"]
     both = plots.learning_curves(HISTORY | {"seconds": [1, 1, 1, 1]}, names=("loss", "seconds"))
-    assert both.get_ylabel() == "loss, seconds"
+    assert (both.get_ylabel(), twin(both).get_ylabel()) == ("loss", "seconds")
 
 
 @pytest.mark.parametrize(
@@ -296,11 +331,17 @@ def test_what_has_no_eigenvalues_is_refused() -> None:
         plots.eigenvalues(rnnx.Linear(1, 2))
 
 
+def test_a_forecast_takes_names_alone() -> None:
+    """Three arrays in a row are easily swapped."""
+    with pytest.raises(TypeError, match="positional"):
+        plots.forecast([1, 2], [3], [3])  # type: ignore[misc]
+
+
 def test_a_forecast_begins_where_the_past_ends() -> None:
     """Lines are the numbers given; what came is joined to the past; the time ahead is shaded."""
     ax = plots.forecast(
-        [1, 2, 3, 4], [5, 6], [5.5, 5.9], baseline=[4, 4], baseline_label="last value",
-        ylabel="demand (MW)",
+        past=[1, 2, 3, 4], truth=[5, 6], predicted=[5.5, 5.9], baseline=[4, 4],
+        baseline_label="last value", ylabel="demand (MW)",
     )  # fmt: skip
     found = lines(ax)
     assert list(found) == legend(ax) == ["past", "truth", "last value", "forecast"]
@@ -317,7 +358,7 @@ def test_a_forecast_begins_where_the_past_ends() -> None:
 
 def test_a_season_makes_the_baseline() -> None:
     """The last season again and again, beyond its length, too."""
-    ax = plots.forecast([9, 9, 1, 2, 3], None, np.zeros(7), season=3)
+    ax = plots.forecast(past=[9, 9, 1, 2, 3], predicted=np.zeros(7), season=3)
     found = lines(ax)
     assert list(found) == ["past", "seasonal naive, 3 steps", "forecast"]
     np.testing.assert_array_equal(found["seasonal naive, 3 steps"][1], [1, 2, 3, 1, 2, 3, 1])
@@ -327,7 +368,7 @@ def test_time_may_be_numbers_or_dates() -> None:
     """NumPy's dates and Python's; their tick labels do not touch."""
     days = np.arange("2024-02-27", "2024-03-03", dtype="datetime64[D]")
     for time in (days, [date(2024, 2, 27), *days.astype(object)[1:]]):
-        ax = plots.forecast([1, 2, 3], [4, 5], [4, 5], time=time)
+        ax = plots.forecast(past=[1, 2, 3], truth=[4, 5], predicted=[4, 5], time=time)
         found = lines(ax)
         np.testing.assert_array_equal(date2num(found["forecast"][0]), date2num(days[3:]))
         assert ax.get_xlabel() == "time"
@@ -335,7 +376,7 @@ def test_time_may_be_numbers_or_dates() -> None:
         boxes = [label.get_window_extent() for label in ax.get_xticklabels() if label.get_text()]
         for left, right in pairwise(boxes):
             assert left.x1 < right.x0
-    ax = plots.forecast([1, 2], None, [3], time=[0.5, 1.0, 1.5], xlabel="time (h)")
+    ax = plots.forecast(past=[1, 2], predicted=[3], time=[0.5, 1.0, 1.5], xlabel="time (h)")
     np.testing.assert_array_equal(lines(ax)["past"][0], [0.5, 1.0])
     assert ax.get_xlabel() == "time (h)"
 
@@ -343,20 +384,20 @@ def test_time_may_be_numbers_or_dates() -> None:
 def test_wrong_forecasts_are_refused() -> None:
     """Shapes, two baselines, a season that never was, times of another length or kind."""
     with pytest.raises(ValueError, match=r"truth must have shape \(1,\), got \(2,\)"):
-        plots.forecast([1, 2], [1, 2], [1])
+        plots.forecast(past=[1, 2], truth=[1, 2], predicted=[1])
     with pytest.raises(ValueError, match=r"baseline must have shape \(1,\), got \(2,\)"):
-        plots.forecast([1, 2], None, [1], baseline=[1, 2])
+        plots.forecast(past=[1, 2], predicted=[1], baseline=[1, 2])
     with pytest.raises(ValueError, match=r"past must have shape \(n,\)"):
-        plots.forecast([], None, [1])
+        plots.forecast(past=[], predicted=[1])
     with pytest.raises(ValueError, match="baseline or season, got both"):
-        plots.forecast([1, 2], None, [1], baseline=[1], season=1)
+        plots.forecast(past=[1, 2], predicted=[1], baseline=[1], season=1)
     with pytest.raises(ValueError, match="season must be at most the length of past, 2, got 3"):
-        plots.forecast([1, 2], None, [1], season=3)
+        plots.forecast(past=[1, 2], predicted=[1], season=3)
     for time in ([1, 2], np.zeros(2, dtype="datetime64[D]")):
         with pytest.raises(ValueError, match=r"time must have shape \(3,\), got \(2,\)"):
-            plots.forecast([1, 2], None, [1], time=time)
+            plots.forecast(past=[1, 2], predicted=[1], time=time)
     with pytest.raises(TypeError, match="time: expected an array of real numbers"):
-        plots.forecast([1, 2], None, [1], time=["a", "b", "c"])
+        plots.forecast(past=[1, 2], predicted=[1], time=["a", "b", "c"])
     assert not pyplot.get_fignums()
 
 

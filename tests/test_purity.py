@@ -89,7 +89,7 @@ ALLOWED = {  # room -> the rooms it may import, beside `backend` and itself
     "losses": {"_doc", "validate"},
     "metrics": {"losses"},
     "data": {"validate"},
-    "train": {"core", "data", "io", "losses", "optim", "plots", "validate"},
+    "train": {"_doc", "core", "data", "io", "losses", "optim", "plots", "validate"},
     "cli": {"calendar", "core", "_version", "cells", "io", "layers", "plots"},
     "characters": {"data", "layers", "losses", "networks", "optim", "train", "validate"},
     "estimators": {
@@ -105,7 +105,7 @@ ALLOWED = {  # room -> the rooms it may import, beside `backend` and itself
         "validate",
     },
     "networks": {"_doc", "cells", "io", "layers", "validate"},
-    "optim": {"validate"},
+    "optim": {"_doc", "validate"},
     "calendar": set(),
     "validate": set(),
     "io": {"layers", "models"},

@@ -88,6 +88,18 @@ def test_it_is_the_loop_by_hand(rng: np.random.Generator) -> None:
         np.testing.assert_allclose(model.params[name], w, rtol=1e-12, atol=1e-15)
 
 
+@pytest.mark.parametrize("name", optim.OPTIMIZERS)
+def test_names_stand_for_objects(name: str, rng: np.random.Generator) -> None:
+    """An optimizer by name has its defaults; a loss by name is the function."""
+    data = labelled(rng)
+    named = fit(classifier(), data, optimizer=name, loss="cross_entropy")
+    assert_same(named, fit(classifier(), data, optimizer=optim.OPTIMIZERS[name]()))
+    x, y = rng.standard_normal((6, 8, 3)), rng.random((6, 8, 2))
+    for loss, function in losses.LOSSES.items():
+        if loss != "cross_entropy":
+            assert_same(fit(tagger(), (x, y), loss=loss), fit(tagger(), (x, y), loss=function))
+
+
 def test_every_backend_trains_alike(bk: Backend, rng: np.random.Generator) -> None:
     """Ragged, weighted, with all dropouts: NumPy's history in float64, to tolerance."""
     x, y = labelled(rng)
@@ -472,8 +484,12 @@ def test_a_rate_that_is_too_high_is_found(bk: Backend, rng: np.random.Generator)
 
 def test_divergence_can_be_sent(rng: np.random.Generator) -> None:
     """From a worker process, as of a parallel search, to who waits for it."""
+
+    def own(*given: Any) -> Any:  # whose labels nobody checks
+        return losses.softmax_cross_entropy(*given)
+
     with pytest.raises(train.Diverged) as caught:
-        fit(classifier(), (ragged(rng), np.full(len(LENGTHS), 9)))
+        fit(classifier(), (ragged(rng), np.full(len(LENGTHS), 9)), loss=own)
     sent = pickle.loads(pickle.dumps(caught.value))
     assert (str(sent), sent.step, sent.parameter) == (str(caught.value), 1, "2.bias")
     assert_same(sent.history, caught.value.history)

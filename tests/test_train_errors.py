@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from test_train import assert_same, classifier, fit, labelled, ragged, tagger
 
 import rnnx
-from rnnx import Backend, Pool, Sequential, SimpleRNN, metrics, train
+from rnnx import Backend, Pool, Sequential, SimpleRNN, metrics, optim, train
 from rnnx.data import Sequences, Stream
 
 X = np.ones((5, 4, 3))
@@ -31,7 +32,8 @@ def both_ways() -> Any:
         (tagger, (X, Y[0]), "the model needs a Pool"),
         (tagger, ([X[:, 0]], np.zeros(1)), "both be lists"),
         (tagger, ([X[:, 0]], [Y[:3, 0]]), r"for each step of x, \[5\], got \[3\]"),
-        (tagger, (X * np.nan, Y), "x must hold finite numbers, got NaN in sequence 0"),
+        (tagger, (NAN[..., None] * X, Y), "got NaN in sequence 3 at step 1, feature 0: remove"),
+        (tagger, ([NAN[:, 3:]] * 2, [Y[:, 0]] * 2), "got NaN in sequence 0 at step 1: remove"),
         (tagger, (X[0, 0], Y), "at least the axes"),
         (tagger, ([X[:, 0], X[:0, 0]], [Y[:, 0], Y[:0, 0]]), "at least one step"),
         (tagger, ([X[:, 0], X[:, 0, :2]], [Y[:, 0]] * 2), r"x\[1\] must have shape"),
@@ -93,11 +95,11 @@ def test_unknown_symbols_are_found_before_the_work(bk: Backend, wrong: int) -> N
     before = {name: bk.to_numpy(w).copy() for name, w in model.params.items()}
     words = f"x must be between 0 and 4, .*, got {wrong} in sequence 3"
     with pytest.raises(ValueError, match=words):
-        fit(model, (ids, np.abs(ids)), batch_size=1, shuffle=False)
+        fit(model, (ids, np.zeros_like(ids)), batch_size=1, shuffle=False)
     for name, w in model.params.items():
         np.testing.assert_array_equal(bk.to_numpy(w), before[name])
     with pytest.raises(ValueError, match=words):
-        fit(model, Stream(ids, np.abs(ids), length=2))
+        fit(model, Stream(ids, np.zeros_like(ids), length=2))
     with pytest.raises(ValueError, match=words):
         train.predict(model, list(ids.T))
 
@@ -113,10 +115,102 @@ def test_symbols_that_are_padding_are_not_looked_at(bk: Backend) -> None:
     assert_same(*runs)
 
 
-def test_nan_targets_name_the_sequence() -> None:
-    """One NaN among values: where it is."""
-    with pytest.raises(ValueError, match="y must hold finite numbers, got NaN in sequence 3"):
-        fit(tagger(), (X, NAN[..., None]), loss=rnnx.losses.mean_squared_error)
+def test_nan_targets_name_the_place() -> None:
+    """One NaN among values: the sequence and the step, and which of several values."""
+    for targets, words in {"step 1": NAN[..., None], "step 1, value 0": NAN[..., None] * X}.items():
+        with pytest.raises(ValueError, match=f"y must .*, got NaN in sequence 3 at {targets}: rem"):
+            fit(tagger(), (X, words), loss=rnnx.losses.mean_squared_error)
+
+
+def test_a_stream_counts_steps_from_its_start() -> None:
+    """NaN in a later chunk, which is read when it is due."""
+    with pytest.raises(ValueError, match="got NaN in sequence 3 at step 1, feature 0: remove it"):
+        fit(tagger(), Stream(NAN[..., None] * X, Y, length=1))
+
+
+@pytest.mark.parametrize("wrong", [2, -1])
+def test_labels_that_are_no_class_are_found_before_the_work(bk: Backend, wrong: int) -> None:
+    """Labels 1 to K, or below 0: which and where, on host and device; the model is as it was."""
+    model, per_step = classifier(bk), tagger(bk)
+    y = np.where(np.arange(20).reshape(5, 4) == 7, wrong, 1)
+    good, words = np.ones(4, dtype="int64"), f"labels must be 0 to 1 .*, got {wrong} in y, sequence"
+    before = [
+        bk.to_numpy(w).copy() for network in (model, per_step) for w in network.params.values()
+    ]
+    cases: list[tuple[Any, Any, str]] = [
+        (model, (X, y[1]), "3: number the classes from 0, as np.unique"),
+        (model, (X, bk.asarray(y[1], dtype="int32")), "3: number"),
+        (per_step, (X, y), "3 at step 1: number"),
+        (per_step, (list(X.swapaxes(0, 1)), list(y.T)), "3 at step 1: number"),
+        (per_step, Stream(X, y, length=1), "3 at step 1: number"),
+        (per_step, Stream(bk.asarray(X), bk.asarray(y, dtype="int32"), length=3), "3 at step 1: n"),
+    ]
+    for network, data, place in cases:
+        with pytest.raises(ValueError, match=f"^{words} {place}"):
+            fit(network, data)
+        with pytest.raises(ValueError, match=f"^{words} {place}"):
+            train.evaluate(network, data, loss="cross_entropy")
+    with pytest.raises(ValueError, match=f"^the validation data: {words} 3: number"):
+        fit(model, (X, good), validation=(X, y[1]))
+    after = [bk.to_numpy(w) for network in (model, per_step) for w in network.params.values()]
+    for w, known in zip(after, before, strict=True):
+        np.testing.assert_array_equal(w, known)
+
+
+def test_labels_of_padding_do_not_count(bk: Backend) -> None:
+    """-100, as torch's users mark it, beyond the lengths: the run is that of any other number."""
+    lengths = [5, 1, 2, 3]
+    padded = np.where(np.arange(5)[:, None] < lengths, 1, -100)
+    runs = [
+        fit(tagger(bk), Sequences(X, y, lengths=lengths)) for y in (np.ones_like(padded), padded)
+    ]
+    assert_same(*runs)
+    with pytest.raises(ValueError, match=r"got -100 .*, and mark padding with lengths"):
+        fit(tagger(bk), (X, padded))
+
+
+def test_the_kind_of_targets_is_the_kind_of_the_loss() -> None:
+    """Numbers for cross-entropy and integers for a loss of numbers: what to convert to."""
+    huber = partial(rnnx.losses.huber, delta=2.0)
+    for loss, y, words in (
+        ("cross_entropy", Y * 1.0, "y must hold integers for softmax_cross_entropy.*float32: give"),
+        ("squared_error", Y, r"floating numbers for mean_squared_error, got .*astype\('float32'\)"),
+        (huber, Y, "y must hold floating numbers for huber, got integers, which are labels"),
+    ):
+        with pytest.raises(TypeError, match=words):
+            fit(tagger(), (X, y), loss=loss)
+    fit(tagger(), (X, Y + 7), loss=lambda y, k: (np.float32(0), 0 * y))  # it alone knows
+
+
+@pytest.mark.parametrize(
+    ("batch_first", "words"),
+    [
+        (
+            False,
+            "A time-major model reads x as .T, B, F., here 4 steps of 5 sequences: give x.swap",
+        ),
+        (
+            True,
+            "A batch_first model reads x as .B, T, F., here 4 steps of 5 sequences: give x.swap",
+        ),
+    ],
+)
+def test_swapped_axes_are_told(batch_first: bool, words: str) -> None:
+    """Targets, lengths or weights that count what x has along its other axis."""
+    x = X if batch_first else X.swapaxes(0, 1)
+    options: dict[str, Any] = {"batch_first": batch_first, "seed": 0}
+    gru, linear = rnnx.GRU(3, 5, **options), rnnx.Linear(5, 2, seed=0)
+    pooled = Sequential(gru, Pool("last", batch_first=batch_first), linear)
+    per_step = Y if not batch_first else Y.T
+    for model, data in (
+        (pooled, (x, Y[0])),
+        (pooled, Sequences(x, Y[:, 0], lengths=[1] * 4)),
+        (pooled, Sequences(x, Y[:, 0], weights=[1] * 4)),
+        (Sequential(gru, linear), (x, Y[0])),
+        (Sequential(gru, linear), (x, per_step)),
+    ):
+        with pytest.raises(ValueError, match=words):
+            fit(model, data)
 
 
 def test_the_width_is_the_models(rng: np.random.Generator) -> None:
@@ -138,6 +232,11 @@ def test_the_width_is_the_models(rng: np.random.Generator) -> None:
         ({"callbacks": print}, "callbacks must be a list"),
         ({"schedule": lambda step: -1.0}, r"schedule\(0\) must be"),
         ({"seed": -1}, "seed must be"),
+        ({"optimizer": optim.Adam}, r"got the class Adam: give Adam\(\), or Adam\(0.01\)"),
+        ({"optimizer": "Adam"}, "optimizer must be one of sgd, rmsprop, adam, adamw, .*'Adam'"),
+        ({"optimizer": 0.01}, "optimizer must be one of rnnx.optim, .*, got a float without init"),
+        ({"loss": "mse"}, "loss must be one of cross_entropy, binary_cross_entropy, .*'mse'"),
+        ({"loss": None}, "loss must be a function, .*, got a NoneType"),
         ({"metrics": {"loss": metrics.accuracy}}, "names of their own, got 'loss'"),
         ({"metrics": {"seconds": metrics.accuracy}}, "names of their own, got 'seconds'"),
         ({"metrics": {"validation_loss": metrics.accuracy}}, "got 'validation_loss'"),

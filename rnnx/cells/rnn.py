@@ -28,7 +28,7 @@ from rnnx.cells.base import Array, Cell, Own, State, Steps
 
 @dataclass(frozen=True)
 class RNNCell(Cell):
-    """The Elman cell; `nonlinearity` is ``"tanh"`` or ``"relu"``."""
+    """The Elman cell; `nonlinearity` is ``"tanh"``, the default, or ``"relu"``."""
 
     nonlinearity: str = "tanh"
 

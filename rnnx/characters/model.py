@@ -161,9 +161,9 @@ class CharacterModel(RecurrentModel):
         ----------
         prompt : str
             At least one character, all from the alphabet. The result does not repeat it.
-        count : int
+        count : int, default 400
             Number of characters to write.
-        temperature : float
+        temperature : float, default 1.0
             Divides the logits: below 1, likely characters become more likely.
         seed : None, int or numpy.random.Generator
             Seed for the draws.

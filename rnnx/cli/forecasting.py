@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rnnx.cli import arrays, tables, times
+from rnnx.cli.form import Form
 from rnnx.cli.tables import Table
-from rnnx.cli.task import Answer, Task, extent, predicted
+from rnnx.cli.task import FORM, Answer, Task, extent, predicted
 
 FORMS = """\
 files:
@@ -24,6 +25,7 @@ files:
   NPZ: such an X, and exog of shape (T, E) or (n, T, E), which for `predict` covers the steps ahead.
 The first line of a CSV file names its columns. A column without a name is called "column 1" and so
 on, by position. Other columns are ignored. Several CSV files with the same columns are read as one.
+gzip may have packed them (.csv.gz). Times are numbers, or dates such as 2024-01-31.
 """
 EXAMPLES = """\
 examples:
@@ -52,7 +54,7 @@ class Forecasting(Task):
     """`RNNForecaster`."""
 
     name, model, help = "forecaster", "RNNForecaster", "the next steps of each series"
-    columns = ("delimiter", "id", "time", "target", "exog")
+    columns = (*FORM, "id", "time", "target", "exog")
     forms, examples = FORMS, EXAMPLES
 
     def read(self, chosen: Namespace, model: Any = None) -> Series:
@@ -65,7 +67,7 @@ class Forecasting(Task):
         used = [*chosen.target, *(chosen.exog or []), *filter(None, [chosen.id, chosen.time])]
         if len(set(used)) < len(used):
             raise ValueError("--target, --exog, --id and --time must name different columns")
-        table = tables.read(chosen.files, chosen.delimiter)
+        table = tables.read(chosen.files, Form.of(chosen))
         return _of_table(table, chosen, 0 if model is None else model.horizon)
 
     def fit(self, model: Any, data: Series, chosen: Namespace) -> None:
@@ -105,7 +107,7 @@ class Forecasting(Task):
             first = max(0, len(row) - h - max(model.window_, 3 * h))
             at = None if data.times is None else data.times[0][first : len(row)]
             plots.forecast(
-                row[first:-h], row[-h:], _last(model, data)[0, :, 0],
+                past=row[first:-h], truth=row[-h:], predicted=_last(model, data)[0, :, 0],
                 baseline=_naive(model, row), baseline_label=_naive_name(model.season),
                 time=at, xlabel=data.time, ylabel=data.targets[0], ax=ax,
             )  # fmt: skip

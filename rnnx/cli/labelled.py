@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rnnx.cli import arrays, tables
+from rnnx.cli.form import Form
 from rnnx.cli.tables import Table
-from rnnx.cli.task import Answer, Task, extent, predicted
+from rnnx.cli.task import FORM, Answer, Task, extent, predicted
 
 FORMS = """\
 files:
@@ -25,7 +26,7 @@ files:
 The first line of a CSV file names its columns. A column without a name is called "column 1" and so
 on, by position. The features are all named columns without another role, or those of --features; a
 saved index, such as "Unnamed: 0", is left out with a note.
-Several CSV files with the same columns are read as one.
+Several CSV files with the same columns are read as one. gzip may have packed them (.csv.gz).
 """
 EXAMPLES = """\
 examples:
@@ -51,7 +52,7 @@ class Labelled(Task):
     """`RNNClassifier` or `RNNRegressor`."""
 
     forms = FORMS
-    columns = ("delimiter", "id", "time", "features", "target", "target_file")
+    columns = (*FORM, "id", "time", "features", "target", "target_file")
 
     def __init__(self, name: str, text: str) -> None:
         self.name, self.help, self.classes = name, text, name == "classifier"
@@ -145,7 +146,7 @@ class Labelled(Task):
 
 def _of_table(chosen: Namespace, classes: bool, per_step: bool, learn: bool) -> Samples:
     """Return the sequences of CSV files: one per row, or one per id."""
-    table = tables.read(chosen.files, chosen.delimiter)
+    table = tables.read(chosen.files, Form.of(chosen))
     y: Any = _targets(table, chosen.target or [], classes, learn)
     chosen.features = _features(table, chosen)
     if chosen.id is None:

@@ -57,11 +57,14 @@ def values(cls: Any, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def described(cls: Any) -> dict[str, tuple[str, str]]:
-    """Return the type and the text of each parameter in a numpydoc docstring."""
+    """Return the type, without the default, and the text of each parameter in a docstring."""
     document = inspect.getdoc(cls) or ""
     section = re.search(r"^Parameters\n-+\n(.*?)(?=^\w+\n---|\Z)", document, re.MULTILINE | re.S)
     entries = re.findall(r"^(\w+) : (.+)\n((?:    .+\n?)+)", section[1] if section else "", re.M)
-    return {name: (kind, " ".join(text.split())) for name, kind, text in entries}
+    return {
+        name: (kind.partition(", default")[0], " ".join(text.split()))
+        for name, kind, text in entries
+    }
 
 
 def reader(name: str, annotation: str) -> Callable[[str], Any]:

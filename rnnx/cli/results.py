@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnx import io
-from rnnx.cli.task import COLUMNS
+from rnnx.cli.task import COLUMNS, FORM
 from rnnx.io.header import HEADER_LIMIT, check_size
 
 MODEL, SUMMARY = "model.safetensors", "summary.json"
@@ -127,7 +127,7 @@ def _checked(summary: Any) -> dict[str, Any]:
     if not isinstance(summary, dict) or not all(type(summary.get(k, {})) is dict for k in parts):
         raise ValueError("another structure")
     for name, value in {**summary.get("columns", {}), "files": summary.get("files", [])}.items():
-        entries = [value or ""] if name in ("delimiter", "id", "time") else value or []
+        entries = [value or ""] if name in (*FORM, "id", "time") else value or []
         known = name in (*COLUMNS, "files") and isinstance(entries, list)
         if not known or not all(isinstance(entry, str) for entry in entries):
             raise ValueError(f"{name}: {value!r:.80}")

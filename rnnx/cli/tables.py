@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import re
 from collections.abc import Callable, Sequence
-from io import TextIOWrapper
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnnx import io
-
-_DATE = re.compile(r"\d{4}-\d\d(-\d\d([T ]\d\d(:\d\d(:\d\d(\.\d{1,6})?)?)?Z?)?)?", re.ASCII)
+from rnnx.cli import lines
+from rnnx.cli.form import Form
 
 LABEL = 100  # characters: NumPy makes all texts as long as the longest
 
@@ -26,6 +22,7 @@ class Table(NamedTuple):
     rows: list[list[str]]
     places: list[tuple[Path, int]]  # file and line of each row
     unnamed: list[str]  # columns without a name in the file, such as the index of a data frame
+    form: Form
 
     def column(self, name: str, option: str) -> list[str]:
         """Return the cells of a column that `option` names."""
@@ -40,10 +37,12 @@ class Table(NamedTuple):
     def numbers(self, names: list[str], option: str, *, empty: bool = False) -> np.ndarray:
         """Return columns of finite numbers (rows, columns); with `empty`, NaN for an empty cell."""
         columns = [self.column(name, option) for name in names]
-        values = np.asarray([[_read_as(_number, c, np.nan) for c in cells] for cells in columns]).T
+        read = self.form.number
+        values = np.asarray([[_read_as(read, c, np.nan) for c in cells] for cells in columns]).T
         for i, j in np.argwhere(~np.isfinite(values)):
             if columns[j][i] or not empty:
-                raise self.wrong(i, names[j], "a finite number")
+                hint = self.form.hint(columns[j][i])
+                raise self.wrong(i, names[j], "a finite number", hint)
         return values
 
     def labels(self, name: str, option: str) -> np.ndarray:
@@ -57,16 +56,22 @@ class Table(NamedTuple):
         return labels if whole else np.asarray(cells)
 
     def times(self, name: str, option: str) -> np.ndarray:
-        """Return a column of times: numbers, or dates in ISO 8601."""
-        cells = self.column(name, option)
-        try:
-            return self.numbers([name], option)[:, 0]
-        except ValueError:
-            dates = np.asarray([_read_as(_date, cell, _date("")) for cell in cells])
+        """Return a column of times: numbers, or dates; with a date format, dates alone."""
+        cells, form = self.column(name, option), self.form
+        if form.date_format is None:
+            numbers = np.asarray([_read_as(form.number, cell, np.nan) for cell in cells])
+            if np.all(np.isfinite(numbers)):
+                return numbers
+        dates = np.asarray([_read_as(form.date, cell, form.date("")) for cell in cells])
         lost = np.isnat(dates)
-        neither = lost & ~np.isfinite([_read_as(_number, cell, np.nan) for cell in cells])
-        for i in [*np.flatnonzero(neither), *np.flatnonzero(lost)]:
-            raise self.wrong(i, name, "a number, or a date like 2024-01-31 or 2024-01-31T12:00")
+        if form.date_format is not None:
+            for i in np.flatnonzero(lost):
+                raise self.wrong(i, name, f"a date of the form {form.date_format}")
+            return dates
+        more = ": give --date-format for others, such as %d.%m.%Y"
+        for i in [*np.flatnonzero(lost & ~np.isfinite(numbers)), *np.flatnonzero(lost)]:
+            expected = "a number, or a date like 2024-01-31 or 2024-01-31T12:00"
+            raise self.wrong(i, name, expected, form.hint(cells[i]) or more)
         return dates
 
     def groups(self, name: str | None, time: str | None) -> dict[str, np.ndarray]:
@@ -89,7 +94,7 @@ class Table(NamedTuple):
     def counts(self, name: str, groups: Sequence[np.ndarray]) -> bool:
         """Return whether a column counts the rows of each file, or of each group."""
         cells = self.column(name, "")
-        values = np.asarray([_read_as(_number, cell, np.nan) for cell in cells])
+        values = np.asarray([_read_as(self.form.number, cell, np.nan) for cell in cells])
         files = [path for path, _ in self.places]
         same = np.asarray([a == b for a, b in pairwise(files)], dtype=bool)
         by_file = bool(np.all(np.diff(values)[same] == 1))
@@ -116,19 +121,13 @@ class Table(NamedTuple):
         return order
 
 
-def read(paths: Sequence[Path], delimiter: str | None) -> Table:
-    """Return the table in files with the same columns, named in the first line of each.
-
-    The default `delimiter` is a comma.
-    """
-    mark = {None: ",", "tab": "\t", "\\t": "\t"}.get(delimiter, delimiter)
-    if not mark or len(mark) != 1 or mark in '\r\n"':
-        raise ValueError(f"--delimiter must be one character, or tab, got {delimiter!r}")
+def read(paths: Sequence[Path], form: Form) -> Table:
+    """Return the table in files with the same columns, named in the first line of each."""
     columns: list[str] = []
     rows: list[list[str]] = []
     places: list[tuple[Path, int]] = []
     for path in paths:
-        (named, _), *lines = _lines(path, mark)
+        (named, _), *rest = lines.read(path, form)
         found = [name or f"column {j}" for j, name in enumerate(named, 1)]
         if len(set(found)) < len(found):
             raise ValueError(
@@ -139,44 +138,9 @@ def read(paths: Sequence[Path], delimiter: str | None) -> Table:
             raise ValueError(
                 f"{path} must have the columns of {paths[0]}, {brief(columns)}, got {brief(found)}"
             )
-        rows += [cells for cells, _ in lines]
-        places += [(path, line) for _, line in lines]
-    return Table(columns, rows, places, [name for name in columns if name not in named])
-
-
-def _lines(path: Path, delimiter: str) -> list[tuple[list[str], int]]:
-    """Return the cells of each line that is not empty, and its number."""
-    try:
-        with io.regular(path) as file, TextIOWrapper(file, "utf-8-sig", newline="") as text:
-            reader = csv.reader(text, delimiter=delimiter, strict=True)
-            lines = [([cell.strip() for cell in row], reader.line_num) for row in reader if row]
-    except UnicodeDecodeError:
-        raise ValueError(f"{path} must be a text file in UTF-8, got other bytes") from None
-    except csv.Error as error:
-        raise ValueError(f"{path}, line {reader.line_num}: {error}") from None
-    if len(lines) < 2:
-        raise ValueError(
-            f"{path} must have a line of column names and rows below it, got {len(lines)} line(s)"
-        )
-    for cells, line in lines:
-        if len(cells) != len(lines[0][0]):
-            raise ValueError(
-                f"{path}, line {line}: expected {len(lines[0][0])} cells, one per column name, got "
-                f"{len(cells)} (--delimiter is {delimiter!r})"
-            )
-    return lines
-
-
-def _number(text: str) -> float:
-    if "_" in text:  # Python reads 1_000
-        raise ValueError(text)
-    return float(text)
-
-
-def _date(text: str) -> Any:
-    if text and not _DATE.fullmatch(text):  # NumPy reads "now", too
-        raise ValueError(text)
-    return np.datetime64(text.removesuffix("Z"), "us")
+        rows += [cells for cells, _ in rest]
+        places += [(path, line) for _, line in rest]
+    return Table(columns, rows, places, [name for name in columns if name not in named], form)
 
 
 def _read_as(kind: Callable[[str], Any], text: str, otherwise: Any) -> Any:
@@ -189,4 +153,4 @@ def _read_as(kind: Callable[[str], Any], text: str, otherwise: Any) -> Any:
 def brief(names: list[str]) -> str:
     """Return names separated by commas, at most about a dozen of them."""
     more = f" and {len(names) - 12} more" * (len(names) > 13)
-    return ", ".join(f"{name:.40}" for name in (names[:12] if more else names)) + more
+    return ", ".join(" ".join(name.split())[:40] for name in (names[:12] if more else names)) + more

@@ -13,8 +13,15 @@ import numpy as np
 from rnnx.cli.options import names
 from rnnx.io.models import KINDS
 
+FORM = ("delimiter", "decimal", "date_format", "encoding")  # those that `rnnx.cli.form` reads
 COLUMNS: dict[str, dict[str, Any]] = {  # options that say how to read files
     "delimiter": {"metavar": "C", "help": "of CSV files: one character, or tab (default: a comma)"},
+    "decimal": {"metavar": "C", "help": "of CSV files: . or , (default: a point)"},
+    "date_format": {
+        "metavar": "FORMAT",
+        "help": "of dates in --time, as for strptime: %%d.%%m.%%Y (default: ISO 8601)",
+    },
+    "encoding": {"metavar": "NAME", "help": "of CSV files, such as latin-1 (default: utf-8)"},
     "id": {"metavar": "NAME", "help": "column with the sequence each row belongs to"},
     "time": {"metavar": "NAME", "help": "column to sort the rows of a sequence by"},
     "features": {
@@ -108,7 +115,7 @@ class Task:
     def sentences(self, summary: dict[str, Any]) -> list[str]:
         """Return the summary as sentences."""
         figures = summary["figures"]
-        known = [f"{k} {v:.4g}" for k, v in figures.items() if k in ("loss", "accuracy")]
+        known = [f"training {k} {v:.4g}" for k, v in figures.items() if k in ("loss", "accuracy")]
         text = f"epoch {figures['epoch']} of {figures['epochs']}: {', '.join(known)}"
         held = [
             f"{k.removeprefix('validation_')} {v:.4g}"

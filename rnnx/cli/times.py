@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rnnx import calendar
+from rnnx.cli.form import Form
 from rnnx.cli.tables import Table
 
 _DECIMAL = re.compile(r"[+-]?\d+(?:\.(\d*))?", re.ASCII)
@@ -54,43 +55,48 @@ def read(
     """
     at, cells = table.times(name, "--time"), table.column(name, "--time")
     times = [at[rows] for rows in series]
-    step = _step(times, cells)
+    step = _step(times, cells, table.form)
     if step is None:
         return times, None
     for rows, found in zip(series, times, strict=True):
         for i in step.breaks(found)[:1]:
             raise _gap(table, name, rows, found, int(i), step)
     return times, [
-        _ahead(found, [cells[i] for i in rows], n, ahead, step)
+        _ahead(found, [cells[i] for i in rows], n, ahead, step, table.form)
         for rows, found, n in zip(series, times, known, strict=True)
     ]
 
 
-def _step(times: list[np.ndarray], cells: list[str]) -> Any:
+def _step(times: list[np.ndarray], cells: list[str], form: Form) -> Any:
     if times[0].dtype.kind == "M":
         return calendar.find(times)
     with np.errstate(over="ignore"):
         steps = np.concatenate([np.diff(at) for at in times])
     if not len(steps) or not np.all(np.isfinite(steps)):
         return None
-    found = [_DECIMAL.fullmatch(cell) for cell in cells]
+    found = [_DECIMAL.fullmatch(cell.replace(form.decimal, ".")) for cell in cells]
     plain = all(match is not None for match in found)
     decimals = max(len(match[1] or "") for match in found if match) if plain else None
     return Numbers(float(np.median(steps)), decimals)
 
 
-def _ahead(at: np.ndarray, cells: list[str], known: int, steps: int, step: Any) -> list[str]:
+def _ahead(
+    at: np.ndarray, cells: list[str], known: int, steps: int, step: Any, form: Form
+) -> list[str]:
     """Return the cells of the steps ahead: those that the file has, and more like them."""
     there = cells[known : known + steps]
     last = known + len(there)
     more = step.ahead(at[:last], steps - len(there))
-    return there + [_written(value, cells[last - 1], step) for value in more]
+    return there + [_written(value, cells[last - 1], step, form) for value in more]
 
 
-def _written(value: Any, like: str, step: Any) -> str:
+def _written(value: Any, like: str, step: Any, form: Form) -> str:
     """Return a time as text, in the form of another cell."""
     if isinstance(step, Numbers):
-        return f"{value:.12g}" if step.decimals is None else f"{value:.{step.decimals}f}"
+        text = f"{value:.12g}" if step.decimals is None else f"{value:.{step.decimals}f}"
+        return text.replace(".", form.decimal)
+    if form.date_format is not None:
+        return form.written(value, like)
     size = len(like.removesuffix("Z"))
     text = str(np.datetime_as_string(value, unit=_UNITS.get(size, "us")))[:size]
     zone = "Z" if like.endswith("Z") else ""
@@ -102,7 +108,7 @@ def _gap(
 ) -> ValueError:
     cells = table.column(name, "--time")
     before = cells[rows[i - 1]]
-    expected = _written(step.ahead(at[:i], 1)[0], before, step)
+    expected = _written(step.ahead(at[:i], 1)[0], before, step, table.form)
     line = table.places[rows[i - 1]][1]
     return table.wrong(
         rows[i], name, f"{expected}, {step} after {before} in line {line}",

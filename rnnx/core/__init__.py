@@ -39,7 +39,7 @@ def select(job: Job, name: str = "auto") -> Core:
     ----------
     job : Job
         The static facts: cell, backend, sizes, options in use.
-    name : str
+    name : str, default "auto"
         ``"auto"`` for the first core of `CORES` that serves the job, or the name of the core to
         prefer. Where that one declines, the job falls back to the portable core.
     """
@@ -60,7 +60,10 @@ def maker(saved: Any) -> Core:
 
 
 def report(job: Job, name: str = "auto") -> dict[str, str]:
-    """Return, for each core, ``"runs"``, ``"could run"``, or why it declines the job."""
+    """Return, for each core, ``"runs"``, ``"could run"``, or why it declines the job.
+
+    The arguments are those of `select`; the name is by default ``"auto"``.
+    """
     chosen = select(job, name)
     return {
         core.NAME: "runs" if core is chosen else core.declines(job) or "could run" for core in CORES

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from rnnx.backend import Array, Backend
+from rnnx.data import places
 
 Values = Any  # a NumPy array, an array of the backend on its device, or a list of NumPy arrays
 Rows = np.ndarray | slice  # the numbers of some sequences, or those from one to another
@@ -58,32 +59,60 @@ def read_rows(backend: Backend, name: str, rows: Any) -> Values:
 
 
 def checked(
-    name: str, values: Values, lengths: np.ndarray | None, axis: int, symbols: int | None = None
+    name: str,
+    values: Values,
+    lengths: np.ndarray | None,
+    axis: int,
+    symbols: int | None = None,
+    *,
+    start: int | None = 0,
 ) -> Values:
     """Return values that are finite, and below `symbols` if that is given; padding becomes 0.
 
-    What is on a device is not looked at.
+    They begin at the step `start`; None is for values without an axis of time. What is on a device
+    is not looked at.
     """
-    i, row = _first_wrong(values, lambda x: ~np.isfinite(x), lengths, axis)
-    if row is not None:
-        kind = "NaN" if np.any(np.isnan(row)) else "an infinite number"
+    found = _first_wrong(values, lambda x: ~np.isfinite(x), lengths, axis)
+    if found is not None:
+        kind = "NaN" if np.isnan(found.value) else "an infinite number"
         raise ValueError(
-            f"{name} must hold finite numbers, got {kind} in sequence {i}: remove it, fill it, or "
-            "mark it as padding with lengths"
+            f"{name} must hold finite numbers, got {kind} in {found.place(name, start)}: remove "
+            "it, fill it, or mark it as padding with lengths"
         )
     if symbols is None:
         return values
-
-    def outside(x: np.ndarray) -> np.ndarray:
-        return (x < 0) | (x >= symbols)
-
-    i, row = _first_wrong(values, outside, lengths, axis)
-    if row is not None:
+    found = _first_wrong(values, lambda x: _outside(x, symbols), lengths, axis)
+    if found is not None:
         raise ValueError(
             f"{name} must be between 0 and {symbols - 1}, the symbols of the embedding, got "
-            f"{row[outside(row)][0]} in sequence {i}"
+            f"{found.value} in {found.place(name, start)}"
         )
-    return np.where(outside(values), 0, values) if isinstance(values, np.ndarray) else values
+    return (
+        np.where(_outside(values, symbols), 0, values) if isinstance(values, np.ndarray) else values
+    )
+
+
+def check_labels(
+    backend: Backend,
+    labels: Values,
+    lengths: np.ndarray | None,
+    axis: int,
+    classes: int,
+    *,
+    start: int | None = 0,
+) -> None:
+    """Raise ValueError if a label is not below the number of classes; padding does not count."""
+    if not isinstance(labels, list):
+        labels = backend.host(labels)
+    found = _first_wrong(labels, lambda k: _outside(k, classes), lengths, axis)
+    if found is not None:
+        raise ValueError(
+            f"labels must be 0 to {classes - 1} for a model of {classes} outputs, got "
+            f"{found.value} in y, {found.place('y', start)}: number the classes from 0, as "
+            "np.unique(y, return_inverse=True)[1] does, with an output for each"
+            + ", and mark padding with lengths"
+            * bool(found.value < 0)
+        )
 
 
 def gather(backend: Backend, values: Values, rows: Rows, steps: int, axis: int) -> Array:
@@ -124,16 +153,43 @@ def upload(backend: Backend, values: Array) -> Array:
     return backend.asarray(values, dtype="int32" if values.dtype.kind in "iu" else None)
 
 
+class _Wrong(NamedTuple):
+    """The first wrong entry."""
+
+    sequence: int
+    entry: tuple[int, ...]  # its index in the sequence
+    shape: tuple[int, ...]  # of the sequence
+    value: Any
+
+    def place(self, name: str, start: int | None) -> str:
+        """Return where it is, in words; the sequence begins at the step `start`."""
+        index, word = self.entry, "feature" if name == "x" else "value"
+        if start is None:
+            axes = [word]
+        else:
+            axes, index = ["step", word], (index[0] + start, *index[1:])
+        return f"sequence {self.sequence}{places.words(index, self.shape, axes)}"
+
+
+def _outside(x: np.ndarray, count: int) -> np.ndarray:
+    return (x < 0) | (x >= count)
+
+
 def _first_wrong(
     values: Values,
     wrong: Callable[[np.ndarray], np.ndarray],
     lengths: np.ndarray | None,
     axis: int,
-) -> tuple[int, np.ndarray | None]:
-    """Return the index of the first sequence on the host with a wrong entry, and the sequence."""
+) -> _Wrong | None:
+    """Return the first wrong entry on the host that is not padding."""
     if isinstance(values, np.ndarray) and np.any(wrong(values)):
         rows = np.moveaxis(values, axis, 0)  # (N, T, ...)
         values = rows if lengths is None else [x[:n] for x, n in zip(rows, lengths, strict=True)]
     elif not isinstance(values, list):
-        return 0, None
-    return next(((i, row) for i, row in enumerate(values) if np.any(wrong(row))), (0, None))
+        return None
+    for i, row in enumerate(values):
+        flags = wrong(row)
+        if np.any(flags):
+            index = places.first(flags)
+            return _Wrong(i, index, row.shape, row[index])
+    return None

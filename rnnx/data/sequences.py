@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -135,6 +136,26 @@ class SequenceSource:
         """Return the number of steps of an array, padding included."""
         return int(self.x.shape[1 - self.layout.axis])
 
+    def _swapped(self, counts: Sequence[int]) -> str:
+        """Return what to do if what was counted fits x with its first two axes swapped."""
+        if isinstance(self.x, list) or not 0 < len(counts) < 3:
+            return ""
+        T, N = self.steps(), self.size
+        if tuple(counts) not in {(T,), (N, T) if self.layout.axis else (T, N)}:
+            return ""
+        read, ways = "A time-major model reads x as (T, B, F)", "give its layers batch_first=True"
+        if self.layout.batch_first:
+            read, ways = "A batch_first model reads x as (B, T, F)", "leave batch_first out"
+        return f". {read}, here {T} steps of {N} sequences: give x.swapaxes(0, 1), or {ways}"
+
+    def check_labels(self, classes: int) -> None:
+        """Raise ValueError if a target is not the label of one of so many classes."""
+        bk = self.layout.backend
+        if self.layout.reduces_time:
+            arrays.check_labels(bk, self.y, None, 0, classes, start=None)
+        else:
+            arrays.check_labels(bk, self.y, self.lengths, self.layout.axis, classes)
+
     def _read_lengths(self, given: Any) -> np.ndarray:
         if isinstance(self.x, list):
             return np.asarray([len(row) for row in self.x])
@@ -145,7 +166,7 @@ class SequenceSource:
         if lengths.shape != (self.size,) or lengths.dtype.kind not in "iu":
             raise ValueError(
                 f"lengths must be {self.size} integers, one per sequence, got {lengths.dtype} of "
-                f"shape {lengths.shape}"
+                f"shape {lengths.shape}{self._swapped(lengths.shape)}"
             )
         if lengths.min() < 1 or lengths.max() > T:
             raise ValueError(
@@ -156,7 +177,10 @@ class SequenceSource:
     def _read_weights(self, given: Any) -> np.ndarray:
         weights = arrays.host(self.layout.backend, "weights", given).astype("float64")
         if weights.shape != (self.size,):
-            raise ValueError(f"weights must have shape {(self.size,)}, got {weights.shape}")
+            raise ValueError(
+                f"weights must have shape {(self.size,)}, got {weights.shape}"
+                f"{self._swapped(weights.shape)}"
+            )
         if not np.all(np.isfinite(weights)) or weights.min() < 0 or weights.max() == 0:
             raise ValueError("weights must be finite, at least 0 and not all 0")
         return weights
@@ -169,9 +193,9 @@ class SequenceSource:
             if values.ndim == 0 or values.shape[0] != self.size:
                 raise ValueError(
                     f"y must hold {self.size} targets, one for each sequence of x, got shape "
-                    f"{tuple(values.shape)}"
+                    f"{tuple(values.shape)}{self._swapped(values.shape[:1])}"
                 )
-            return arrays.checked("y", values, None, 0)
+            return arrays.checked("y", values, None, 0, start=None)
         values = arrays.read_rows(bk, "y", y)
         listed = isinstance(self.x, list)
         if isinstance(values, list) != listed:
@@ -184,7 +208,7 @@ class SequenceSource:
         if got != expected:
             raise ValueError(
                 f"y must have a target for each step of x, {_brief(expected)}, got {_brief(got)}; "
-                "with one per sequence, the model needs a Pool"
+                f"with one per sequence, the model needs a Pool{self._swapped(got)}"
             )
         return arrays.checked("y", values, self.lengths, self.layout.axis)
 

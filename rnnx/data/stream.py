@@ -115,11 +115,19 @@ class StreamSource:
         T = int(x.shape[0])
         return Batch(x, target, None, None, T, self.size, float(T * self.size))
 
+    def check_labels(self, classes: int) -> None:
+        """Raise ValueError if a target is not the label of one of so many classes."""
+        bk = self.layout.backend
+        for part in self.order(1, None):  # a file is read in chunks
+            labels = arrays.read(bk, "y", self.y[part, ...])
+            arrays.check_labels(bk, labels, None, 1, classes, start=part.start)
+
     def _piece(self, name: str, values: Any, part: slice) -> Any:
         bk = self.layout.backend
         piece = arrays.read(bk, name, values[part, ...])
         symbols = self.layout.symbols if name == "x" else None
-        return arrays.upload(bk, arrays.checked(name, piece, None, 1, symbols))
+        piece = arrays.checked(name, piece, None, 1, symbols, start=part.start)
+        return arrays.upload(bk, piece)
 
 
 def _array(x: Any) -> Any:

@@ -11,7 +11,6 @@ from array_api_compat import array_namespace
 from array_api_compat import device as device_of
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
-from sklearn.utils import assert_all_finite
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
@@ -181,7 +180,8 @@ class RNNClassifier(ClassifierMixin, SequenceEstimator):
                 raise ValueError(f"y must hold one label per step, got shape {flat.shape[1:]}")
             targets, flat = each(lambda labels: labels[..., 0], targets), flat[:, 0]
         values.check_labels(flat)
-        assert_all_finite(flat, input_name="y")
+        if flat.dtype.kind == "f":
+            values.check_targets(targets, per_step=bool(self._options["per_step"]))
         check_classification_targets(flat)
         given = hasattr(self, "classes_") and not hasattr(self, "model_")  # to partial_fit
         if reset and not given:

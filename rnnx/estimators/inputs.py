@@ -18,6 +18,8 @@ from rnnx.estimators.nested import unpacked
 from rnnx.estimators.tables import Table
 from rnnx.estimators.values import check_finite, check_table, plain, real
 
+NUMBERS: dict[str, Any] = {"dtype": "float64", "ensure_all_finite": False}  # we say where they are
+
 
 def read_sequences(estimator: Any, X: Any, *, reset: bool, any_length: bool = False) -> Rows:
     """Return X as an array (n, T, F) or a list of arrays (T_i, F) of float64.
@@ -44,21 +46,22 @@ def read_sequences(estimator: Any, X: Any, *, reset: bool, any_length: bool = Fa
             raise ValueError(
                 f"X must hold at least one sequence, step and feature, got shape {rows.shape}"
             )
-        check_finite("X", rows)
         rows = layout.steps_first(rows, how)
+        check_finite("X", rows, ["", "step", "feature"])
         if reset and how is None:
             layout.check_given(rows, f"of shape {rows.shape}")
         _check_features(estimator, rows, None, reset)
         return rows
     columns.check_steps("X", X)
     check_table("X", X)
-    with np.errstate(invalid="ignore"):  # scikit-learn looks for NaN in a sum, which may overflow
-        if reset or not (any_length or estimator._steps_in is None):
-            table = _validated(estimator, X, reset=reset)
-            estimator._steps_in = table.shape[1]
-        else:
-            table = check_array(X, dtype="float64", input_name="X")
-            _check_number(estimator, 1)
+    if reset or not (any_length or estimator._steps_in is None):
+        table = _validated(estimator, X, reset=reset)
+        estimator._steps_in = table.shape[1]
+    else:
+        table = check_array(X, **NUMBERS, input_name="X")
+        _check_number(estimator, 1)
+    names = columns.names_of(X)
+    check_finite("X", table, ["", "step" if names is None else "column"], names)
     return table[:, :, None]
 
 
@@ -72,7 +75,7 @@ def sequence(name: str, row: Any, how: str | None = None) -> np.ndarray:
             f"{name} must have shape ({', '.join(how or 'TF')}) with at least one step of one "
             f"feature, got {np.shape(row)}"
         )
-    check_finite(name, array)
+    check_finite(name, array, ["step", "feature"], columns.names_of(row))
     return array
 
 
@@ -115,16 +118,16 @@ def read_weights(estimator: Any, sample_weight: Any, rows: Rows) -> np.ndarray |
 def _validated(estimator: Any, X: Any, *, reset: bool) -> np.ndarray:
     """Return a table (n, T) as float64, with its columns set or compared as scikit-learn does."""
     if not isinstance(X, Table):
-        checked: np.ndarray = validate_data(estimator, X, reset=reset, dtype="float64")
+        checked: np.ndarray = validate_data(estimator, X, reset=reset, **NUMBERS)
         return checked
     array = real("X", X)
     if reset:
-        array = validate_data(estimator, array, reset=True, dtype="float64")
+        array = validate_data(estimator, array, reset=True, **NUMBERS)
         estimator._columns = X.names
         return array
     columns.check("X", X.names, estimator._columns, estimator)
     _check_n_features(estimator, array, reset=False)
-    return check_array(array, dtype="float64", input_name="X", estimator=estimator)
+    return check_array(array, **NUMBERS, input_name="X", estimator=estimator)
 
 
 def _check_features(estimator: Any, rows: Rows, names: columns.Names, reset: bool) -> None:

@@ -11,17 +11,13 @@ from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_array, column_or_1d
 
 from rnnx import losses, validate
-from rnnx.estimators import values
+from rnnx.estimators import inputs, values
 from rnnx.estimators.forms import each
 from rnnx.estimators.sequences import Data, SequenceEstimator
 from rnnx.networks.deployed import Deployed
 from rnnx.networks.options import Checks, one_of, optional
 
-LOSSES = {
-    "squared_error": losses.mean_squared_error,
-    "absolute_error": losses.mean_absolute_error,
-    "huber": losses.huber,
-}
+LOSSES = {name: losses.LOSSES[name] for name in ("squared_error", "absolute_error", "huber")}
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -102,13 +98,13 @@ class RNNRegressor(RegressorMixin, SequenceEstimator):
 
     def _as_column(self, y: Any) -> np.ndarray:
         """Return one value, or K values, per sequence."""
-        y = check_array(y, ensure_2d=False, dtype="float64", input_name="y")
+        y = check_array(y, **inputs.NUMBERS, ensure_2d=False, input_name="y")
         return y if y.ndim == 2 and y.shape[1] > 1 else column_or_1d(y, warn=True)
 
     def _encoded(self, targets: Any, flat: np.ndarray, *, reset: bool) -> Any:
         """Return the targets, (..., K) per sequence or per step."""
         values.check_table("y", flat)
-        flat = check_array(flat, ensure_2d=False, dtype="float64", input_name="y")
+        flat = check_array(flat, **inputs.NUMBERS, ensure_2d=False, input_name="y")
         number = flat.shape[1] if flat.ndim == 2 else None  # None: a number, not a vector
         if reset:
             self._values = number
@@ -116,8 +112,11 @@ class RNNRegressor(RegressorMixin, SequenceEstimator):
             raise ValueError(
                 f"y must have {self._values or 1} values per target, as in fit, got {number or 1}"
             )
-        lead = 2 if self._options["per_step"] and not isinstance(targets, list) else 1
-        return each(lambda y: np.reshape(y.astype("float64"), (*y.shape[:lead], -1)), targets)
+        per_step = bool(self._options["per_step"])
+        targets = each(lambda y: y.astype("float64"), targets)
+        values.check_targets(targets, per_step=per_step)
+        lead = 2 if per_step and not isinstance(targets, list) else 1
+        return each(lambda y: np.reshape(y, (*y.shape[:lead], -1)), targets)
 
     def _scale_targets(self, data: Data) -> None:
         y = data.targets if self._options["per_step"] else data.targets[:, None]

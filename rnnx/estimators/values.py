@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from sklearn.preprocessing import StandardScaler
 
+from rnnx.data import places
 from rnnx.estimators.forms import Rows, each
 from rnnx.estimators.tables import Table
 
@@ -67,12 +69,28 @@ def plain(name: str, given: Any) -> np.ndarray:
         ) from None
 
 
-def check_finite(name: str, array: np.ndarray) -> None:
-    """Refuse NaN and infinity."""
-    if not np.all(np.isfinite(array)):
-        raise ValueError(
-            f"{name} contains NaN, infinity or numbers too large for float64: remove or fill them"
-        )
+def check_finite(name: str, array: np.ndarray, axes: Sequence[str], names: Any = None) -> None:
+    """Refuse NaN and infinity, with the place, counted from 0.
+
+    `axes` says what the axes of the array are; those that are called "" are indices of the name, as
+    in X[3]. `names` are those along the last axis.
+    """
+    wrong = ~np.isfinite(array)
+    if np.any(wrong):
+        index, lead = places.first(wrong), axes.count("")
+        at = places.words(index[lead:], array.shape[lead:], axes[lead:], names)
+        kind = "NaN" if np.isnan(array[index]) else "infinity or a number too large for float64"
+        which = "".join(f"[{i}]" for i in index[:lead])
+        raise ValueError(f"{name}{which} contains {kind}{at}: remove or fill it")
+
+
+def check_targets(targets: Any, *, per_step: bool) -> None:
+    """Refuse NaN and infinity in targets (n, ...), or per step (n, T, ...) or a list."""
+    rows = targets if isinstance(targets, list) else [targets]
+    for i, row in enumerate(rows):
+        axes = ["", "step", "value"] if per_step else ["", "value"]
+        name, axes = ("y", axes) if row is targets else (f"y[{i}]", axes[1:])
+        check_finite(name, row, axes[: row.ndim])
 
 
 def moments(

@@ -39,11 +39,11 @@ def from_flax(
         Of linen, what ``init`` returned or its ``"params"``; of nnx, ``nnx.state(module)``, or a
         pure dictionary of it. Of a cell (OptimizedLSTMCell too), of an RNN of
         one, or of a Bidirectional of two RNNs.
-    nonlinearity : {"tanh", "relu"}
+    nonlinearity : {"tanh", "relu"}, default "tanh"
         That of a SimpleCell, which its parameters don't say; tanh is Flax's default. They don't say
         of ``residual=True``, other activations, ``reverse=True`` or another ``merge_fn`` either,
         which have no equal here.
-    batch_first : bool
+    batch_first : bool, default True
         Whether the layer reads (B, T, I), as Flax does by default.
     backend, device, dtype
         As for `rnnx.get_backend`. The dtype is by default that of the arrays.

@@ -31,7 +31,10 @@ def hold(number: int, *, wait: bool = False) -> bool:
 
 @contextmanager
 def locked(folder: Path, name: str = "lock") -> Iterator[None]:
-    """Hold the lock of a folder, a file of this name. It ends with the process, however it ends."""
+    """Hold the lock of a folder, a file of this name, by default ``lock``.
+
+    It ends with the process, however that ends.
+    """
     if fcntl is None:
         yield
         return

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from rnnx import validate
+from rnnx._doc import shared
 from rnnx.backend import Array, Backend, get_backend
 from rnnx.core.products import affine, bias_gradient, product, weight_gradient
 from rnnx.layers.base import Layer, Params, Seed
@@ -18,6 +19,7 @@ class Cache(NamedTuple):
     x: Array
 
 
+@shared()
 class Linear(Layer):
     """``y = x Wᵀ + b``, as torch.nn.Linear.
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
 from rnnx import validate
+from rnnx._doc import shared
 from rnnx.backend import Array, Backend, get_backend
 from rnnx.core import pooling
 from rnnx.layers import forms
@@ -23,6 +24,7 @@ class Cache(NamedTuple):
     form: Any
 
 
+@shared()
 class Pool(Layer):
     """One vector for each sequence: its last output, or the mean or the maximum of all.
 

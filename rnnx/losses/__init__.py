@@ -11,7 +11,16 @@ from rnnx.losses.numbers import (
 )
 from rnnx.losses.softmax import softmax_cross_entropy
 
+LOSSES = {  # by the names that `rnnx.train.fit` and the estimators take
+    "cross_entropy": softmax_cross_entropy,
+    "binary_cross_entropy": binary_cross_entropy,
+    "squared_error": mean_squared_error,
+    "absolute_error": mean_absolute_error,
+    "huber": huber,
+}
+
 __all__ = [
+    "LOSSES",
     "binary_cross_entropy",
     "huber",
     "mean_absolute_error",

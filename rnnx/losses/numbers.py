@@ -7,12 +7,13 @@ from functools import partial
 from types import ModuleType
 
 from rnnx.backend import Array, scope_of
-from rnnx.losses.shared import averaged, checked, documented
+from rnnx.losses.shared import averaged, checked, documented, takes
 from rnnx.validate import positive
 
 Pointwise = Callable[[ModuleType, Array, Array], tuple[Array, Array]]  # -> loss, its slope
 
 
+@takes("numbers")
 @documented
 def mean_squared_error(
     outputs: Array, targets: Array, mask: Array | None = None, weights: Array | None = None
@@ -41,6 +42,7 @@ def mean_squared_error(
     return _pointwise(outputs, targets, mask, weights, _squared)
 
 
+@takes("numbers")
 @documented
 def mean_absolute_error(
     outputs: Array, targets: Array, mask: Array | None = None, weights: Array | None = None
@@ -69,6 +71,7 @@ def mean_absolute_error(
     return _pointwise(outputs, targets, mask, weights, _absolute)
 
 
+@takes("numbers")
 @documented
 def huber(
     outputs: Array,
@@ -110,6 +113,7 @@ def huber(
     return _pointwise(outputs, targets, mask, weights, partial(_huber, delta))
 
 
+@takes("numbers")
 @documented
 def binary_cross_entropy(
     outputs: Array, targets: Array, mask: Array | None = None, weights: Array | None = None

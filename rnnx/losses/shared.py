@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from types import ModuleType
+from typing import Any, TypeVar
 
 from array_api_compat import array_namespace, is_array_api_obj
 
@@ -40,6 +43,26 @@ documented = shared(
         If a shape or a dtype does not match.
     """,
 )
+
+
+Loss = TypeVar("Loss", bound=Callable[..., Any])
+
+
+def takes(targets: str) -> Callable[[Loss], Loss]:
+    """Return a decorator that notes what the targets of a loss are: "labels" or "numbers"."""
+
+    def mark(loss: Loss) -> Loss:
+        loss.__dict__.update(targets=targets)
+        return loss
+
+    return mark
+
+
+def targets_of(loss: Any) -> str | None:
+    """Return what the targets of a loss are; None for a loss that does not say it."""
+    while isinstance(loss, partial):
+        loss = loss.func
+    return getattr(loss, "targets", None)
 
 
 def averaged(

@@ -7,9 +7,10 @@ from types import ModuleType
 from array_api_compat import device as device_of
 
 from rnnx.backend import Array, scope_of
-from rnnx.losses.shared import averaged, checked, documented
+from rnnx.losses.shared import averaged, checked, documented, takes
 
 
+@takes("labels")
 @documented
 def softmax_cross_entropy(
     logits: Array, targets: Array, mask: Array | None = None, weights: Array | None = None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from dataclasses import MISSING, Field, dataclass, fields
+from difflib import get_close_matches
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from rnnx import validate
-from rnnx._doc import shared
+from rnnx._doc import filled, with_defaults
 from rnnx.cells import CELLS, get_cell
 
 Check = Callable[[str, Any], Any]  # (name, value) -> value; raises ValueError
@@ -188,7 +189,26 @@ class Options:
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        shared(**SHARED)(cls)
+        cls.__doc__ = with_defaults(filled(cls.__doc__, SHARED), cls._defaults())
+
+    @classmethod
+    def _defaults(cls) -> dict[str, Any]:
+        """Return the defaults, also of a class that is not yet a dataclass."""
+        found = {}
+        for kind in reversed(cls.__mro__):
+            for name in vars(kind).get("__annotations__", {}):
+                value = getattr(cls, name, MISSING)
+                found[name] = value.default if isinstance(value, Field) else value
+        return {name: value for name, value in found.items() if value is not MISSING}
+
+    def __new__(cls, *args: Any, **options: Any) -> Self:
+        """Return a new object; an unknown option raises, with the name that is nearest."""
+        known = cls._names()
+        for name in [name for name in options if name not in known]:
+            near = get_close_matches(name, known, 1)
+            ways = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}"
+            raise TypeError(f"{cls.__name__} has no option {name!r}: {ways}")
+        return super().__new__(cls)
 
     @classmethod
     def _names(cls, *without: str) -> list[str]:

@@ -23,7 +23,10 @@ from rnnx.optim.clip import clip_by_global_norm, global_norm
 from rnnx.optim.optimizers import SGD, Adam, AdamW, RMSprop
 from rnnx.optim.schedules import Constant, Cosine, Step, WarmUp
 
+OPTIMIZERS = {"sgd": SGD, "rmsprop": RMSprop, "adam": Adam, "adamw": AdamW}  # by name
+
 __all__ = [
+    "OPTIMIZERS",
     "SGD",
     "Adam",
     "AdamW",

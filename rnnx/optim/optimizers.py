@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from rnnx._doc import shared
 from rnnx.optim.shared import Entries, Optimizer, Params, State, zero_like, zeros_like
 
 
+@shared()
 @dataclass(frozen=True, slots=True)
 class SGD(Optimizer):
     """Gradient descent with momentum, as in torch.optim.SGD.
@@ -64,6 +66,7 @@ class SGD(Optimizer):
         return {k: w - rate * step[k] for k, w in params.items()}, {"velocity": v}
 
 
+@shared()
 @dataclass(frozen=True, slots=True)
 class RMSprop(Optimizer):
     """RMSprop, as in torch.optim.RMSprop.
@@ -114,6 +117,7 @@ class RMSprop(Optimizer):
         return params, {"square": v}
 
 
+@shared()
 @dataclass(frozen=True, slots=True)
 class Adam(Optimizer):
     """Adam, as in torch.optim.Adam.
@@ -177,6 +181,7 @@ class Adam(Optimizer):
         }  # fmt: skip
 
 
+@shared()
 @dataclass(frozen=True, slots=True)
 class AdamW(Adam):
     """Adam with decoupled weight decay, as in torch.optim.AdamW.

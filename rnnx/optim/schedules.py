@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import cos, pi
 
+from rnnx._doc import shared
 from rnnx.optim.shared import Checked
 from rnnx.validate import count
 
@@ -30,6 +31,7 @@ class Counted(Checked):
         raise NotImplementedError
 
 
+@shared()
 @dataclass(frozen=True, slots=True)
 class Constant(Counted):
     """The optimizer's own learning rate at every step.
@@ -44,6 +46,7 @@ class Constant(Counted):
         return 1.0
 
 
+@shared()
 @dataclass(frozen=True, slots=True)
 class Cosine(Counted):
     """Half a cosine from 1 down to the final factor, and constant after that.
@@ -80,6 +83,7 @@ class Cosine(Counted):
         return c + (1 - c) * self.final
 
 
+@shared()
 @dataclass(frozen=True, slots=True)
 class Step(Counted):
     """Step decay: multiply by the factor once every few steps.
@@ -109,6 +113,7 @@ class Step(Counted):
         return self.factor ** (t // self.every)
 
 
+@shared()
 @dataclass(frozen=True, slots=True)
 class WarmUp(Counted):
     """Linear warm-up to 1, followed by another schedule.

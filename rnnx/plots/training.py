@@ -14,22 +14,28 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+BESIDE = ("epoch", "step", "learning_rate", "grad_norm", "seconds")  # in a history, no result
+LOSSES = ("loss", "validation_loss")
+
+
 @documented
 def learning_curves(
     history: Mapping[str, Any], *, names: Iterable[str] | None = None, ax: Axes | None = None
 ) -> Axes:
-    """Plot a training history, epoch by epoch, and mark the best epoch.
+    """Plot the losses and metrics of a training, epoch by epoch, and mark the best epoch.
 
-    The best epoch has the lowest ``"validation_loss"``, or the lowest ``"loss"`` if there was no
-    validation. The y axis is logarithmic if all values are positive and span more than a factor
-    of 10. NaN, for an epoch without validation, leaves a gap.
+    Losses are on the left axis and metrics on the right one; what was measured on validation data
+    is drawn through, what on training data is dashed. The best epoch is that of the lowest
+    ``"validation_loss"``; without validation none is marked. The axis of the losses is logarithmic
+    if all values are positive and span more than a factor of 10. NaN, for an epoch without
+    validation, leaves a gap.
 
     Parameters
     ----------
     history : mapping of str to array_like, shape (E,)
         One number per epoch under each name. ``"epoch"`` gives the x axis; default is 1, ..., E.
     names : iterable of str, optional
-        The curves to plot; default is ``"loss"`` and ``"validation_loss"``, if present.
+        The curves to plot; default is the losses, if present, and all metrics.
     {ax}
 
     {returns}
@@ -41,36 +47,68 @@ def learning_curves(
     >>> [line.get_label() for line in ax.lines]
     ['loss', 'validation loss', 'best epoch: 2']
     """
-    losses = [name for name in ("loss", "validation_loss") if name in history]
-    chosen = losses if names is None else list(names)
+    results = [*(name for name in LOSSES if name in history)]
+    results += [name for name in history if name not in (*LOSSES, *BESIDE)]
+    chosen = results if names is None else list(names)
     if not chosen or any(name not in history for name in chosen):
         raise ValueError(f"names must be some of {list(history)}, got {chosen}: give names=")
     count = vector(f"history[{chosen[0]!r}]", history[chosen[0]]).size
-    read = {name: vector(f"history[{name!r}]", history[name], count) for name in [*losses, *chosen]}
+    wanted = [*chosen, *(name for name in LOSSES[1:] if name in history)]
+    read = {name: vector(f"history[{name!r}]", history[name], count) for name in wanted}
     epoch = vector("history['epoch']", history.get("epoch", np.arange(1, count + 1)), count)
 
     ax = axes(ax, "learning_curves")
-    for name in chosen:
-        ax.plot(epoch, read[name], marker="o", markersize=3, label=name.replace("_", " "))
-    if losses and np.isfinite(read[losses[-1]]).any():
-        best = epoch[np.nanargmin(read[losses[-1]])]
-        ax.axvline(best, color="0.5", linestyle="--", zorder=1, label=f"best epoch: {best:g}")
-    drawn = np.concatenate([read[name] for name in chosen])
+    left = [name for name in chosen if name in LOSSES] or chosen
+    right = [name for name in chosen if name not in left]
+    _curves(ax, epoch, {name: read[name] for name in left}, first=0)
+    validated = read.get("validation_loss", np.zeros(0))
+    if np.isfinite(validated).any():
+        best = epoch[np.nanargmin(validated)]
+        ax.axvline(best, color="0.5", linestyle=":", zorder=1, label=f"best epoch: {best:g}")
+    drawn = np.concatenate([read[name] for name in left])
     drawn = drawn[np.isfinite(drawn)]
     if drawn.size and 0 < 10 * drawn.min() < drawn.max():
         ax.set_yscale("log")
-    kinds = dict.fromkeys(name.removeprefix("validation_").replace("_", " ") for name in chosen)
-    finish(ax, "Learning curves", "epoch", ", ".join(kinds))
+    finish(ax, "Learning curves", "epoch", ", ".join(dict.fromkeys(map(_quantity, left))))
     whole(ax.xaxis)
+    if right:
+        other = ax.twinx()
+        _curves(
+            other, epoch, {name: read[name] for name in right}, first=len({*map(_quantity, left)})
+        )
+        other.set_ylabel(", ".join(dict.fromkeys(map(_quantity, right))))
+        handles = [*ax.lines, *other.lines]  # below: curves that rise and fall leave no free place
+        ax.legend(
+            handles=handles, fontsize="small", frameon=False, ncols=min(3, len(handles)),
+            loc="upper center", bbox_to_anchor=(0.5, -0.13),
+        )  # fmt: skip
     return ax
+
+
+def _quantity(name: str) -> str:
+    """Return what a curve shows, whatever it was measured on."""
+    return name.removeprefix("validation_").replace("_", " ")
+
+
+def _curves(ax: Axes, epoch: np.ndarray, curves: Mapping[str, np.ndarray], *, first: int) -> None:
+    """Draw curves, each quantity in a colour of its own, counted from `first`."""
+    colours = {
+        kind: f"C{first + i}" for i, kind in enumerate(dict.fromkeys(map(_quantity, curves)))
+    }
+    for name, values in curves.items():
+        dashed = not name.startswith("validation_") and f"validation_{name}" in curves
+        ax.plot(
+            epoch, values, color=colours[_quantity(name)], linestyle="--" if dashed else "-",
+            marker="o", markersize=3, label=name.replace("_", " "),
+        )  # fmt: skip
 
 
 @documented
 def forecast(
-    past: Any,
-    truth: Any,
-    predicted: Any,
     *,
+    past: Any,
+    predicted: Any,
+    truth: Any = None,
     baseline: Any = None,
     baseline_label: str = "baseline",
     season: int | None = None,
@@ -85,10 +123,10 @@ def forecast(
     ----------
     past : array_like, shape (T,)
         The known values before the forecast.
-    truth : array_like, shape (h,), or None
-        The true values, or None if they are not known yet.
     predicted : array_like, shape (h,)
         The forecast values.
+    truth : array_like, shape (h,), optional
+        The true values, if they are known.
     baseline : array_like, shape (h,), optional
         Another forecast to compare with.
     baseline_label : str
@@ -107,7 +145,8 @@ def forecast(
 
     Examples
     --------
-    >>> ax = forecast([1, 2, 3, 1, 2, 3], [1, 2], [1.1, 1.8], season=3, ylabel="demand (MW)")
+    >>> past, truth, predicted = [1, 2, 3, 1, 2, 3], [1, 2], [1.1, 1.8]
+    >>> ax = forecast(past=past, truth=truth, predicted=predicted, season=3, ylabel="demand (MW)")
     >>> [line.get_label() for line in ax.lines]
     ['past', 'truth', 'seasonal naive, 3 steps', 'forecast']
     """

@@ -37,7 +37,7 @@ class SimpleRNN:
     ----------
     input_size, hidden_size, output_size : int
         The sizes I, H, O of x_t, h_t and y_t.
-    nonlinearity : {"tanh", "relu"}
+    nonlinearity : {"tanh", "relu"}, default "tanh"
         The hidden units' φ.
     backend : str or Backend
         Where the arrays live; see `rnnx.get_backend`.
@@ -166,7 +166,7 @@ class SimpleRNN:
         ----------
         doutputs : list or array
             The gradient of the loss with respect to the outputs, in their form.
-        learning_rate : float
+        learning_rate : float, default 0.01
             At least zero. Every parameter W becomes W - learning_rate · dW.
 
         Returns

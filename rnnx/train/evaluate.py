@@ -8,15 +8,18 @@ from typing import Any
 import numpy as np
 
 from rnnx import validate
+from rnnx._doc import shared
 from rnnx.data import Layout, Sequences, Stream
+from rnnx.train import targets
 from rnnx.train.step import Metric, Objective, evaluation_step, padding, zero_state
 
 
+@shared()
 def evaluate(
     model: Any,
     data: Any,
     *,
-    loss: Callable[..., Any],
+    loss: str | Callable[..., Any],
     metrics: Mapping[str, Metric] | None = None,
     batch_size: int = 256,
 ) -> dict[str, float]:
@@ -50,12 +53,13 @@ def evaluate(
     True
     """
     objective = Objective.of(loss, metrics)
-    source = bind(model, data, targets=True)
+    source = bind(model, data, objective.loss)
     with model.backend.scope():
         measure = evaluator(model, objective, validate.size("batch_size", batch_size))
         return measure(model.params, source)
 
 
+@shared()
 def predict(model: Any, x: Any, *, lengths: Any = None, batch_size: int = 256) -> Any:
     """Return a model's outputs as NumPy arrays, without dropout.
 
@@ -90,7 +94,7 @@ def predict(model: Any, x: Any, *, lengths: Any = None, batch_size: int = 256) -
     >>> [y.shape for y in rnnx.train.predict(gru, [np.ones((7, 1)), np.ones((2, 1))])]
     [(7, 4), (2, 4)]
     """
-    source = bind(model, Sequences(x, lengths=lengths), targets=False)
+    source = bind(model, Sequences(x, lengths=lengths), None)
     layout, found = source.layout, [np.empty(0)] * source.size
     numbers = np.arange(source.size)
     axis = 0 if layout.reduces_time else layout.axis
@@ -109,23 +113,34 @@ def predict(model: Any, x: Any, *, lengths: Any = None, batch_size: int = 256) -
     return np.stack(padded, axis=layout.axis)
 
 
-def bind(model: Any, data: Any, *, targets: bool) -> Any:
-    """Return the source of a model's batches, after checking that the data fits the model."""
+def bind(model: Any, data: Any, loss: Callable[..., Any] | None, of: str = "") -> Any:
+    """Return the source of a model's batches, after checking that the data fits model and loss.
+
+    Without a loss, no targets are needed. `of` says which data it is, in an error.
+    """
     if not hasattr(model, "walk"):
         raise TypeError(
             f"model must be a layer, such as Sequential(GRU(...), Linear(...)), got a "
             f"{type(model).__name__}"
         )
-    if isinstance(data, tuple) and len(data) == 2:
-        data = Sequences(*data)
-    if not isinstance(data, Sequences | Stream):
-        raise TypeError(
-            f"data must be (x, y), a rnnx.data.Sequences or a rnnx.data.Stream, got a "
-            f"{type(data).__name__}"
-        )
-    if targets and data.y is None:
-        raise ValueError("data must have targets: give y")
-    return data.bind(Layout.of(model))
+    try:
+        if isinstance(data, tuple) and len(data) == 2:
+            data = Sequences(*data)
+        if not isinstance(data, Sequences | Stream):
+            raise TypeError(
+                f"data must be (x, y), a rnnx.data.Sequences or a rnnx.data.Stream, got a "
+                f"{type(data).__name__}"
+            )
+        if loss is not None and data.y is None:
+            raise ValueError("data must have targets: give y")
+        source = data.bind(Layout.of(model))
+        if loss is not None:
+            targets.check(model, source, loss)
+    except (TypeError, ValueError) as error:
+        if not of:
+            raise
+        raise type(error)(f"{of}: {error}") from None
+    return source
 
 
 def evaluator(

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from rnnx import validate
+from rnnx._doc import shared
 from rnnx.optim import Constant
 from rnnx.train import callbacks as calls
+from rnnx.train import objects
 from rnnx.train.checkpoint import Checkpoints
 from rnnx.train.evaluate import bind
 from rnnx.train.history import History
@@ -19,11 +21,12 @@ from rnnx.train.step import Metric, Objective
 from rnnx.train.trainer import Settings, Trainer
 
 
+@shared()
 def fit(
     model: Any,
     data: Any,
     *,
-    loss: Callable[..., Any],
+    loss: str | Callable[..., Any],
     optimizer: Any,
     epochs: int,
     validation: Any = None,
@@ -52,11 +55,14 @@ def fit(
         The training data; see `rnnx.data.Sequences`. On a `rnnx.data.Stream` the state is carried
         from chunk to chunk and BPTT is truncated. Otherwise training uses mini-batches, which group
         ragged sequences by length.
-    loss : callable
-        ``loss(outputs, targets, mask, weights) -> loss, gradient``, such as those of `rnnx.losses`;
-        called with two arguments if nothing is padded or weighted.
-    optimizer : SGD, RMSprop, Adam or AdamW
-        From `rnnx.optim`, or any object with `init`, `update` and `learning_rate`.
+    loss : str or callable
+        A loss of `rnnx.losses` by name: ``"cross_entropy"``, ``"binary_cross_entropy"``,
+        ``"squared_error"``, ``"absolute_error"`` or ``"huber"``. Or a function ``loss(outputs,
+        targets, mask, weights) -> loss, gradient``, called with two arguments if nothing is padded
+        or weighted. Cross-entropy takes labels, integers from 0 on; the others take numbers.
+    optimizer : {"sgd", "rmsprop", "adam", "adamw"} or Optimizer
+        One of `rnnx.optim` by name, with its defaults, or as an object, such as ``Adam(0.01)``; or
+        any object with `init`, `update` and `learning_rate`.
     epochs : int
         Number of passes over the data, including those before a checkpoint.
     validation : (x, y), Sequences or Stream, optional
@@ -106,8 +112,8 @@ def fit(
         If training diverges; the error names the step and the layer, and the model keeps the last
         good parameters.
     ValueError, TypeError
-        If the data does not fit the model, an option is out of range, the checkpoint is of another
-        run or would be overwritten, or another run uses the folder.
+        If the data does not fit the model or the loss, an option is out of range, the checkpoint is
+        of another run or would be overwritten, or another run uses the folder.
     OSError
         If a checkpoint cannot be written; the model has the latest parameters.
 
@@ -135,7 +141,7 @@ def fit(
     """
     settings = Settings(
         Objective.of(loss, metrics),
-        optimizer,
+        objects.optimizer_of(optimizer),
         validate.size("epochs", epochs),
         validate.size("batch_size", batch_size),
         bool(shuffle),
@@ -150,8 +156,10 @@ def fit(
         raise ValueError("patience needs validation data, got none: give validation=(x, y)")
     if checkpoint_dir is None and (resume or checkpoint_every is not None):
         raise ValueError("resume and checkpoint_every need a checkpoint_dir, got none")
-    source = bind(model, data, targets=True)
-    held_out = None if validation is None else bind(model, validation, targets=True)
+    source = bind(model, data, settings.objective.loss)
+    held_out = None
+    if validation is not None:
+        held_out = bind(model, validation, settings.objective.loss, "the validation data")
     store = None
     if checkpoint_dir is not None:
         setup = _setup(model, source, held_out, settings)

@@ -20,6 +20,7 @@ from rnnx.data import Batch, Layout
 from rnnx.losses import softmax_cross_entropy
 from rnnx.optim.clip import clip_by_global_norm, global_norm
 from rnnx.train import compiled
+from rnnx.train.objects import loss_of
 
 RESERVED = ("epoch", "step", "learning_rate", "loss", "grad_norm", "seconds")
 
@@ -44,7 +45,7 @@ class Objective(NamedTuple):
     metrics: Mapping[str, Metric]
 
     @classmethod
-    def of(cls, loss: Callable[..., Any], metrics: Mapping[str, Metric] | None) -> Self:
+    def of(cls, loss: str | Callable[..., Any], metrics: Mapping[str, Metric] | None) -> Self:
         """Return the objective; raise ValueError if a metric has a reserved name."""
         named = dict(metrics or {})
         taken = [name for name in named if name in RESERVED or name.startswith("validation_")]
@@ -53,7 +54,7 @@ class Objective(NamedTuple):
                 f"metrics must have names of their own, got {taken[0]!r}: {', '.join(RESERVED)} "
                 "and validation_* are reserved for the history"
             )
-        return cls(loss, named)
+        return cls(loss_of(loss), named)
 
 
 def start(model: Any, optimizer: Any, batch: Batch, stateful: bool) -> Carry:

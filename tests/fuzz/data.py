@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import io as streams
 import struct
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -31,9 +32,20 @@ BYTES = [
 ]  # fmt: skip
 
 
-def by_hand(kind: str, whole: bytes) -> Iterator[bytes]:
+def by_hand(kind: str, whole: bytes) -> Iterator[bytes | Callable[[], bytes]]:
     """Yield files of a kind that are close to this good one, or far from any."""
-    yield from {"CSV": _csv, "NPY": _npy, "NPZ": _npz, "text": _text}[kind](whole)
+    ways = {"CSV": _csv, "CSV.gz": _packed, "NPY": _npy, "NPZ": _npz, "text": _text}
+    yield from ways[kind](whole)
+
+
+def _packed(whole: bytes) -> Iterator[bytes | Callable[[], bytes]]:
+    for raw in _csv(gzip.decompress(whole)):
+        yield partial(gzip.compress, raw, mtime=0)
+    for n in (1, 9, 10, 18, len(whole) - 8, len(whole) - 1):  # ends in each part
+        yield whole[:n]
+    yield whole + whole  # two members, which are one text
+    yield whole + b"\0" * 40
+    yield whole + b"more"
 
 
 def _csv(whole: bytes) -> Iterator[bytes]:

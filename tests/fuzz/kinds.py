@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io as streams
 import json
 import warnings
@@ -50,6 +51,7 @@ def good_files(folder: Path) -> dict[str, list[Good]]:
         "character model": [_model(folder, CharacterModel(3, **LEARNED).fit(TEXT))],
         "checkpoint": [_checkpoint(folder)],
         "CSV": _tables(),
+        "CSV.gz": [_packed(good) for good in _tables()],
         "NPY": _arrays(),
         "NPZ": good_archives(),
         "text": [Good("a.txt", TEXT.encode(), _task("characters a.txt"), _text, False)],
@@ -254,7 +256,7 @@ def _rows(raw: bytes) -> tuple[list[str], list[list[str]]]:
 
 
 def _labels(cells: list[str]) -> np.ndarray:
-    whole = all(cell.lstrip("-").isdigit() and str(int(cell)) == cell for cell in cells)
+    whole = all(cell.removeprefix("-").isdigit() and str(int(cell)) == cell for cell in cells)
     return np.asarray([int(cell) for cell in cells] if whole else cells)
 
 
@@ -321,6 +323,16 @@ def _tables() -> list[Good]:
         Good(line.split()[1], "\n".join([*rows, ""]).encode(), _task(line), read, False)
         for line, (rows, read) in lines.items()
     ]
+
+
+def _packed(good: Good) -> Good:
+    """Return a good file as gzip packs it."""
+
+    def read(raw: bytes) -> Held:
+        return good.read(gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw)
+
+    whole = gzip.compress(good.whole, mtime=0)
+    return good._replace(name=f"{good.name}.gz", whole=whole, read=read)
 
 
 def npy(array: Any) -> bytes:

@@ -58,7 +58,7 @@ def to_onnx(
         row, 0 included. Outputs of recurrent layers are zero at other steps, as here.
     softmax : bool, optional
         Whether ``y`` are probabilities; by default for a classifier alone.
-    opset : int
+    opset : int, default 22
         The version of ONNX's operators, at least 22.
 
     Returns

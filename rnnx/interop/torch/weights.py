@@ -54,8 +54,10 @@ def from_torch(
         Of a state_dict of several modules, the name of the one to take, such as ``"encoder.lstm"``.
     nonlinearity : {"tanh", "relu"}, optional
         That of an RNN. A state_dict does not say, so it must be given; a module says it.
-    dropout, batch_first
-        As for `rnnx.LSTM`. A module says them.
+    dropout : float, default 0.0
+        As for `rnnx.LSTM`; a module says it.
+    batch_first : bool, default False
+        Whether x and y are (B, T, ·); a module says it.
     backend, device, dtype
         As for `rnnx.get_backend`. The dtype is by default that of the arrays; float16 and bfloat16
         become float32.
