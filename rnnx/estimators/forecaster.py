@@ -12,9 +12,10 @@ from rnnx import validate
 from rnnx.data import Sequences
 from rnnx.estimators import inputs, values
 from rnnx.estimators.base import RecurrentEstimator, unchanged_on_error
-from rnnx.estimators.forms import is_list, on_host
+from rnnx.estimators.dates import read_step
+from rnnx.estimators.forms import on_host
 from rnnx.estimators.regressor import LOSSES
-from rnnx.estimators.series import read_series
+from rnnx.estimators.series import compared, continued, read_series
 from rnnx.estimators.windows import Scaling, Series, Shape, Windows, assemble, future_only, sliding
 from rnnx.networks.options import Checks, one_of, optional, texts
 from rnnx.train import predict
@@ -49,6 +50,7 @@ class RNNForecaster(RecurrentEstimator):
         parameters of the epoch with the lowest validation loss.
     {budget}
     {batches}
+    {layout}
     {place}
 
     Attributes
@@ -110,6 +112,7 @@ class RNNForecaster(RecurrentEstimator):
         "window_": validate.size,
         "_exog_size": validate.count,
         "_exog_columns": optional(texts),
+        "_date_step": optional(read_step),
     }
 
     def __sklearn_tags__(self) -> Any:
@@ -126,7 +129,8 @@ class RNNForecaster(RecurrentEstimator):
         ----------
         X : array or list of arrays
             n series, oldest value first: (n, T), (n, T, F), a list of (T_i, F), or one (T,).
-            Objects of pandas, Arrow, polars and cuDF are read as arrays of their shape.
+            A data frame with dates as its index is one series (T, F). Other objects of pandas,
+            Arrow, polars and cuDF are read as arrays of their shape.
         y : None
             Not used: the series are their own targets.
         exog : array or list of arrays, optional
@@ -146,7 +150,7 @@ class RNNForecaster(RecurrentEstimator):
         """
         return self._fit(X, exog, first=not hasattr(self, "model_"), once=True)
 
-    def predict(self, X: Any, *, exog: Any = None) -> np.ndarray:
+    def predict(self, X: Any, *, exog: Any = None) -> Any:
         """Forecast the steps after each series.
 
         Parameters
@@ -158,8 +162,10 @@ class RNNForecaster(RecurrentEstimator):
 
         Returns
         -------
-        numpy.ndarray
-            (n, horizon) for (n, T), (horizon,) for (T,), else (n, horizon, F); in the unit of X.
+        numpy.ndarray, pandas.Series, pandas.DataFrame or list of these
+            (n, horizon) for (n, T), (horizon,) for (T,), else (n, horizon, F), in the layout and
+            the unit of X. If pandas objects have dates as their index, such objects with the dates
+            ahead.
 
         Raises
         ------
@@ -168,14 +174,10 @@ class RNNForecaster(RecurrentEstimator):
             `fit`.
         """
         self._check_is_fitted()
-        X = on_host(self, X)
         forecast = self._forecast(
             read_series(self, X, exog, reset=False, more=int(self._options["horizon"]))
         )
-        if is_list(X):
-            return forecast
-        axes = np.ndim(X)
-        return forecast[0, :, 0] if axes == 1 else forecast[:, :, 0] if axes == 2 else forecast
+        return continued(self, X, forecast)
 
     def score(self, X: Any, y: Any = None, *, exog: Any = None) -> float:
         """Return R² of the forecasts: 1 is perfect, 0 as good as the mean of the truth.
@@ -190,8 +192,7 @@ class RNNForecaster(RecurrentEstimator):
         """
         self._check_is_fitted()
         if y is not None:
-            predicted, y = self.predict(X, exog=exog), on_host(self, y)
-            return float(r2_score(np.ravel(y), np.ravel(predicted)))
+            return float(r2_score(*compared(on_host(self, y), self.predict(X, exog=exog))))
         data, shape = read_series(self, X, exog, reset=False), self._shape()
         self._check_lengths(data.rows, shape.steps)
         past = Series([row[: -shape.horizon] for row in data.rows], data.exog)

@@ -38,6 +38,7 @@ class RNNRegressor(RegressorMixin, SequenceEstimator):
         Loss of the standardized targets.
     {budget}
     {batches}
+    {layout}
     {place}
 
     Attributes

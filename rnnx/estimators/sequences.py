@@ -114,10 +114,12 @@ class SequenceEstimator(RecurrentEstimator):
         Parameters
         ----------
         X : array or list of arrays
-            n sequences: (n, T, F), (n, T), or a list of (T_i, F). Objects of pandas, Arrow, polars
-            and cuDF are read as arrays of their shape.
+            n sequences: (n, T, F), (n, T), or a list of (T_i, F), with the features first if
+            `layout` says so. Objects of pandas, Arrow, polars and cuDF are read as arrays of their
+            shape, arrays and data frames with a sequence in each cell as a list.
         y : array or list of arrays
-            One target per sequence or, with `per_step`, one per step in the form of X.
+            One target per sequence or, with `per_step`, one per step in the form of X: (n, T, ...)
+            in any layout.
         sample_weight : array, shape (n,), optional
             Weight of each sequence, at least 0. Sequences of weight 0 are left out.
 

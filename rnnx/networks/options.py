@@ -42,6 +42,12 @@ validation_fraction : float or "auto"
     parameters of the epoch with the lowest validation loss. "auto" is 0.1 of at least 1,000
     sequences, and 0 of fewer.
 """,
+    "layout": """
+layout : {"TF", "FT"} or None
+    Order of the axes of a sequence in arrays: steps and then features, (n, T, F), or features
+    first, (n, F, T), as in aeon and sktime. None is "TF", but `fit` refuses arrays with more
+    features than steps.
+""",
     "training": """
 epochs : int
     Number of passes over the training data.
