@@ -30,11 +30,13 @@ def read_sequences(estimator: Any, X: Any, *, reset: bool, any_length: bool = Fa
     `fit`, unless `any_length`.
     """
     X, how = unpacked("X", on_host(estimator, X)), estimator._options["layout"]
+    missing = estimator._options.get("missing")  # a forecaster has no such option
+    gaps = None if missing is None else missing == "indicator"
     if isinstance(X, list | tuple) and len(X) == 0:
         raise ValueError("X must hold at least one sequence, got an empty list")
     if is_list(X):
         names = columns.common("X", X)
-        rows: Any = [sequence(f"X[{i}]", row, how) for i, row in enumerate(X)]
+        rows: Any = [sequence(f"X[{i}]", row, how, gaps=gaps) for i, row in enumerate(X)]
         layout.check_features(rows, how, reset=reset)
         if reset and how is None and not any(map(layout.has_rows, X)):
             layout.check_given(rows, f"of {len(rows)} arrays of shape {rows[0].shape}")
@@ -47,7 +49,7 @@ def read_sequences(estimator: Any, X: Any, *, reset: bool, any_length: bool = Fa
                 f"X must hold at least one sequence, step and feature, got shape {rows.shape}"
             )
         rows = layout.steps_first(rows, how)
-        check_finite("X", rows, ["", "step", "feature"])
+        check_finite("X", rows, ["", "step", "feature"], gaps=gaps)
         if reset and how is None:
             layout.check_given(rows, f"of shape {rows.shape}")
         _check_features(estimator, rows, None, reset)
@@ -61,11 +63,13 @@ def read_sequences(estimator: Any, X: Any, *, reset: bool, any_length: bool = Fa
         table = check_array(X, **NUMBERS, input_name="X")
         _check_number(estimator, 1)
     names = columns.names_of(X)
-    check_finite("X", table, ["", "step" if names is None else "column"], names)
+    check_finite("X", table, ["", "step" if names is None else "column"], names, gaps=gaps)
     return table[:, :, None]
 
 
-def sequence(name: str, row: Any, how: str | None = None) -> np.ndarray:
+def sequence(
+    name: str, row: Any, how: str | None = None, *, gaps: bool | None = None
+) -> np.ndarray:
     """Return one sequence, of this layout unless it is a data frame, as (T, F)."""
     dates.check_order(name, dates.of(getattr(row, "index", None)))
     array = layout.steps_first(real(name, row), None if layout.has_rows(row) else how)
@@ -75,7 +79,7 @@ def sequence(name: str, row: Any, how: str | None = None) -> np.ndarray:
             f"{name} must have shape ({', '.join(how or 'TF')}) with at least one step of one "
             f"feature, got {np.shape(row)}"
         )
-    check_finite(name, array, ["step", "feature"], columns.names_of(row))
+    check_finite(name, array, ["step", "feature"], columns.names_of(row), gaps=gaps)
     return array
 
 
