@@ -6,6 +6,11 @@ from collections.abc import Callable
 from statistics import mean
 from typing import Any
 
+import estimator_series
+from estimator_rivals import LEAK, RADIUS, UNITS
+from estimator_sets import MOST
+from estimator_torch import BATCH, EPOCHS, HIDDEN, RATE
+
 Row = dict[str, Any]
 OURS, BEFORE = "rnnx", "rnnx before"
 DTW, SIMPLE = "1-NN DTW", ("seasonal naive", "AR", "smoothing")
@@ -173,6 +178,61 @@ def goal_lines(goals: list[Row]) -> list[str]:
         + (f" ({g['measured']})" if g["measured"] else "")
         for g in goals
     ]
+
+
+def section(result: dict[str, Any]) -> list[str]:
+    """Return the section of docs/measured.md: what is compared, the picture, tables and goals."""
+    machine, seeds = result["environment"], max(row["seeds"] for row in result["rows"])
+    versions = machine["versions"]
+    return [
+        "## Estimators on their defaults",
+        "",
+        "`RNNClassifier`, `RNNRegressor` and `RNNForecaster` with no option but the horizon, on",
+        "all small data sets that sktime, scikit-learn and statsmodels bundle. Defaults were",
+        "chosen on some of the sets, and judged on the others, once. Numbers are means ± standard",
+        f"deviations over {seeds} seeds; methods without chance run once. Classification and",
+        "regression have the archives' training and test parts. A series is learned once, up to",
+        f"its last quarter, and forecast from up to {MOST} origins there. Rivals are told its",
+        "season; `RNNForecaster` is not.",
+        f"{machine['processor']}, {machine['cores']} cores, NumPy {versions['numpy']}, torch "
+        f"{versions['torch']}.",
+        "",
+        "| method | what it is |",
+        "|---|---|",
+        *(f"| {name} | {text} |" for name, text in described(versions)),
+        "",
+        "Mean ranks on the judged sets, the best on the left. A bar joins methods that these sets",
+        "do not tell apart (Nemenyi's test at 5 %). Every series counts, also where a source has",
+        "more.",
+        "",
+        "![Mean ranks and critical differences](pictures/estimators.png)",
+        "",
+        *tables(result["rows"]),
+        "What was aimed at:",
+        "",
+        *(f"- {line}" for line in goal_lines(result["goals"])),
+        "",
+    ]
+
+
+def described(versions: dict[str, str]) -> list[tuple[str, str]]:
+    """Return each rival with its settings."""
+    return [
+        ("1-NN", "nearest training sequence, Euclidean distance"),
+        (DTW, f"the same, dynamic time warping of all channels together, without a limit "
+         f"(dtaidistance {versions['dtaidistance']})"),
+        ("linear", f"logistic or ridge regression on all values (scikit-learn "
+         f"{versions['scikit-learn']})"),
+        ("torch GRU", f"{HIDDEN} units, Adam, learning rate {RATE}, batches of {BATCH}, {EPOCHS} "
+         "epochs, standardized data"),
+        ("echo state", f"ReservoirPy {versions['reservoirpy']}, {UNITS} units, spectral "
+         f"radius {RADIUS}, ridge regression; leak {LEAK}, but {estimator_series.LEAK} for series, "
+         "whose changes it reads"),
+        ("MiniRocket", f"of sktime {versions['sktime']}, ridge regression"),
+        ("seasonal naive", "the value one season earlier"),
+        ("AR", f"autoregression, lags by AIC (statsmodels {versions['statsmodels']})"),
+        ("smoothing", "exponential smoothing; error, trend and season by AICc (statsmodels)"),
+    ]  # fmt: skip
 
 
 def report(rows: list[Row]) -> None:

@@ -33,15 +33,27 @@ def nearest(problem: Labelled, seed: int) -> Predict:
 def nearest_warped(problem: Labelled, seed: int) -> Predict:
     """Return the target of the nearest training sequence, by dynamic time warping.
 
-    All channels are warped together, without a limit.
+    All channels are warped together, without a limit. Sequences that are near by the Euclidean
+    distance come first, so that most of the others are given up early.
     """
-    from dtaidistance import dtw_ndim
+    from dtaidistance.dtw_ndim import distance_fast
+    from scipy.spatial.distance import cdist
+
+    T = longest(problem)
+    known = [np.ascontiguousarray(row) for row in problem.x]
+
+    def find(row: np.ndarray, order: np.ndarray) -> int:
+        found, least = order[0], None
+        for i in order:
+            distance = distance_fast(row, known[i], max_dist=least)
+            if least is None or distance < least:
+                found, least = i, distance
+        return found
 
     def predict(rows: Rows) -> np.ndarray:
-        n, m = len(rows), len(rows) + len(problem.x)
-        both = [np.ascontiguousarray(row) for row in rows + problem.x]
-        found = dtw_ndim.distance_matrix_fast(both, block=((0, n), (n, m)))
-        return problem.y[found[:n, n:].argmin(1)]
+        orders = cdist(even(rows, T), even(known, T)).argsort(1)
+        pairs = zip(map(np.ascontiguousarray, rows), orders, strict=True)
+        return problem.y[[find(row, order) for row, order in pairs]]
 
     return predict
 
@@ -96,11 +108,11 @@ def ridge(problem: Labelled) -> Any:
     return (RidgeClassifierCV if problem.task == "classification" else RidgeCV)(ALPHAS)
 
 
-def reservoir(seed: int) -> Callable[[np.ndarray], np.ndarray]:
+def reservoir(seed: int, leak: float = LEAK) -> Callable[[np.ndarray], np.ndarray]:
     """Return the states (T, units) of a random network as a function of its input (T, F)."""
     from reservoirpy.nodes import Reservoir
 
-    node = Reservoir(UNITS, lr=LEAK, sr=RADIUS, seed=seed)
+    node = Reservoir(UNITS, lr=leak, sr=RADIUS, seed=seed)
 
     def run(x: np.ndarray) -> np.ndarray:
         states = node.run(x)

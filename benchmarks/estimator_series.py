@@ -17,6 +17,7 @@ from estimator_torch import gru_ahead, moments
 
 Forecast = Callable[[np.ndarray], np.ndarray]
 LONG = 24  # a season from which on the starting values are not estimated with the rest
+LEAK = 1.0  # of the echo state network: none
 WASH_OUT = 10  # first states of a reservoir, which its start still dominates
 
 
@@ -76,15 +77,22 @@ def smoothing(past: np.ndarray, horizon: int, season: int, seed: int) -> Forecas
 
 
 def echo_state(past: np.ndarray, horizon: int, season: int, seed: int) -> Forecast:
-    """Ridge regression from the state of a random network to all steps ahead."""
+    """Ridge regression from the state of a random network to the changes from the last value.
+
+    The network reads the changes from step to step, which have no trend.
+    """
     from sklearn.linear_model import RidgeCV
 
-    run, (mean, scale) = reservoir(seed), moments(past[:, None])
-    states = run((past[:, None] - mean) / scale)
+    run, scale = reservoir(seed, LEAK), moments(np.diff(past)[:, None])[1]
+
+    def states(past: np.ndarray) -> np.ndarray:
+        return run(np.diff(past, prepend=past[0])[:, None] / scale)
+
+    ahead = np.lib.stride_tricks.sliding_window_view(past[1:], horizon)
+    changes = (ahead - past[: len(ahead), None]) / scale
     first = min(WASH_OUT, len(past) // 3)
-    target = np.lib.stride_tricks.sliding_window_view(past[1:], horizon)
-    readout = RidgeCV(ALPHAS).fit(states[first : len(target)], target[first:])
-    return lambda past: readout.predict(run((past[:, None] - mean) / scale)[-1:])[0]
+    readout = RidgeCV(ALPHAS).fit(states(past)[first : len(ahead)], changes[first:])
+    return lambda past: past[-1] + scale * readout.predict(states(past)[-1:])[0]
 
 
 RIVALS = {

@@ -9,7 +9,7 @@ from up to 30 origins in it, each from all values before; the score is the mean 
 all origins and steps ahead. Our estimators get no option but the horizon. The sets and their
 division are in `estimator_sets.py`, the rivals in `estimator_rivals.py` and `estimator_series.py`.
 
-Results are added to those there are, so that a long run may be made in pieces, one at a time.
+Results are added to those there are, so that a long run may be made in pieces.
 Methods whose packages are missing are left out by name. `--old` measures the defaults of an older
 version of rnnx, in the folder PATH, of which only the times and the spread over the seeds are kept:
 
@@ -23,8 +23,10 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from fcntl import LOCK_EX, flock
 from importlib.util import find_spec
+from pathlib import Path
 from statistics import mean, median, stdev
 from typing import Any, NamedTuple
 
@@ -56,11 +58,6 @@ class Job(NamedTuple):
     method: str
     learn: Learn
 
-    @property
-    def key(self) -> tuple[str, str]:
-        """What tells its row in the results from others."""
-        return self.name, self.method
-
 
 def ours(problem: Problem, seed: int) -> Callable[..., Any]:
     """Fit our estimator for a problem on its defaults."""
@@ -91,7 +88,7 @@ def of_series(fit: Callable[..., Any]) -> Learn:
     return learn
 
 
-def methods(task: str, old: bool) -> dict[str, Learn]:
+def methods(task: str, *, old: bool) -> dict[str, Learn]:
     """Return the methods for a task; with `old`, only ours."""
     if old:
         return {BEFORE: ours}
@@ -129,7 +126,7 @@ def chosen_jobs(options: argparse.Namespace, known: set[tuple[str, str]]) -> lis
     return [
         Job(task, name, method, learn)
         for task in options.only or SETS
-        for method, learn in methods(task, bool(options.old)).items()
+        for method, learn in methods(task, old=options.old is not None).items()
         for name in SETS[task]
         if options.part in (None, part_of(name))
         and name in (options.sets or SETS[task])
@@ -138,34 +135,33 @@ def chosen_jobs(options: argparse.Namespace, known: set[tuple[str, str]]) -> lis
     ]
 
 
-def main() -> int:
-    options = read_options()
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = read_options(arguments)
     if options.old:
-        sys.path.insert(0, options.old)
-    known = read_rows()
-    jobs = chosen_jobs(options, set(known))
-    absent = {
-        job.method: package
-        for job in jobs
-        for package in NEEDS.get(job.method, ())
-        if find_spec(package) is None
-    }
-    for method, package in absent.items():
-        print(f"{method} is left out: {package} is not installed")
+        sys.path.insert(0, str(options.old))
+    jobs = chosen_jobs(options, set(by_key(read_results()["rows"])))
+    absent = {job.method: lacking(job.method) for job in jobs}
+    for method, packages in absent.items():
+        if packages:
+            print(f"{method} is left out: {', '.join(packages)} not installed")
     for job in jobs:
-        if job.method not in absent:
+        if not absent[job.method]:
             row = measure(job, SETS[job.task][job.name](), range(options.seeds))
             print(f"{job.name}, {job.method}: {row['fit, s']} s", flush=True)
             store(row)
-    rows = list(read_rows().values())
-    report(rows)
+    report(read_results()["rows"])
     return 0
 
 
-def read_options() -> argparse.Namespace:
+def lacking(method: str) -> list[str]:
+    """Return the packages that a method needs and that are not installed."""
+    return [package for package in NEEDS.get(method, ()) if find_spec(package) is None]
+
+
+def read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     names = [name for sets in SETS.values() for name in sets]
-    known = dict.fromkeys(name for task in SETS for name in methods(task, False))
+    known = dict.fromkeys(name for task in SETS for name in methods(task, old=False))
     parser.add_argument("--only", nargs="+", choices=SETS, help="tasks; by default all")
     parser.add_argument("--sets", nargs="+", choices=names, metavar="NAME", help=", ".join(names))
     parser.add_argument(
@@ -174,26 +170,47 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--part", choices=("chosen", "judged"), help="of the sets; by default both")
     parser.add_argument("--seeds", type=int, default=5, help="number of seeds, 0 and up")
     parser.add_argument("--missing", action="store_true", help="only what the results lack")
-    parser.add_argument("--old", metavar="PATH", help="measure the rnnx in this folder, as before")
-    return parser.parse_args()
+    parser.add_argument(
+        "--old", type=Path, metavar="PATH", help="measure the rnnx in this folder, as before"
+    )
+    options = parser.parse_args(arguments)
+    if options.old and not (options.old / "rnnx" / "__init__.py").is_file():
+        parser.error(f"--old must be a folder with the package rnnx in it, got {options.old}")
+    return options
 
 
-def read_rows() -> dict[tuple[str, str], Row]:
-    """Return the rows that were measured, by set and method."""
+def read_results() -> dict[str, Any]:
+    """Return what the result file holds."""
     path = RESULTS / "estimators.json"
-    rows = json.loads(path.read_text())["rows"] if path.exists() else []
-    return {(row["set"], row["method"]): row for row in rows}
+    return json.loads(path.read_text()) if path.exists() else {"rows": []}
 
 
 def store(row: Row) -> None:
-    """Put a row in its place in the results."""
-    rows = read_rows() | {(row["set"], row["method"]): row}
-    order = [
-        (name, m) for task in SETS for name in SETS[task] for m in (*methods(task, False), BEFORE)
+    """Put a row in its place in the results, one process at a time."""
+    with Path(__file__).open() as lock:
+        flock(lock, LOCK_EX)
+        before, machine = read_results(), environment(PACKAGES)
+        if "environment" in before:  # of packages that only an earlier piece of the run had
+            versions = before["environment"]["versions"]
+            machine["versions"] = versions | {k: v for k, v in machine["versions"].items() if v}
+        rows = by_key(before["rows"]) | by_key([row])
+        ordered = [rows[key] for key in places() if key in rows]
+        facts = {"environment": machine, "rows": ordered, "goals": goals(ordered)}
+        write("estimators", facts, RESULTS)
+
+
+def by_key(rows: list[Row]) -> dict[tuple[str, str], Row]:
+    return {(row["set"], row["method"]): row for row in rows}
+
+
+def places() -> list[tuple[str, str]]:
+    """Return all sets and methods in the order of the tables."""
+    return [
+        (name, method)
+        for task, sets in SETS.items()
+        for name in sets
+        for method in (*methods(task, old=False), BEFORE)
     ]
-    ordered = [rows[key] for key in order if key in rows]
-    facts = {"environment": environment(PACKAGES), "rows": ordered, "goals": goals(ordered)}
-    write("estimators", facts)
 
 
 if __name__ == "__main__":
