@@ -136,7 +136,7 @@ def tables(rows: list[Row]) -> list[str]:
                 lines += [f"{score} in {task}: {part} sets, {what}.", ""]
                 lines += table(task, found, score_cell)
         if found := by_set(rows, task):
-            lines += [f"Seconds for a fit in {task}, median over the seeds.", ""]
+            lines += [f"Seconds to fit + to predict in {task}, medians over the seeds.", ""]
             lines += table(task, found, seconds_cell)
     return lines
 
@@ -167,7 +167,7 @@ def score_cell(row: Row | None, size: float) -> str:
 
 
 def seconds_cell(row: Row | None, size: float) -> str:
-    return "" if row is None else f"{row['fit, s']:.1f}"
+    return "" if row is None else f"{row['fit, s']:.1f} + {row['predict, s']:.1f}"
 
 
 def goal_lines(goals: list[Row]) -> list[str]:
@@ -183,7 +183,7 @@ def goal_lines(goals: list[Row]) -> list[str]:
 def section(result: dict[str, Any]) -> list[str]:
     """Return the section of docs/measured.md: what is compared, the picture, tables and goals."""
     machine, seeds = result["environment"], max(row["seeds"] for row in result["rows"])
-    versions = machine["versions"]
+    versions, cores = machine["versions"], sorted({row["cores"] for row in result["rows"]})
     return [
         "## Estimators on their defaults",
         "",
@@ -194,8 +194,8 @@ def section(result: dict[str, Any]) -> list[str]:
         "regression have the archives' training and test parts. A series is learned once, up to",
         f"its last quarter, and forecast from up to {MOST} origins there. Rivals are told its",
         "season; `RNNForecaster` is not.",
-        f"{machine['processor']}, {machine['cores']} cores, NumPy {versions['numpy']}, torch "
-        f"{versions['torch']}.",
+        f"Times are those of {' or '.join(map(str, cores))} cores of a shared "
+        f"{machine['processor']}.",
         "",
         "| method | what it is |",
         "|---|---|",
@@ -223,8 +223,8 @@ def described(versions: dict[str, str]) -> list[tuple[str, str]]:
          f"(dtaidistance {versions['dtaidistance']})"),
         ("linear", f"logistic or ridge regression on all values (scikit-learn "
          f"{versions['scikit-learn']})"),
-        ("torch GRU", f"{HIDDEN} units, Adam, learning rate {RATE}, batches of {BATCH}, {EPOCHS} "
-         "epochs, standardized data"),
+        ("torch GRU", f"torch {versions['torch']}, {HIDDEN} units, Adam, learning rate "
+         f"{RATE}, batches of {BATCH}, {EPOCHS} epochs, standardized data"),
         ("echo state", f"ReservoirPy {versions['reservoirpy']}, {UNITS} units, spectral "
          f"radius {RADIUS}, ridge regression; leak {LEAK}, but {estimator_series.LEAK} for series, "
          "whose changes it reads"),

@@ -122,7 +122,7 @@ def measure(job: Job, problem: Problem, seeds: Iterable[int]) -> Row:
 
 
 def chosen_jobs(options: argparse.Namespace, known: set[tuple[str, str]]) -> list[Job]:
-    """Return what the options ask for, in the order of the tables; the slow methods last."""
+    """Return what the options ask for, method by method."""
     return [
         Job(task, name, method, learn)
         for task in options.only or SETS
