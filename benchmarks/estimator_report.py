@@ -183,7 +183,8 @@ def goal_lines(goals: list[Row]) -> list[str]:
 def section(result: dict[str, Any]) -> list[str]:
     """Return the section of docs/measured.md: what is compared, the picture, tables and goals."""
     machine, seeds = result["environment"], max(row["seeds"] for row in result["rows"])
-    versions, cores = machine["versions"], sorted({row["cores"] for row in result["rows"]})
+    versions, counts = machine["versions"], sorted({row["cores"] for row in result["rows"]})
+    cores = [f"{n} core{'s'[: n - 1]}" for n in counts]
     return [
         "## Estimators on their defaults",
         "",
@@ -194,8 +195,7 @@ def section(result: dict[str, Any]) -> list[str]:
         "regression have the archives' training and test parts. A series is learned once, up to",
         f"its last quarter, and forecast from up to {MOST} origins there. Rivals are told its",
         "season; `RNNForecaster` is not.",
-        f"Times are those of {' or '.join(map(str, cores))} cores of a shared "
-        f"{machine['processor']}.",
+        f"Times are those of a shared {machine['processor']}, on {' or '.join(cores)}.",
         "",
         "| method | what it is |",
         "|---|---|",

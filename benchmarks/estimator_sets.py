@@ -12,8 +12,9 @@ Left out, because they are no sequences, have no future to forecast, or are here
   order. The rows of an image of a digit have one.
 - statsmodels: anes96, cancer, ccard, china_smoking, committee, cpunish, engel, fair, heart,
   modechoice, randhie, scotland, spector, star98 and statecrime are surveys and cross-sections;
-  stackloss is one, too, of 21 days. strikes holds durations in no order of time.
-- Of a panel (fertility, grunfeld) or of several columns, a few series stand for all.
+  stackloss is a regression on a plant's settings; strikes holds durations in no order of time.
+- Of a panel (fertility, grunfeld) or of several columns, a few series stand for all. No column is
+  known ahead, so there are no exogenous values.
 """
 
 from __future__ import annotations

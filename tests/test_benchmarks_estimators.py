@@ -155,10 +155,33 @@ def test_sequences_are_resampled_to_equal_length() -> None:
     np.testing.assert_array_equal(even(rows[1:], 3), expected[1:])
 
 
+def warped(a: np.ndarray, b: np.ndarray) -> float:
+    """Return the squared distance of dynamic time warping, by its definition."""
+    least = np.full((len(a) + 1, len(b) + 1), np.inf)
+    least[0, 0] = 0
+    for i, j in itertools.product(range(len(a)), range(len(b))):
+        before = min(least[i, j], least[i, j + 1], least[i + 1, j])
+        least[i + 1, j + 1] = before + ((a[i] - b[j]) ** 2).sum()
+    return float(least[-1, -1])
+
+
+def test_the_nearest_by_warping_is_found() -> None:
+    """Though most distances are given up early; ragged sequences of two channels."""
+    pytest.importorskip("dtaidistance", reason="needs dtaidistance")
+    rng = np.random.default_rng(0)
+    rows = [rng.normal(size=(T, 2)) for T in rng.integers(5, 20, 40)]
+    known, asked = rows[:25], rows[25:]
+    problem = load("estimator_sets").Labelled("classification", known, np.arange(25), [], None)
+    expected = [int(np.argmin([warped(row, other) for other in known])) for row in asked]
+    assert len(set(expected)) > 3
+    found = load("estimator_rivals").nearest_warped(problem, 0)(asked)
+    np.testing.assert_array_equal(found, expected)
+
+
 def make_row(task: str, name: str, part: str, method: str, score: float, spread: float) -> Any:
     row = {"task": task, "set": name, "part": part, "method": method, "mean": score}
     return row | {
-        "spread": spread, "seeds": 2, "fit, s": 1.0, "longest fit, s": 2.0, "cores": 2,
+        "spread": spread, "seeds": 2, "fit, s": 1.0, "longest fit, s": 2.0, "predict, s": 0.0, "cores": 2,
     }  # fmt: skip
 
 
