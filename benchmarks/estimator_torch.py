@@ -61,21 +61,25 @@ def trained(
     linear = torch.nn.Linear(HIDDEN, outputs)
     adam = torch.optim.Adam([*layer.parameters(), *linear.parameters()], RATE)
 
-    def run(rows: Rows) -> Any:
-        tensors = [torch.tensor((row - mean) / scale, dtype=torch.float32) for row in rows]
+    def tensors(rows: Rows) -> list[Any]:
+        return [torch.tensor((row - mean) / scale, dtype=torch.float32) for row in rows]
+
+    def run(rows: list[Any]) -> Any:
         last = torch.tensor([len(row) - 1 for row in rows])
-        states = layer(torch.nn.utils.rnn.pad_sequence(tensors, batch_first=True))[0]
+        states = layer(torch.nn.utils.rnn.pad_sequence(rows, batch_first=True))[0]
         return linear(states[torch.arange(len(rows)), last])
 
+    known = tensors(x)
     for _ in range(EPOCHS):
-        for batch in torch.randperm(len(x)).split(BATCH):
+        for batch in torch.randperm(len(known)).split(BATCH):
             adam.zero_grad()
-            loss(run([x[i] for i in batch]), target[batch]).backward()
+            loss(run([known[i] for i in batch]), target[batch]).backward()
             adam.step()
 
     def outputs_of(rows: Rows) -> np.ndarray:
+        asked = tensors(rows)
         with torch.inference_mode():
-            parts = [run(rows[i : i + BATCH]) for i in range(0, len(rows), BATCH)]
+            parts = [run(asked[i : i + BATCH]) for i in range(0, len(asked), BATCH)]
         return torch.cat(parts).double().numpy()
 
     return outputs_of
