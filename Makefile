@@ -86,12 +86,14 @@ lint: $(VENV)/base
 	$(BIN)/mypy
 
 bench: $(VENV)/base
-	$(PIP) -e . $(TORCH) jax keras onnx onnxruntime threadpoolctl scikit-learn sktime
+	$(PIP) -e . $(TORCH) jax keras onnx onnxruntime threadpoolctl scikit-learn sktime \
+	  statsmodels numba dtaidistance reservoirpy
 	$(BIN)/python benchmarks/cpu.py
 	$(BIN)/python benchmarks/layers.py
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/torch_module.py
 	$(BIN)/python benchmarks/footprint.py
+	$(BIN)/python benchmarks/estimators.py
 
 # dependency groups need pip 25.1 or later
 $(VENV)/base:

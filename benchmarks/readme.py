@@ -1,4 +1,4 @@
-"""Write the measured sections of README.md and docs/measured.md, and their picture.
+"""Write the measured sections of README.md and docs/measured.md, and their pictures.
 
 python benchmarks/readme.py
 """
@@ -12,6 +12,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import estimator_picture
+import estimator_report
 from picture import KINDS, THREADS, draw, pick
 
 ROOT = Path(__file__).parents[1]
@@ -33,20 +35,25 @@ def main() -> None:
         page = ROOT / name
         before, rest = page.read_text().split(BEGIN)
         page.write_text(before + BEGIN + text + END + rest.split(END)[1])
-    cpu = json.loads((ROOT / "benchmarks" / "results" / "cpu.json").read_text())
-    draw(cpu, tuple(ARTICLES), ROOT / "docs" / "pictures" / "cpu.png")
+    draw(read("cpu"), tuple(ARTICLES), ROOT / "docs" / "pictures" / "cpu.png")
+    estimator_picture.draw(
+        read("estimators")["rows"], ROOT / "docs" / "pictures" / "estimators.png"
+    )
+
+
+def read(name: str) -> Result:
+    return json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())
 
 
 def sections() -> dict[str, str]:
     """Return the measured section of each page in Markdown."""
     results = {
-        name: json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())
-        for name in ("cpu", "footprint", "layers", "training")
+        name: read(name) for name in ("cpu", "footprint", "layers", "training", "estimators")
     }
     return {"README.md": summary(**results), "docs/measured.md": details(**results)}
 
 
-def summary(cpu: Result, footprint: Result, layers: Result, training: Result) -> str:
+def summary(cpu: Result, footprint: Result, layers: Result, **_: Result) -> str:
     """Return the most telling numbers, those where others are faster included."""
     lines = [
         f"On one core of an {cpu['environment']['processor']}, in float32, with the compiled core.",
@@ -110,13 +117,16 @@ def slower(cpu: Result) -> list[str]:
     ]
 
 
-def details(cpu: Result, footprint: Result, layers: Result, training: Result) -> str:
+def details(
+    cpu: Result, footprint: Result, layers: Result, training: Result, estimators: Result
+) -> str:
     """Return all the tables."""
     lines = [
         *against_rivals(cpu),
         *other_layers(cpu),
         *streams_and_ragged(cpu, by_cell(layers["cache"])),
         *fitting(training),
+        *estimator_report.section(estimators),
         "## Import",
         "",
         f"`import rnnx` takes {added(footprint):.0f} ms more than `import numpy`, on an "

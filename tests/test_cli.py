@@ -469,9 +469,12 @@ def test_the_summary_and_info_say_what_it_is(run: Run) -> None:
     )  # fmt: skip
     assert code == 0
     summary = json.loads(Path("r/summary.json").read_text())
-    (said,) = [line for line in told.splitlines() if line.startswith("epoch ")]
+    (said,) = [line for line in told.splitlines() if "epoch " in line]
+    assert summary["chosen"] | {"batch_size": 16, "frame": 1} == summary["chosen"]
+    assert "chosen by the data: n_estimators 5" in told
     figures = summary["figures"]
-    for words in (f"training accuracy {figures['accuracy']:.4g}; held out: loss ",
+    for words in ("first of 5 networks: epoch ",
+                  f"training accuracy {figures['accuracy']:.4g}; held out: loss ",
                   f"training loss {figures['loss']:.4g}, "):  # fmt: skip
         assert words in said
     assert summary["options"]["num_layers"] == 2

@@ -124,7 +124,7 @@ def test_choices_are_reported_and_can_be_given(kind: Any, capsys: Any) -> None:
 
 def test_much_data_is_held_out_in_part() -> None:
     """A tenth of 1,000 sequences, and patience in proportion."""
-    X, y = blobs(n=1000, T=1)
+    X, y = blobs(n=1000, T=2)
     found = RNNClassifier(2, min_updates=30, max_epochs=1, n_estimators=1).fit(X, y)
     assert (found.chosen_["validation_fraction"], found.chosen_["patience"]) == (0.1, 10)
     assert "validation_loss" in found.history_
@@ -233,3 +233,51 @@ def test_a_fitted_estimator_draws_its_learning_curve() -> None:
         RNNClassifier().plot_history()
     axes = RNNClassifier(**SMALL, epochs=2, n_estimators=1).fit(*blobs()).plot_history()
     assert axes.lines[0].get_label() == "loss"
+
+
+@pytest.mark.parametrize("form", ["array", "list", "table"])
+def test_missing_values_have_indicators(form: str, tmp_path: Path) -> None:
+    """The mean in their place, and 1 beside it; that a value is missing can be all there is."""
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((40, 6, 1 if form == "table" else 2)), np.arange(40) % 2
+    X[y == 1, 3, 0] = np.nan
+    given: Any = {"array": X, "list": [*X], "table": X[:, :, 0]}[form]
+    with pytest.raises(ValueError, match=r"X\[1\] contains NaN at .* missing='indicator'"):
+        RNNClassifier(epochs=1).fit(given, y)
+    options: dict[str, Any] = {"missing": "indicator", "epochs": 30, "n_estimators": 1}
+    classifier = RNNClassifier(**SMALL, **options).fit(given, y)
+    assert classifier.score(given, y) == 1
+    np.testing.assert_allclose(classifier.mean_, np.nanmean(X, axis=(0, 1)))
+    network = classifier._scaled(X)
+    assert network.shape == (6, 40, X.shape[2] + 1)  # one feature has gaps
+    np.testing.assert_array_equal(network[3, :, -1], y)
+    np.testing.assert_array_equal(network[3, y == 1, 0], np.zeros(20))
+    classifier.save(tmp_path / "model.safetensors")
+    loaded = rnnx.load(tmp_path / "model.safetensors")
+    np.testing.assert_array_equal(loaded.predict_proba(given), classifier.predict_proba(given))
+    with pytest.raises(ValueError, match=r"features \[0\] have indicators"):
+        rnnx.interop.to_python(classifier, tmp_path / "model.py")
+
+
+def test_missing_values_need_others() -> None:
+    """A feature of NaN alone, and infinity, are refused."""
+    X, y = blobs()
+    X[..., 1] = np.nan
+    with pytest.raises(ValueError, match="X has no value of feature 1, only NaN: drop it"):
+        RNNClassifier(missing="indicator").fit(X, y)
+    X[..., 1] = np.inf
+    with pytest.raises(ValueError, match="infinity"):
+        RNNClassifier(missing="indicator").fit(X, y)
+
+
+@pytest.mark.parametrize("features", [[7], [-1], [0, 0], [0.5], "all"])
+def test_impossible_gaps_in_a_file_are_refused(features: Any, tmp_path: Path) -> None:
+    """Indicators are of known features, each once."""
+    X, y = blobs()
+    X[0, 0, 0] = np.nan
+    classifier = RNNClassifier(**SMALL, missing="indicator", epochs=1, n_estimators=1).fit(X, y)
+    description, arrays = classifier._describe()
+    description.extra["_missing"] = features
+    rnnx.io.write(tmp_path / "model.safetensors", description, arrays)
+    with pytest.raises(ValueError, match="_missing"):
+        rnnx.load(tmp_path / "model.safetensors")

@@ -23,7 +23,9 @@ BLOCKS = {
     name: re.findall(r"^```(\w*)\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
     for name, text in TEXTS.items()
 }
-NEEDED = {"sklearn": "scikit-learn"} | {k: k for k in ("torch", "onnx", "onnxruntime", "polars")}
+NEEDED = {"sklearn": "scikit-learn"} | {
+    k: k for k in ("torch", "onnx", "onnxruntime", "pandas", "polars")
+}
 LINES = [
     words
     for blocks in BLOCKS.values()

@@ -44,6 +44,8 @@ def given(options: Namespace) -> bool:
     for name in ("id", "time", "features", "target", "exog") if some else ():
         if getattr(options, name, None):
             raise ValueError(f"--{name} names columns of a CSV file, got {some[0]}")
+    if not some and getattr(options, "layout", None) == "FT":
+        raise ValueError("--layout FT is for files of arrays: a CSV file has a row per step")
     return bool(some)
 
 
@@ -81,10 +83,33 @@ def numbers(path: Path, name: str, arrays: dict[str, np.ndarray], axes: Sequence
         return array.astype("float64")
 
 
-def check_finite(path: Path, name: str, values: np.ndarray, lengths: Any = None) -> None:
+def steps_first(path: Path, X: np.ndarray, layout: str | None) -> np.ndarray:
+    """Return an array X of this layout, unless it is a table, as (n, T, F)."""
+    if layout is None and X.ndim == 3 and X.shape[2] > X.shape[1]:
+        raise ValueError(
+            f"X in {path} has shape {X.shape}, which has two readings: give --layout TF for "
+            f"(steps, features) = {X.shape[1:]}, or --layout FT for (features, steps)"
+        )
+    return laid_out(X, layout)
+
+
+def laid_out(rows: Any, layout: str | None) -> Any:
+    """Return rows, an array (n, T, F) or a list of (T_i, F), in a layout; twice is not at all."""
+    if layout != "FT" or rows is None:
+        return rows
+    if isinstance(rows, list):
+        return [row.T for row in rows]
+    return np.swapaxes(rows, 1, 2) if rows.ndim == 3 else rows
+
+
+def check_finite(
+    path: Path, name: str, values: np.ndarray, lengths: Any = None, layout: str | None = None
+) -> None:
     """Raise ValueError if a number is not finite, except in the padding of sequences."""
     wrong = ~np.isfinite(values)
-    if lengths is not None:
+    if lengths is not None and layout == "FT" and values.ndim == 3:
+        wrong &= (np.arange(values.shape[2]) < lengths[:, None])[:, None, :]
+    elif lengths is not None:
         wrong[np.arange(values.shape[1]) >= lengths[:, None]] = False
     if np.any(wrong):
         place = [int(i) for i in np.unravel_index(np.argmax(wrong), wrong.shape)]
@@ -93,7 +118,10 @@ def check_finite(path: Path, name: str, values: np.ndarray, lengths: Any = None)
 
 
 def read_lengths(path: Path, arrays: dict[str, np.ndarray], shape: Sequence[int]) -> Any:
-    """Return the number of steps of each sequence without its padding, or None."""
+    """Return the number of steps of each of n sequences without its padding, or None.
+
+    The shape begins with n, T.
+    """
     if "lengths" not in arrays:
         return None
     lengths, (n, T) = arrays["lengths"], shape[:2]

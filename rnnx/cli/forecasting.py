@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnnx.cli import arrays, tables
+from rnnx.cli import arrays, tables, times
 from rnnx.cli.form import Form
 from rnnx.cli.tables import Table
 from rnnx.cli.task import FORM, Answer, Task, extent, predicted
@@ -20,7 +20,8 @@ files:
     together; --time the column to sort by (default: the order of the rows); --id the column that
     identifies the series, if there are several; --exog columns of values that are known ahead. Rows
     at the end with an empty target are the future: with --exog, `predict` needs one per step ahead.
-  NPY: X of shape (T,), (n, T) or (n, T, F).
+    Times are numbers or dates at a constant step; without the future rows, forecasts continue them.
+  NPY: X of shape (T,), (n, T) or (n, T, F); with --layout FT, (n, F, T).
   NPZ: such an X, and exog of shape (T, E) or (n, T, E), which for `predict` covers the steps ahead.
 The first line of a CSV file names its columns. A column without a name is called "column 1" and so
 on, by position. Other columns are ignored. Several CSV files with the same columns are read as one.
@@ -46,7 +47,7 @@ class Series(NamedTuple):
     targets: list[str]  # names of the F values
     time: str | None = None  # column of the times
     times: list[np.ndarray] | None = None  # per series, numbers or dates, with those ahead
-    cells: list[list[str]] | None = None  # the same as written in the file
+    ahead: list[list[str]] | None = None  # the times of the steps to forecast, as in the file
 
 
 class Forecasting(Task):
@@ -60,7 +61,8 @@ class Forecasting(Task):
     def read(self, chosen: Namespace, model: Any = None) -> Series:
         """Return the series; to forecast, with the exogenous values of the steps ahead."""
         if arrays.given(chosen):
-            return _of_arrays(chosen.files[0])
+            layout = chosen.layout if model is None else model.layout or "TF"
+            return _of_arrays(chosen.files[0], layout)
         if not chosen.target:
             raise ValueError("--target must name the column of the series, got none")
         used = [*chosen.target, *(chosen.exog or []), *filter(None, [chosen.id, chosen.time])]
@@ -71,7 +73,9 @@ class Forecasting(Task):
 
     def fit(self, model: Any, data: Series, chosen: Namespace) -> None:
         """Train the forecaster."""
-        model.fit(data.X, exog=data.exog)
+        model.set_params(layout=model.layout or "TF")  # in doubt, `read` has refused the file
+        X, exog = (arrays.laid_out(rows, model.layout) for rows in (data.X, data.exog))
+        model.fit(X, exog=exog)
 
     def describe(self, data: Series) -> dict[str, Any]:
         """Return the numbers of series, steps and values."""
@@ -121,6 +125,8 @@ class Forecasting(Task):
             f"{data['series']} series of {extent(data['steps'])}; "
             f"the loss is the {chosen['loss']} of scaled values"
         )
+        exog = summary["columns"]["exog"]  # None for arrays
+        text += f"; known ahead: {tables.brief(exog)}" if exog else ""
         kind = _naive_name(figures["season"])
         last = [
             f"last {chosen['horizon']} steps of {name} ({_seen(chosen['validation_fraction'])}): "
@@ -132,17 +138,15 @@ class Forecasting(Task):
     def predict(self, model: Any, chosen: Namespace) -> Answer:
         """Return the forecasts, one row per step ahead."""
         data, h = self.read(chosen, model), model.horizon
-        forecasts = np.concatenate(model.predict(data.X, exog=data.exog))
+        forecasts = np.concatenate(_forecast(model, data.X, data.exog))
         lead: list[tuple[str, Any]] = [("step", [*range(1, h + 1)] * len(data.X))]
         if data.name is not None:
             lead.insert(0, (data.name, np.repeat(data.keys, h).tolist()))
-        if data.cells is not None:
-            ahead = [c[len(row) :][:h] for c, row in zip(data.cells, data.X, strict=True)]
-            if min(map(len, ahead)) == h:
-                lead.append((str(data.time), np.concatenate(ahead).tolist()))
+        if data.ahead is not None:
+            lead.append((str(data.time), np.concatenate(data.ahead).tolist()))
         found = predicted(data.targets, forecasts)
         if chosen.quantiles:
-            of = model.predict(data.X, exog=data.exog, quantiles=chosen.quantiles)
+            of = _quantiles(model, data.X, data.exog, chosen.quantiles)
             for q, forecasts in zip(chosen.quantiles, map(np.concatenate, of), strict=True):
                 titled = predicted(data.targets, forecasts)
                 found += [(f"{title}_{q:g}", cells) for title, cells in titled]
@@ -170,12 +174,9 @@ def _of_table(table: Table, chosen: Namespace, ahead: int) -> Series:
     data = Series(X, E or None, list(groups), chosen.id, chosen.target)
     if not chosen.time:
         return data
-    at, cells = table.times(chosen.time, "--time"), table.column(chosen.time, "--time")
-    return data._replace(
-        time=chosen.time,
-        times=[at[rows] for rows in groups.values()],
-        cells=[[cells[i] for i in rows] for rows in groups.values()],
-    )
+    lengths = [len(row) for row in X]
+    at, cells = times.read(table, chosen.time, [*groups.values()], lengths, ahead)
+    return data._replace(time=chosen.time, times=at, ahead=cells)
 
 
 def _known(table: Table, names: list[str], rows: np.ndarray, values: np.ndarray) -> int:
@@ -189,7 +190,7 @@ def _known(table: Table, names: list[str], rows: np.ndarray, values: np.ndarray)
     return known
 
 
-def _of_arrays(path: Path) -> Series:
+def _of_arrays(path: Path, layout: str | None) -> Series:
     """Return the series of an NPY or NPZ file."""
     found = arrays.read(path)
     X, exog = arrays.numbers(path, "X", found, (1, 2, 3)), None
@@ -197,27 +198,42 @@ def _of_arrays(path: Path) -> Series:
     if "exog" in found:
         exog = arrays.numbers(path, "exog", found, (2,) if X.ndim == 1 else (3,))
         arrays.check_finite(path, "exog", exog)
-        exog = [exog] if X.ndim == 1 else list(exog)
+        exog = arrays.laid_out([exog] if X.ndim == 1 else list(exog), layout)
+    X = arrays.steps_first(path, X, layout)
     name = None if X.ndim == 1 else "series"
     X = [X[:, None]] if X.ndim == 1 else list(X if X.ndim == 3 else X[:, :, None])
     targets = [f"X[{k}]" for k in range(X[0].shape[1])]
     return Series(X, exog, [str(i) for i in range(len(X))], name, targets)
 
 
-def _last(model: Any, data: Series, quantiles: Any = None) -> np.ndarray:
+def _forecast(model: Any, X: Any, exog: Any) -> np.ndarray:
+    """Forecast series (T_i, F), as (n, horizon, F)."""
+    return _quantiles(model, X, exog, (0.5,))[0]
+
+
+def _quantiles(model: Any, X: Any, exog: Any, quantiles: Any) -> list[np.ndarray]:
+    """Forecast quantiles of series (T_i, F), as (n, horizon, F) each."""
+    X, exog = (arrays.laid_out(rows, model.layout) for rows in (X, exog))
+    found = model.predict(X, exog=exog, quantiles=quantiles)
+    return [arrays.laid_out(forecast, model.layout) for forecast in found]
+
+
+def _last(model: Any, data: Series) -> np.ndarray:
     """Forecast the last steps of each series (n, horizon, F) from the steps before them."""
-    past = [row[: -model.horizon] for row in data.X]
-    forecasts: np.ndarray = model.predict(past, exog=data.exog, quantiles=quantiles)
-    return forecasts
+    return _forecast(model, _past(model, data), data.exog)
+
+
+def _past(model: Any, data: Series) -> list[np.ndarray]:
+    return [row[: -model.horizon] for row in data.X]
 
 
 def _interval(model: Any, data: Series) -> tuple[Any, Any] | None:
     """Return the 90 % interval (2, horizon) of the first series, None if too little was tested."""
     try:
-        lower, upper = _last(model, data, (0.05, 0.95))[:, 0, :, 0]
+        lower, upper = _quantiles(model, _past(model, data), data.exog, (0.05, 0.95))
     except ValueError:
         return None
-    return lower, upper
+    return lower[0, :, 0], upper[0, :, 0]
 
 
 def _naive(model: Any, row: np.ndarray) -> np.ndarray:

@@ -55,6 +55,15 @@ class Form(NamedTuple):
             raise ValueError(text)
         return np.datetime64(text.removesuffix("Z"), "us")
 
+    def written(self, date: Any, like: str) -> str:
+        """Return a date in the date format, with zeros before numbers if another cell has them."""
+        text, again = (
+            when.astype("M8[us]").item().replace(tzinfo=UTC).strftime(str(self.date_format))
+            for when in (date, self.date(like))
+        )
+        bare = re.sub(r"\b0+(?=\d)", "", again)
+        return re.sub(r"\b0+(?=\d)", "", text) if like == bare != again else text
+
     def hint(self, text: str) -> str:
         """Return what to do about a text that is no number, if it looks like a decimal comma."""
         other = "," if self.decimal == "." else "."

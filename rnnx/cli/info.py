@@ -85,7 +85,7 @@ def _training(summary: Mapping[str, Any]) -> dict[str, str]:
     lines = {}
     if "files" in summary:
         lines["trained on"] = ", ".join(summary["files"])
-    for name in ("columns", "data", "figures", "versions"):
+    for name in ("columns", "data", "chosen", "figures", "versions"):
         known = {k: v for k, v in summary.get(name, {}).items() if v is not None}
         if known:
             lines[name] = _pairs(known)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -20,10 +21,11 @@ files:
     same in all rows of a sequence or, with --per-step, one per row. Sequences may differ in length.
   CSV, wide form (without --id): one row per sequence. Its columns are the steps of one feature, and
     --target.
-  NPY: X of shape (n, T, F) or (n, T), with --target-file y.npy.
+  NPY: X of shape (n, T, F) or (n, T), with --target-file y.npy; with --layout FT, (n, F, T).
   NPZ: arrays X and y and, for padded sequences, lengths (n,).
 The first line of a CSV file names its columns. A column without a name is called "column 1" and so
-on, by position. The features are all named columns without another role, or those of --features.
+on, by position. The features are all named columns without another role, or those of --features; a
+saved index, such as "Unnamed: 0", is left out with a note.
 Several CSV files with the same columns are read as one. gzip may have packed them (.csv.gz).
 """
 EXAMPLES = """\
@@ -33,6 +35,7 @@ examples:
       --validation-fraction 0.2 --hidden-size 64 --bidirectional true
   rnnx train {name} X.npy --target-file y.npy --out results --epochs 100
 """
+INDEXES = ("Unnamed: 0", "index", "level_0")  # what the index of a data frame is saved as
 
 
 class Samples(NamedTuple):
@@ -62,7 +65,8 @@ class Labelled(Task):
         learn = model is None
         per_step = chosen.per_step if learn else model.per_step
         if arrays.given(chosen):
-            return _of_arrays(chosen, self.classes, per_step, learn)
+            layout = chosen.layout if learn else model.layout or "TF"
+            return _of_arrays(chosen, self.classes, per_step, learn, layout)
         if chosen.target_file is not None:
             raise ValueError("--target-file is for an NPY file: give --target for a CSV file")
         if learn and not chosen.target:
@@ -76,7 +80,8 @@ class Labelled(Task):
 
     def fit(self, model: Any, data: Samples, chosen: Namespace) -> None:
         """Train the classifier or regressor."""
-        model.fit(data.X, data.y)
+        model.set_params(layout=model.layout or "TF")  # in doubt, `read` has refused the file
+        model.fit(arrays.laid_out(data.X, model.layout), data.y)
 
     def describe(self, data: Samples) -> dict[str, Any]:
         """Return the size of the data and, for labels, the share of the most common class."""
@@ -103,13 +108,17 @@ class Labelled(Task):
             more = f"{data['classes']} classes, the most common {data['commonest']:.3g} of all"
         else:
             more = f"the loss is the {summary['options']['loss']} of standardized targets"
-        return [f"{text}; {more}", *super().sentences(summary)]
+        names = summary["columns"]["features"]  # None for arrays
+        what = "features" if summary["columns"]["id"] else "steps"
+        used = [f"{what}: {tables.brief(names)}"] if names else []
+        return [f"{text}; {more}", *used, *super().sentences(summary)]
 
     def predict(self, model: Any, chosen: Namespace) -> Answer:
         """Return the labels or values and, with `proba`, the probabilities."""
         data = self.read(chosen, model)
-        found = model.predict(data.X)
-        p = model.predict_proba(data.X) if chosen.proba else None
+        X = arrays.laid_out(data.X, model.layout)
+        found = model.predict(X)
+        p = model.predict_proba(X) if chosen.proba else None
         lead: list[tuple[str, list[Any]]] = [(data.names[0], data.keys)]
         if model.per_step:
             times = data.times or [range(len(row)) for row in data.X]
@@ -120,7 +129,7 @@ class Labelled(Task):
         if p is not None:
             labels = [f"probability_{label}" for label in model.classes_]
             columns += zip(labels, p.T.tolist(), strict=True)
-        return Answer.table(columns, note=self._score(model, data))
+        return Answer.table(columns, note=self._score(model, data._replace(X=X)))
 
     def _score(self, model: Any, data: Samples) -> str:
         """Return the score in words, if the files have targets."""
@@ -175,6 +184,15 @@ def _features(table: Table, chosen: Namespace) -> list[str]:
     used = [chosen.id, chosen.time, *(chosen.target or [])]
     if chosen.features is None:
         found = [name for name in table.columns if name not in [*used, *table.unnamed]]
+        groups = [*table.groups(chosen.id, None).values()] if chosen.id else []
+        saved = [name for name in found if name in INDEXES and table.counts(name, groups)]
+        for name in saved:
+            print(
+                f"rnnx: note: column {name!r} counts the rows, like a saved index, and is no "
+                "feature: name it in --features if it is one",
+                file=sys.stderr,
+            )
+        found = [name for name in found if name not in saved]
         if not found:
             raise ValueError(f"{chosen.files[0]} has no column left for features")
         return found
@@ -198,7 +216,9 @@ def _check_constant(
             raise table.wrong(rows[row], names[column], same, more)
 
 
-def _of_arrays(chosen: Namespace, classes: bool, per_step: bool, learn: bool) -> Samples:
+def _of_arrays(
+    chosen: Namespace, classes: bool, per_step: bool, learn: bool, layout: str | None
+) -> Samples:
     """Return the sequences of an NPY or NPZ file."""
     path = chosen.files[0]
     found = arrays.read(path)
@@ -208,7 +228,8 @@ def _of_arrays(chosen: Namespace, classes: bool, per_step: bool, learn: bool) ->
         found |= arrays.read(chosen.target_file, "y")
     if learn and "y" not in found:
         raise ValueError(f"{path} must have targets: give --target-file, or y in an NPZ file")
-    X = arrays.numbers(path, "X", found, (2, 3))
+    given = arrays.numbers(path, "X", found, (2, 3))
+    X: Any = arrays.steps_first(path, given, layout)
     y: Any = found.get("y")
     shape, kinds = X.shape[: 1 + per_step], "iubfU" if classes else "iubf"
     if y is not None and (y.shape[: len(shape)] != shape or y.dtype.kind not in kinds):
@@ -219,7 +240,7 @@ def _of_arrays(chosen: Namespace, classes: bool, per_step: bool, learn: bool) ->
             f"{steps}{shape[0]} sequences of X in {path}, got {y.dtype} of shape {y.shape}"
         )
     lengths = arrays.read_lengths(path, found, X.shape)
-    arrays.check_finite(path, "X", X, lengths)
+    arrays.check_finite(path, "X", given, lengths, layout)
     if y is not None and y.dtype.kind == "f":
         arrays.check_finite(chosen.target_file or path, "y", y, lengths if per_step else None)
     keys = [str(i) for i in range(len(X))]

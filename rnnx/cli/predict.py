@@ -22,7 +22,7 @@ them, the score is printed on stderr.
 output, as CSV, one row per
   sequence: its id (or its number, from 0), and the predicted label or values;
   step of a sequence, if trained with --per-step: id, time or step, prediction;
-  step ahead of a series: id, step, time (if the file has the rows ahead), prediction.
+  step ahead of a series: id, step, time (if trained with --time), prediction.
 A character model writes text, or the bits per character of each file.
 
 examples:

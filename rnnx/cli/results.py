@@ -123,7 +123,7 @@ def find(path: Path) -> tuple[Path, dict[str, Any]]:
 
 def _checked(summary: Any) -> dict[str, Any]:
     """Return the summary; raise ValueError if `predict` or `info` could not use it."""
-    parts = ("columns", "data", "figures", "versions")
+    parts = ("columns", "data", "chosen", "figures", "versions")
     if not isinstance(summary, dict) or not all(type(summary.get(k, {})) is dict for k in parts):
         raise ValueError("another structure")
     for name, value in {**summary.get("columns", {}), "files": summary.get("files", [])}.items():

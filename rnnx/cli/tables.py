@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,7 +29,7 @@ class Table(NamedTuple):
         if name not in self.columns:
             raise ValueError(
                 f"{self.places[0][0]} has no column {name!r} ({option}): it has "
-                f"{_brief(self.columns)}"
+                f"{brief(self.columns)}"
             )
         j = self.columns.index(name)
         return [row[j] for row in self.rows]
@@ -90,6 +91,16 @@ class Table(NamedTuple):
         at = self.times(time, "--time")
         return {key: self._sorted(rows, at, key, time) for key, rows in groups.items()}
 
+    def counts(self, name: str, groups: Sequence[np.ndarray]) -> bool:
+        """Return whether a column counts the rows of each file, or of each group."""
+        cells = self.column(name, "")
+        values = np.asarray([_read_as(self.form.number, cell, np.nan) for cell in cells])
+        files = [path for path, _ in self.places]
+        same = np.asarray([a == b for a, b in pairwise(files)], dtype=bool)
+        by_file = bool(np.all(np.diff(values)[same] == 1))
+        by_group = bool(groups) and all(np.all(np.diff(values[rows]) == 1) for rows in groups)
+        return len(cells) > 1 and (by_file or by_group)
+
     def place(self, i: int, column: str) -> str:
         """Return the place of row i of a column, in words."""
         path, line = self.places[i]
@@ -120,13 +131,12 @@ def read(paths: Sequence[Path], form: Form) -> Table:
         found = [name or f"column {j}" for j, name in enumerate(named, 1)]
         if len(set(found)) < len(found):
             raise ValueError(
-                f"{path} must name each column once in its first line, got {_brief(found)}"
+                f"{path} must name each column once in its first line, got {brief(found)}"
             )
         columns = columns or found
         if found != columns:
             raise ValueError(
-                f"{path} must have the columns of {paths[0]}, {_brief(columns)}, got "
-                f"{_brief(found)}"
+                f"{path} must have the columns of {paths[0]}, {brief(columns)}, got {brief(found)}"
             )
         rows += [cells for cells, _ in rest]
         places += [(path, line) for _, line in rest]
@@ -140,7 +150,7 @@ def _read_as(kind: Callable[[str], Any], text: str, otherwise: Any) -> Any:
         return otherwise
 
 
-def _brief(names: list[str]) -> str:
+def brief(names: list[str]) -> str:
     """Return names separated by commas, at most about a dozen of them."""
     more = f" and {len(names) - 12} more" * (len(names) > 13)
     return ", ".join(" ".join(name.split())[:40] for name in (names[:12] if more else names)) + more

@@ -101,8 +101,10 @@ class Task:
         history, hidden = model.history_, ("step", "seconds", "learning_rate", "grad_norm")
         row = (history.best_epoch or len(history["epoch"])) - 1
         found = {name: history[name][row].item() for name in history if name not in hidden}
+        histories = getattr(model, "histories_", [history])
+        seconds = sum(float(history["seconds"].sum()) for history in histories)
         found |= {"epochs": len(history["epoch"]), "stopped": history.stopped}
-        return found | {"seconds": round(float(history["seconds"].sum()), 2)}
+        return found | {"networks": len(histories), "seconds": round(seconds, 2)}
 
     def pictures(self, model: Any, data: Any) -> dict[str, Callable[[Any], None]]:
         """Return the functions that draw each plot in an Axes, by file name."""
@@ -122,7 +124,11 @@ class Task:
             for k, v in figures.items()
             if k.startswith("validation_")
         ]
-        return [text + (f"; held out: {', '.join(held)} (the best epoch is kept)" * bool(held))]
+        if figures["networks"] > 1:
+            text = f"first of {figures['networks']} networks: {text}"
+        text += f"; held out: {', '.join(held)} (the best epoch is kept)" * bool(held)
+        chosen = ", ".join(f"{name} {value}" for name, value in summary["chosen"].items())
+        return [*([f"chosen by the data: {chosen}"] if chosen else []), text]
 
     def predict(self, model: Any, chosen: Namespace) -> Answer:
         """Return the predictions for the files."""

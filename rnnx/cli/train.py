@@ -49,6 +49,7 @@ def run(task: Task, chosen: Namespace) -> None:
     data = task.read(chosen)
     with folder.open():
         task.fit(model, data, chosen)
+        chosen_by = getattr(model, "chosen_", {})  # all options with an "auto", given or not
         summary = {
             "kind": task.name,
             "model": task.model,
@@ -56,6 +57,7 @@ def run(task: Task, chosen: Namespace) -> None:
             "columns": {k: getattr(chosen, k) for k in task.columns if k != "target_file"},
             "data": task.describe(data),
             "options": given,
+            "chosen": {k: v for k, v in chosen_by.items() if given[k] == "auto"},
             "figures": task.figures(model, data),
             "versions": {
                 "rnnx": __version__,

@@ -13,11 +13,6 @@ def first(wrong: np.ndarray) -> tuple[int, ...]:
     return tuple(int(i) for i in np.unravel_index(np.argmax(wrong), wrong.shape))
 
 
-def kind(value: Any) -> str:
-    """Return what a number is that is not finite."""
-    return "NaN" if np.isnan(value) else "infinity"
-
-
 def words(
     index: Sequence[int], shape: Sequence[int], axes: Sequence[str], names: Any = None
 ) -> str:

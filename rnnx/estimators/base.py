@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 from rnnx import io, validate
 from rnnx.data import Sequences
 from rnnx.estimators import budget, ensemble
+from rnnx.estimators.layout import LAYOUTS
 from rnnx.layers.base import UNDRAWN
 from rnnx.networks.fitted import RecurrentModel
 from rnnx.networks.options import Checks, auto, flag, one_of, optional, texts
@@ -41,6 +42,7 @@ class RecurrentEstimator(RecurrentModel, BaseEstimator):
     validation_fraction: float | str = "auto"  # type: ignore[assignment]
     patience: int | str | None = "auto"  # type: ignore[assignment]
     warm_start: bool = False
+    layout: str | None = None
     random_state: Any = None
 
     _checks: ClassVar[Checks] = RecurrentModel._checks | {
@@ -54,6 +56,7 @@ class RecurrentEstimator(RecurrentModel, BaseEstimator):
         "validation_fraction": auto(validate.fraction),
         "patience": auto(optional(validate.size)),
         "warm_start": flag,
+        "layout": optional(one_of(LAYOUTS)),
     }
 
     _json: ClassVar[Checks] = {

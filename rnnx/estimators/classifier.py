@@ -63,6 +63,7 @@ class RNNClassifier(ClassifierMixin, SequenceEstimator):
         the same weight in total.
     {budget}
     {batches}
+    {layout}
     {place}
 
     Attributes

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import _get_feature_names
 
+from rnnx.estimators.dates import check_levels
 from rnnx.estimators.tables import Table
 
+SAVED = {"", "Unnamed: 0", "index", "level_0"}  # what an index is called after it was saved
 Names = Sequence[str] | None  # None: no data frame, or one whose columns have no texts as names
 
 
@@ -19,7 +21,28 @@ def common(name: str, tables: Sequence[Any]) -> Names:
     found = [names_of(table) for table in tables]
     for i, names in enumerate(found):
         _compare(f"{name}[{i}]", names or [], f"{name}[0]", found[0] or [])
+    for column in SAVED & {*(found[0] or [])}:
+        counters = [_column(table, column) for table in tables]
+        if max(map(len, counters)) > 1 and all(map(counts, counters)):
+            raise _is_index(f"{name}[0]", column)
     return found[0]
+
+
+def check_steps(name: str, table: Any) -> None:
+    """Refuse a table of steps with a saved index as its first step, or with steps out of order."""
+    labels = table.columns if hasattr(table, "iloc") else None
+    check_levels(name, getattr(table, "index", None))
+    if labels is not None and not _are_texts(list(labels)):
+        mixed = "mixed" in labels.inferred_type  # which scikit-learn refuses
+        if not mixed and not labels.is_monotonic_increasing:
+            raise ValueError(
+                f"{name} must have its columns, the steps, in order, got {list(labels)!r:.200}: "
+                "sort them, X[sorted(X.columns)], or give an array"
+            )
+        return
+    for column in SAVED & {*(names_of(table) or [])}:
+        if len(table) > 1 and counts(_column(table, column)):
+            raise _is_index(name, column)
 
 
 def check(name: str, names: Names, known: Names, owner: Any) -> None:
@@ -35,11 +58,47 @@ def check(name: str, names: Names, known: Names, owner: Any) -> None:
 
 
 def names_of(table: Any) -> Names:
-    """Return the names of a table's columns."""
+    """Return the column names of a data frame: texts, unless they are 0, 1, 2 and so on."""
+    if isinstance(table, np.ndarray) or getattr(table, "ndim", 2) != 2:
+        return None
     if isinstance(table, Table):
-        return table.names
-    names = None if isinstance(table, np.ndarray) else _get_feature_names(table)
-    return None if names is None else list(names)
+        labels = table.names
+    elif hasattr(table, "iloc"):
+        labels = list(table.columns)
+    else:
+        names = _get_feature_names(table)
+        return None if names is None else list(names)
+    numbers = [*range(len(labels))]
+    if labels == numbers:
+        return None
+    if {*labels} == {*numbers}:
+        raise ValueError(
+            f"a data frame must have its columns in order if they are numbered, got {labels!r:.200}"
+            ": sort them, X[sorted(X.columns)]"
+        )
+    return labels if _are_texts(labels) else [str(label) for label in labels]
+
+
+def counts(column: np.ndarray) -> bool:
+    """Return whether numbers count the rows: each is 1 more than the one before."""
+    return column.dtype.kind in "iuf" and bool(np.all(np.diff(column) == 1))
+
+
+def _are_texts(labels: list[Any]) -> bool:
+    return all(isinstance(label, str) for label in labels)
+
+
+def _column(table: Any, name: str) -> np.ndarray:
+    if isinstance(table, Table):
+        return dict(table.items())[name]
+    return np.asarray(table[name]) if (table.columns == name).sum() == 1 else np.asarray(["twice"])
+
+
+def _is_index(name: str, column: str) -> ValueError:
+    return ValueError(
+        f"{name} must hold features alone, got a column {column!r} that counts the rows, like a "
+        f"saved index: drop it, X.drop(columns={column!r}), or rename it if it is a feature"
+    )
 
 
 def _compare(name: str, names: Sequence[str], other: str, expected: Sequence[str]) -> None:

@@ -12,11 +12,12 @@ from sklearn.metrics import r2_score
 from rnnx import validate
 from rnnx.estimators import inputs
 from rnnx.estimators.base import RecurrentEstimator
+from rnnx.estimators.dates import read_step
 from rnnx.estimators.forecasting import CHOSEN, Forecasting
-from rnnx.estimators.forms import is_list, on_host
+from rnnx.estimators.forms import on_host
 from rnnx.estimators.linear import Linear
 from rnnx.estimators.regressor import LOSSES
-from rnnx.estimators.series import read_series
+from rnnx.estimators.series import compared, continued, read_series
 from rnnx.estimators.transform import LOG
 from rnnx.estimators.windows import SCALES, Shape
 from rnnx.networks.options import Checks, auto, flag, one_of, optional, texts
@@ -61,6 +62,7 @@ class RNNForecaster(Forecasting):
         is 1.
     {budget}
     {batches}
+    {layout}
     {place}
 
     Attributes
@@ -144,6 +146,7 @@ class RNNForecaster(Forecasting):
         "_origins": validate.count,
         "_exog_size": validate.count,
         "_exog_columns": optional(texts),
+        "_date_step": optional(read_step),
     }
 
     def __sklearn_tags__(self) -> Any:
@@ -160,7 +163,8 @@ class RNNForecaster(Forecasting):
         ----------
         X : array or list of arrays
             n series, oldest value first: (n, T), (n, T, F), a list of (T_i, F), or one (T,).
-            Objects of pandas, Arrow, polars and cuDF are read as arrays of their shape.
+            A data frame with dates as its index is one series (T, F). Other objects of pandas,
+            Arrow, polars and cuDF are read as arrays of their shape.
         y : None
             Not used: the series are their own targets.
         exog : array or list of arrays, optional
@@ -182,7 +186,7 @@ class RNNForecaster(Forecasting):
         """
         return self._fit(X, exog, first=not hasattr(self, "model_"), once=True)
 
-    def predict(self, X: Any, *, exog: Any = None, quantiles: Any = None) -> np.ndarray:
+    def predict(self, X: Any, *, exog: Any = None, quantiles: Any = None) -> Any:
         """Forecast the steps after each series.
 
         Parameters
@@ -197,9 +201,10 @@ class RNNForecaster(Forecasting):
 
         Returns
         -------
-        numpy.ndarray
-            (n, horizon) for (n, T), (horizon,) for (T,), else (n, horizon, F); in the unit of X.
-            With Q quantiles, as `numpy.quantile` does: (Q, n, horizon) and so on.
+        numpy.ndarray, pandas.Series, pandas.DataFrame or list of these
+            (n, horizon) for (n, T), (horizon,) for (T,), else (n, horizon, F), in the layout and
+            the unit of X. If pandas objects have dates as their index, such objects with the dates
+            ahead. With Q quantiles, an array, as of `numpy.quantile`: (Q, n, horizon) and so on.
 
         Raises
         ------
@@ -208,11 +213,10 @@ class RNNForecaster(Forecasting):
             `fit`, or if too few forecasts were tested for these quantiles.
         """
         self._check_is_fitted()
-        X = on_host(self, X)
         offsets = None if quantiles is None else self._offsets(quantiles)
         data = read_series(self, X, exog, reset=False, more=int(self._options["horizon"]))
         found = self._forecast(*self._latest(self._transform().of(data)), offsets)
-        forecasts = [_like(X, forecast) for forecast in found]
+        forecasts = [continued(self, X, forecast) for forecast in found]
         return forecasts[0] if quantiles is None else np.stack(forecasts)
 
     def score(self, X: Any, y: Any = None, *, exog: Any = None) -> float:
@@ -230,8 +234,7 @@ class RNNForecaster(Forecasting):
         """
         self._check_is_fitted()
         if y is not None:
-            predicted, y = self.predict(X, exog=exog), on_host(self, y)
-            return float(r2_score(np.ravel(y), np.ravel(predicted)))
+            return float(r2_score(*compared(on_host(self, y), self.predict(X, exog=exog))))
         data = read_series(self, X, exog, reset=False)
         _, future, _ = self._cut(data)
         past, _, exog = self._cut(self._transform().of(data))
@@ -254,11 +257,3 @@ class RNNForecaster(Forecasting):
             raise ValueError(f"factor_ must be in [0, 1], got {self.factor_}")
         if len(self._exog_columns or "") not in (0, self._exog_size):
             raise ValueError(f"expected {self._exog_size} names of exogenous columns")
-
-
-def _like(X: Any, forecast: np.ndarray) -> np.ndarray:
-    """Return a forecast (n, horizon, F) in the form of X."""
-    if is_list(X):
-        return forecast
-    axes = np.ndim(X)
-    return forecast[0, :, 0] if axes == 1 else forecast[:, :, 0] if axes == 2 else forecast

@@ -12,8 +12,9 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from rnnx.estimators import columns
+from rnnx.estimators import columns, dates, layout
 from rnnx.estimators.forms import Rows, is_list, on_host
+from rnnx.estimators.nested import unpacked
 from rnnx.estimators.tables import Table
 from rnnx.estimators.values import check_finite, check_table, plain, real
 
@@ -24,21 +25,22 @@ def read_sequences(estimator: Any, X: Any, *, reset: bool, any_length: bool = Fa
     """Return X as an array (n, T, F) or a list of arrays (T_i, F) of float64.
 
     X is (n, T, F); (n, T), a table whose columns are the steps of one feature; or a list of
-    (T_i, F) or (T_i,). The estimator's `n_features_in_` and `feature_names_in_` are set if `reset`,
-    else compared. A table must have as many steps as in `fit`, unless `any_length`.
+    (T_i, F) or (T_i,). In the layout "FT", F comes before T. The estimator's `n_features_in_` and
+    `feature_names_in_` are set if `reset`, else compared. A table must have as many steps as in
+    `fit`, unless `any_length`.
     """
-    X = on_host(estimator, X)
+    X, how = unpacked("X", on_host(estimator, X)), estimator._options["layout"]
+    missing = estimator._options.get("missing")  # a forecaster has no such option
+    gaps = None if missing is None else missing == "indicator"
     if isinstance(X, list | tuple) and len(X) == 0:
         raise ValueError("X must hold at least one sequence, got an empty list")
     if is_list(X):
         names = columns.common("X", X)
-        rows: Any = [sequence(f"X[{i}]", row) for i, row in enumerate(X)]
-        for i, row in enumerate(rows):
-            if row.shape[1] != rows[0].shape[1]:
-                raise ValueError(
-                    f"X[{i}] must have {rows[0].shape[1]} features like X[0], got {row.shape[1]}"
-                )
-        _check_features(estimator, rows[0].shape[1], names, reset)
+        rows: Any = [sequence(f"X[{i}]", row, how, gaps=gaps) for i, row in enumerate(X)]
+        layout.check_features(rows, how, reset=reset)
+        if reset and how is None and not any(map(layout.has_rows, X)):
+            layout.check_given(rows, f"of {len(rows)} arrays of shape {rows[0].shape}")
+        _check_features(estimator, rows, names, reset)
         return rows
     if getattr(X, "ndim", 2) == 3:
         rows = real("X", X)
@@ -46,9 +48,13 @@ def read_sequences(estimator: Any, X: Any, *, reset: bool, any_length: bool = Fa
             raise ValueError(
                 f"X must hold at least one sequence, step and feature, got shape {rows.shape}"
             )
-        check_finite("X", rows, ["", "step", "feature"])
-        _check_features(estimator, rows.shape[2], None, reset)
+        rows = layout.steps_first(rows, how)
+        check_finite("X", rows, ["", "step", "feature"], gaps=gaps)
+        if reset and how is None:
+            layout.check_given(rows, f"of shape {rows.shape}")
+        _check_features(estimator, rows, None, reset)
         return rows
+    columns.check_steps("X", X)
     check_table("X", X)
     if reset or not (any_length or estimator._steps_in is None):
         table = _validated(estimator, X, reset=reset)
@@ -57,20 +63,23 @@ def read_sequences(estimator: Any, X: Any, *, reset: bool, any_length: bool = Fa
         table = check_array(X, **NUMBERS, input_name="X")
         _check_number(estimator, 1)
     names = columns.names_of(X)
-    check_finite("X", table, ["", "step" if names is None else "column"], names)
+    check_finite("X", table, ["", "step" if names is None else "column"], names, gaps=gaps)
     return table[:, :, None]
 
 
-def sequence(name: str, row: Any) -> np.ndarray:
-    """Return one sequence as (T, F)."""
-    array = real(name, row)
+def sequence(
+    name: str, row: Any, how: str | None = None, *, gaps: bool | None = None
+) -> np.ndarray:
+    """Return one sequence, of this layout unless it is a data frame, as (T, F)."""
+    dates.check_order(name, dates.of(getattr(row, "index", None)))
+    array = layout.steps_first(real(name, row), None if layout.has_rows(row) else how)
     array = array[:, None] if array.ndim == 1 else array
     if array.ndim != 2 or 0 in array.shape:
         raise ValueError(
-            f"{name} must have shape (T, F) with at least one step of one feature, got "
-            f"{np.shape(row)}"
+            f"{name} must have shape ({', '.join(how or 'TF')}) with at least one step of one "
+            f"feature, got {np.shape(row)}"
         )
-    check_finite(name, array, ["step", "feature"], columns.names_of(row))
+    check_finite(name, array, ["step", "feature"], columns.names_of(row), gaps=gaps)
     return array
 
 
@@ -125,12 +134,13 @@ def _validated(estimator: Any, X: Any, *, reset: bool) -> np.ndarray:
     return check_array(array, **NUMBERS, input_name="X", estimator=estimator)
 
 
-def _check_features(estimator: Any, features: int, names: columns.Names, reset: bool) -> None:
+def _check_features(estimator: Any, rows: Rows, names: columns.Names, reset: bool) -> None:
     """Set or compare number and names of features."""
+    steps, features = rows[0].shape
     if not reset:
         if estimator._steps_in is None:  # else the known names are those of a table's steps
             columns.check("X", names, estimator._columns, estimator)
-        return _check_number(estimator, features)
+        return _check_number(estimator, features, steps)
     estimator.n_features_in_ = features
     estimator._steps_in = None
     vars(estimator).pop("feature_names_in_", None)
@@ -138,9 +148,11 @@ def _check_features(estimator: Any, features: int, names: columns.Names, reset: 
     return None
 
 
-def _check_number(estimator: Any, features: int) -> None:
-    if features != features_of(estimator):
+def _check_number(estimator: Any, features: int, steps: int = 0) -> None:
+    expected = features_of(estimator)
+    if features != expected:
+        turned = f": it has {steps} steps, so swap the last two axes" * (steps == expected)
         raise ValueError(
-            f"X has {features} features, but {type(estimator).__name__} is expecting "
-            f"{features_of(estimator)} features as input, as in fit"
+            f"X has {features} features, but {type(estimator).__name__} is expecting {expected} "
+            f"features as input, as in fit{turned}"
         )

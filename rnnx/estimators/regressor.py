@@ -38,6 +38,7 @@ class RNNRegressor(RegressorMixin, SequenceEstimator):
         Loss of the standardized targets.
     {budget}
     {batches}
+    {layout}
     {place}
 
     Attributes
@@ -54,7 +55,7 @@ class RNNRegressor(RegressorMixin, SequenceEstimator):
     >>> import numpy as np
     >>> from rnnx.estimators import RNNRegressor
     >>> X = np.random.default_rng(0).standard_normal((80, 6, 1))
-    >>> regressor = RNNRegressor(16, random_state=0).fit(X, np.sum(X, axis=(1, 2)))
+    >>> regressor = RNNRegressor(16, epochs=40, random_state=0).fit(X, np.sum(X, axis=(1, 2)))
     >>> regressor.score(X, np.sum(X, axis=(1, 2))) > 0.9
     True
     """

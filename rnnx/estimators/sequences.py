@@ -15,7 +15,7 @@ from rnnx.estimators.base import RecurrentEstimator, unchanged_on_error
 from rnnx.estimators.forms import each, framed, on_host, time_major
 from rnnx.layers.pool import HOWS
 from rnnx.networks.deployed import Deployed, inner_layers
-from rnnx.networks.options import Checks, auto, flag, one_of
+from rnnx.networks.options import Checks, auto, flag, numbers, one_of
 from rnnx.train import predict
 
 FOLDS = 3  # of the cross-validation that may end the training earlier
@@ -44,13 +44,16 @@ class SequenceEstimator(RecurrentEstimator):
     pool: str = "auto"
     frame: int | str = "auto"
     per_step: bool = False
+    missing: str = "error"
 
     _checks: ClassVar[Checks] = RecurrentEstimator._checks | {
         "bidirectional": auto(flag),
         "pool": auto(one_of(HOWS)),
         "frame": auto(validate.size),
         "per_step": flag,
+        "missing": one_of(("error", "indicator")),
     }
+    _json: ClassVar[Checks] = RecurrentEstimator._json | {"_missing": numbers}
 
     _auto = (*RecurrentEstimator._auto, "bidirectional", "pool", "frame")
     _targets: ClassVar[str]  # what the targets are, in an error
@@ -84,8 +87,20 @@ class SequenceEstimator(RecurrentEstimator):
         """Return the targets, or a list of those per step, as the network learns them."""
         return targets
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self.missing == "indicator"
+        return tags
+
     def _sizes(self) -> tuple[int, int]:
-        return inputs.features_of(self) * self.chosen_["frame"], self._outputs()
+        features = inputs.features_of(self) + len(self._missing)
+        return features * self.chosen_["frame"], self._outputs()
+
+    def _check_fitted(self) -> None:
+        super()._check_fitted()
+        features = inputs.features_of(self)
+        if (self._missing and self.missing == "error") or max(self._missing, default=0) >= features:
+            raise ValueError(f"_missing cannot be {self._missing!r:.80}")
 
     def _structure(self, steps: float) -> dict[str, Any]:
         per_step = self.per_step
@@ -114,10 +129,12 @@ class SequenceEstimator(RecurrentEstimator):
         Parameters
         ----------
         X : array or list of arrays
-            n sequences: (n, T, F), (n, T), or a list of (T_i, F). Objects of pandas, Arrow, polars
-            and cuDF are read as arrays of their shape.
+            n sequences: (n, T, F), (n, T), or a list of (T_i, F), with the features first if
+            `layout` says so. Objects of pandas, Arrow, polars and cuDF are read as arrays of their
+            shape, arrays and data frames with a sequence in each cell as a list.
         y : array or list of arrays
-            One target per sequence or, with `per_step`, one per step in the form of X.
+            One target per sequence or, with `per_step`, one per step in the form of X: (n, T, ...)
+            in any layout.
         sample_weight : array, shape (n,), optional
             Weight of each sequence, at least 0. Sequences of weight 0 are left out.
 
@@ -148,6 +165,8 @@ class SequenceEstimator(RecurrentEstimator):
             if weights is not None:
                 data = data.part(np.flatnonzero(weights))
             if first:
+                indicators = self.missing == "indicator"
+                self._missing = values.gaps_of("X", data.rows) if indicators else []
                 lengths = [len(row) for row in data.rows]
                 self._begin(len(lengths), float(np.mean(lengths)), alone=once)
             fraction = 0.0 if once else self._now("validation_fraction")
@@ -212,6 +231,11 @@ class SequenceEstimator(RecurrentEstimator):
                 f"the network reads frames of {self.chosen_['frame']} steps, and can be exported "
                 "where it reads single steps: fit with frame=1"
             )
+        if self._missing:
+            raise ValueError(
+                f"features {self._missing} have indicators of missing values, which cannot be "
+                "exported: fit without NaN"
+            )
         return Deployed(inner_layers(self.model_), before=(self.mean_, self.scale_))
 
     def _read_targets(self, rows: Any, y: Any, *, reset: bool) -> Any:
@@ -238,7 +262,10 @@ class SequenceEstimator(RecurrentEstimator):
 
     def _scaled(self, rows: Any) -> Any:
         """Return the features as the network reads them, in frames, time-major."""
-        scaled = values.scaled("X", rows, self.mean_, self.scale_, self._dtype)
+        known = each(lambda x: np.where(np.isnan(x), self.mean_, x), rows)
+        scaled = values.scaled("X", known, self.mean_, self.scale_, self._dtype)
+        if self._missing:
+            scaled = values.with_indicators(rows, scaled, self._missing)
         return time_major(framed(scaled, self.chosen_["frame"]))
 
     def _split(self, n: int, fraction: float) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Read series and their exogenous values, for the forecaster."""
+"""Read series and their exogenous values, for the forecaster, and give forecasts their form."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from rnnx.estimators import columns
+from rnnx.estimators import columns, dates, orientation
+from rnnx.estimators.dates import Calendar
 from rnnx.estimators.forms import is_list, on_host
 from rnnx.estimators.inputs import read_sequences, sequence
+from rnnx.estimators.layout import steps_first
+from rnnx.estimators.nested import unpacked
 from rnnx.estimators.values import plain, real
 from rnnx.estimators.windows import Series
 
@@ -16,12 +19,13 @@ from rnnx.estimators.windows import Series
 def read_series(estimator: Any, X: Any, exog: Any, *, reset: bool, more: int = 0) -> Series:
     """Return series (T_i, F) and their exogenous values (T_i + more, E); E is 0 for None.
 
-    Numbers and names of columns are learned if `reset`, else compared.
+    Numbers and names of columns, and the step of dates, are learned if `reset`, else compared.
     """
-    X, exog = on_host(estimator, X), on_host(estimator, exog)
-    _refuse_times_in_rows(X)
-    single = not is_list(X) and plain("X", X).ndim == 1
-    table = real("X", X)[None] if single else X
+    X, exog = (unpacked(name, on_host(estimator, v)) for name, v in (("X", X), ("exog", exog)))
+    frame = orientation.is_series(X)
+    single = frame or (not is_list(X) and plain("X", X).ndim == 1)
+    calendars = read_calendars(estimator, X, reset=reset)
+    table = [X] if frame else real("X", X)[None] if single else X
     rows = list(read_sequences(estimator, table, reset=reset, any_length=True))
     if exog is not None:
         listed = isinstance(exog, list | tuple) and not single
@@ -31,21 +35,92 @@ def read_series(estimator: Any, X: Any, exog: Any, *, reset: bool, more: int = 0
         estimator._exog_columns = names
     elif exog is not None:
         columns.check("exog", names, estimator._exog_columns, estimator)
-    return Series(rows, _read_exog(exog, rows, None if reset else estimator._exog_size, more))
+    width = None if reset else estimator._exog_size
+    found = _read_exog(exog, rows, width, more, estimator._options["layout"])
+    if exog is not None:
+        _check_dates(exog, calendars, more)
+    return Series(rows, found)
 
 
-def _refuse_times_in_rows(X: Any) -> None:
-    """Refuse one data frame with a row per time, because a table has a row per series."""
-    dtype = getattr(getattr(X, "index", None), "dtype", None)
-    if getattr(X, "ndim", 0) == 2 and str(dtype).startswith(("datetime64", "period")):
+def read_calendars(estimator: Any, X: Any, *, reset: bool = False) -> list[Calendar] | None:
+    """Return the dates of each series, or None if they have none.
+
+    Their step is learned if `reset`, else compared.
+    """
+    names, indexes = orientation.calendars_of(X)
+    if reset:
+        estimator._date_step = None
+    if indexes is None:
+        return None
+    found = dates.read(names, indexes, estimator._date_step)
+    if reset:
+        estimator._date_step = next((c.step for c in found if c.step is not None), None)
+    return found
+
+
+def continued(estimator: Any, X: Any, forecast: np.ndarray) -> Any:
+    """Return forecasts (n, horizon, F) in the form of X: pandas objects if X has dates."""
+    X = unpacked("X", on_host(estimator, X))
+    calendars, steps = read_calendars(estimator, X), forecast.shape[1]
+    if calendars is None:
+        whole = steps_first(forecast, estimator._options["layout"])  # or the features: a swap
+        if is_list(X):
+            return whole
+        return {1: forecast[0, :, 0], 2: forecast[:, :, 0]}.get(np.ndim(X), whole)
+    ahead = [calendar.ahead("X", steps) for calendar in calendars]
+    if isinstance(X, list | tuple):
+        return [_like(*parts) for parts in zip(X, forecast, ahead, strict=True)]
+    if orientation.is_series(X) or X.ndim == 1:
+        return _like(X, forecast[0], ahead[0])
+    return type(X)(forecast[:, :, 0], index=X.index, columns=ahead[0])
+
+
+def compared(y: Any, predicted: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return what followed and its forecast as vectors; y must have the form of the forecast."""
+    if isinstance(predicted, list):
+        if len(y) != len(predicted):
+            raise ValueError(f"y must be of {len(predicted)} series like X, got {len(y)}")
+        pairs = [compared(*pair) for pair in zip(y, predicted, strict=True)]
+        truths, forecasts = zip(*pairs, strict=True)
+        return np.concatenate(truths), np.concatenate(forecasts)
+    index = dates.of(getattr(y, "index", None))
+    if index is not None and hasattr(predicted, "iloc"):
+        dates.check_same("y", index, predicted.index, "the forecast")
+    names = columns.names_of(y), columns.names_of(predicted)
+    if None not in names and names[0] != names[1]:
+        raise ValueError(f"y must have the columns of X, {names[1]!r:.200}, got {names[0]!r:.200}")
+    truth = np.asarray(y)
+    if np.squeeze(truth).shape != np.squeeze(predicted).shape:
         raise ValueError(
-            "X must have a row per series, got a data frame with a row per time: give [X] for one "
-            "series with a feature per column, or X.T for a series per column"
+            f"y must have the shape of the forecast, {np.shape(predicted)}, got {truth.shape}"
         )
+    return np.ravel(truth), np.ravel(predicted)
+
+
+def _like(given: Any, forecast: np.ndarray, ahead: Any) -> Any:
+    """Return a forecast (horizon, F) with its dates, as the pandas object of the series."""
+    if given.ndim == 1:
+        return type(given)(forecast[:, 0], index=ahead, name=given.name)
+    return type(given)(forecast, index=ahead, columns=given.columns)
+
+
+def _check_dates(exog: list[Any], calendars: list[Calendar] | None, more: int) -> None:
+    """Compare the dates of exogenous values with those of X and of the steps ahead."""
+    for i, values in enumerate(exog):
+        index = dates.rows_of(f"exog[{i}]", values)
+        if index is None:
+            continue
+        if calendars is None:
+            dates.read([f"exog[{i}]"], [index], None)
+            continue
+        expected = calendars[i].index
+        if more:
+            expected = expected.append(calendars[i].ahead(f"X[{i}]", more))
+        dates.check_same(f"exog[{i}]", index, expected, f"X[{i}]{' and those ahead' * bool(more)}")
 
 
 def _read_exog(
-    exog: Any, series: list[np.ndarray], width: int | None, more: int
+    exog: Any, series: list[np.ndarray], width: int | None, more: int, layout: str | None
 ) -> list[np.ndarray]:
     """Return the exogenous values of each series; E must be `width` unless that is None."""
     if exog is None:
@@ -54,7 +129,7 @@ def _read_exog(
         return [np.zeros((len(row) + more, 0)) for row in series]
     if len(exog) != len(series):
         raise ValueError(f"exog must be of {len(series)} series like X, got {len(exog)}")
-    found = [sequence(f"exog[{i}]", values) for i, values in enumerate(exog)]
+    found = [sequence(f"exog[{i}]", values, layout) for i, values in enumerate(exog)]
     expected, like = (found[0].shape[1], "like exog[0]") if width is None else (width, "as in fit")
     for i, (row, values) in enumerate(zip(series, found, strict=True)):
         if len(values) != len(row) + more:

@@ -69,19 +69,46 @@ def plain(name: str, given: Any) -> np.ndarray:
         ) from None
 
 
-def check_finite(name: str, array: np.ndarray, axes: Sequence[str], names: Any = None) -> None:
-    """Refuse NaN and infinity, with the place, counted from 0.
+def check_finite(
+    name: str,
+    array: np.ndarray,
+    axes: Sequence[str],
+    names: Any = None,
+    *,
+    gaps: bool | None = None,
+) -> None:
+    """Refuse infinity and, unless there may be gaps, NaN: with the place, counted from 0.
+
+    None for `gaps` says that no option could allow them.
 
     `axes` says what the axes of the array are; those that are called "" are indices of the name, as
     in X[3]. `names` are those along the last axis.
     """
-    wrong = ~np.isfinite(array)
+    wrong = np.isinf(array) if gaps else ~np.isfinite(array)
     if np.any(wrong):
         index, lead = places.first(wrong), axes.count("")
         at = places.words(index[lead:], array.shape[lead:], axes[lead:], names)
         kind = "NaN" if np.isnan(array[index]) else "infinity or a number too large for float64"
         which = "".join(f"[{i}]" for i in index[:lead])
-        raise ValueError(f"{name}{which} contains {kind}{at}: remove or fill it")
+        more = ", or give missing='indicator'" * (gaps is False and kind == "NaN")
+        raise ValueError(f"{name}{which} contains {kind}{at}: remove or fill it{more}")
+
+
+def gaps_of(name: str, rows: Rows) -> list[int]:
+    """Return the features with missing values; each must have others."""
+    lost = np.concatenate([np.isnan(row) for row in rows])  # (Σ T_i, F)
+    for j in np.flatnonzero(np.all(lost, axis=0)):
+        raise ValueError(f"{name} has no value of feature {j}, only NaN: drop it")
+    return [int(j) for j in np.flatnonzero(np.any(lost, axis=0))]
+
+
+def with_indicators(rows: Rows, scaled: Rows, features: list[int]) -> Rows:
+    """Return scaled features and, for each of some features, 1 where it was missing, else 0."""
+
+    def one(x: np.ndarray, z: np.ndarray) -> np.ndarray:
+        return np.concatenate([z, np.isnan(x[..., features])], axis=-1)
+
+    return [*map(one, rows, scaled)] if isinstance(rows, list) else one(rows, scaled)
 
 
 def check_targets(targets: Any, *, per_step: bool) -> None:

@@ -37,10 +37,20 @@ frame : int or "auto"
     sequence, and single steps of one below 64 or with a target per step.
 per_step : bool
     Whether there is one target per step, instead of one per sequence.
+missing : {"error", "indicator"}
+    What to do with NaN in X: refuse it, or take the feature's mean in its place and, for each
+    feature with missing values in `fit`, give the network an indicator beside it: 1 where the value
+    was missing, else 0.
 validation_fraction : float or "auto"
     Fraction in [0, 1) of the sequences, drawn at random, that `fit` holds out. It then keeps the
     parameters of the epoch with the lowest validation loss. "auto" is 0.1 of at least 1,000
     sequences, and 0 of fewer.
+""",
+    "layout": """
+layout : {"TF", "FT"} or None
+    Order of the axes of a sequence in arrays: steps and then features, (n, T, F), or features
+    first, (n, F, T), as in aeon and sktime. None is "TF", but `fit` refuses arrays with more
+    features than steps.
 """,
     "training": """
 epochs : int
@@ -130,6 +140,13 @@ def texts(name: str, value: Any) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
         raise ValueError(f"{name} must be a list of texts, got {value!r:.80}")
     return value
+
+
+def numbers(name: str, value: Any) -> list[int]:
+    """Return a list of integers of at least 0, each once."""
+    if not isinstance(value, list) or len({*map(repr, value)}) < len(value):
+        raise ValueError(f"{name} must be a list of integers, each once, got {value!r:.80}")
+    return [validate.count(f"{name}[{i}]", entry) for i, entry in enumerate(value)]
 
 
 def one_of(known: Iterable[str]) -> Check:

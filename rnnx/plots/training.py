@@ -24,11 +24,10 @@ def learning_curves(
 ) -> Axes:
     """Plot the losses and metrics of a training, epoch by epoch, and mark the best epoch.
 
-    Losses are on the left axis and metrics on the right one; what was measured on validation data
-    is drawn through, what on training data is dashed. The best epoch is that of the lowest
-    ``"validation_loss"``; without validation none is marked. The axis of the losses is logarithmic
-    if all values are positive and span more than a factor of 10. NaN, for an epoch without
-    validation, leaves a gap.
+    Losses are on the left axis, metrics on the right one. A curve of training data is dashed where
+    there is one of validation data beside it. The best epoch has the lowest ``"validation_loss"``;
+    without validation none is marked. The axis of the losses is logarithmic if all values are
+    positive and span more than a factor of 10. NaN, for an epoch without validation, leaves a gap.
 
     Parameters
     ----------

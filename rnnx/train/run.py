@@ -57,7 +57,13 @@ class Run:
         self._since = time.perf_counter()
 
     def stop(self, why: str = "callback") -> None:
-        """End the training after this epoch; the history says why."""
+        """End the training after this epoch.
+
+        Parameters
+        ----------
+        why : str, default "callback"
+            What the history will say.
+        """
         self.history.stopped = why
 
     def finished(self, carry: Carry, record: Array, count: float, rate: float) -> None:
