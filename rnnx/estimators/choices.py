@@ -14,8 +14,11 @@ def season(rows: Rows) -> int:
     """Return the number of steps in a season of series (T_i, F), 1 if there is none.
 
     The autocorrelation of the changes from step to step, over all series and features, must have a
-    peak there that is clearly above that of noise.
+    peak there that is clearly above that of noise. Of positive values, it is that of logarithms,
+    which single large values do not govern.
     """
+    if all(np.all(row > 0) for row in rows):
+        rows = [np.log(row) for row in rows]
     lags = min(min(map(len, rows)) // 3, LONGEST)
     if lags < 2:
         return 1
@@ -38,7 +41,7 @@ def season(rows: Rows) -> int:
     if not np.any(peak):
         return 1
     highest = int(lag[np.argmax(np.where(peak, r[lag], -1))])
-    for k in lag[peak & (r[lag] > 0.8 * r[highest])]:  # the highest may be that of a multiple
+    for k in lag[peak & (r[lag] > 0.9 * r[highest])]:  # the highest may be that of a multiple
         times = round(highest / k)
         if k > 3 and times > 1 and abs(highest - k * times) < times:
             return int(k)
