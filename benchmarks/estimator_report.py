@@ -20,6 +20,7 @@ TASKS = {  # the score, and the method whose error is the unit of the spread
     "series": ("Mean absolute error, relative to that of the seasonal naive", "seasonal naive"),
 }
 PARTS = {"chosen": "settings were chosen on these", "judged": "looked at once"}
+INTERVAL = (0.05, 0.95)  # quantiles
 SHARE, POINTS, BEHIND, SPREAD, SECONDS = 2 / 3, 0.03, 1.1, 0.5, 60.0
 Scores = dict[str, dict[str, Row]]  # by set and method
 
@@ -42,6 +43,7 @@ def goals(rows: list[Row]) -> list[Row]:
             *against_warping(by_set(rows, "classification", part)),
             *against_simple(by_set(rows, "series", part)),
             *(spreads(task, by_set(rows, task, part)) for task in TASKS),
+            coverages(by_set(rows, "series", part)),
             longest([row for row in rows if row["part"] == part and row["method"] == OURS]),
         )
     ]
@@ -118,6 +120,19 @@ def unit_of(methods: dict[str, Row], unit: str | None) -> float:
     return 1.0 if unit is None else methods[unit]["mean"] if unit in methods else 0.0
 
 
+def coverages(found: Scores) -> Goal:
+    """Return the goal of intervals that hold what they say, as a mean over the series."""
+    stated = INTERVAL[1] - INTERVAL[0]
+    goal = (
+        f"{stated:.0%} intervals hold {stated - POINTS:.0%} to {stated + POINTS:.0%} of the truth"
+    )
+    held = [methods[OURS]["coverage"] for methods in found.values()
+            if "coverage" in methods.get(OURS, {})]  # fmt: skip
+    if not held:
+        return goal, None, None
+    return goal, f"{mean(held):.1%}, {len(held)} series", abs(mean(held) - stated) <= POINTS
+
+
 def longest(rows: list[Row]) -> Goal:
     goal = f"no fit on defaults above {SECONDS:g} s"
     if not rows:
@@ -148,12 +163,15 @@ def table(task: str, found: Scores, cell: Callable[..., str]) -> list[str]:
     first = [OURS] if OURS in names else []
     names = dict.fromkeys([*first, *names])
     unit = TASKS[task][1] if task == "series" and cell is score_cell else None
-    head = ["", *names, *([f"{unit}, unit of the data"] if unit else [])]
+    more = [f"{unit}, unit of the data", "held by our 90 % intervals"] if unit else []
+    head = ["", *names, *more]
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     for name, methods in found.items():
         size = unit_of(methods, unit)
         cells = [cell(methods.get(method), size) for method in names]
-        cells += [f"{size:.4g}"] if unit else []
+        if unit:
+            held = methods.get(OURS, {}).get("coverage")
+            cells += [f"{size:.4g}", "" if held is None else f"{held:.0%}"]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return [*lines, ""]
 

@@ -94,6 +94,14 @@ class Timed:
         ]
         return float(np.mean(errors))
 
+    def coverage(self, interval: Callable[[np.ndarray], np.ndarray]) -> float:
+        """Return the share of all values ahead that lie in the intervals of their forecasts."""
+        held = []
+        for origin in self.origins:
+            (low, high), truth = interval(self.values[:origin]), self.values[origin:]
+            held.append((low <= truth[: self.horizon]) & (truth[: self.horizon] <= high))
+        return float(np.mean(held))
+
 
 Problem = Labelled | Timed
 

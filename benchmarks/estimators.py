@@ -34,7 +34,7 @@ import estimator_rivals
 import estimator_series
 import numpy as np
 from common import RESULTS, environment, write
-from estimator_report import BEFORE, OURS, goals, report
+from estimator_report import BEFORE, INTERVAL, OURS, goals, report
 from estimator_sets import SETS, Problem, Timed, part_of
 
 PACKAGES = (
@@ -100,7 +100,7 @@ def methods(task: str, *, old: bool) -> dict[str, Learn]:
 
 def measure(job: Job, problem: Problem, seeds: Iterable[int]) -> Row:
     """Return a method's scores on a set, their mean and spread, and the seconds it took."""
-    scores, fitting, predicting = [], [], []
+    scores, fitting, predicting, held = [], [], [], []
     for seed in list(seeds)[: None if job.method in RANDOM else 1]:
         start = time.perf_counter()
         predict = job.learn(problem, seed)
@@ -108,9 +108,13 @@ def measure(job: Job, problem: Problem, seeds: Iterable[int]) -> Row:
         scores.append(problem.score(predict))
         fitting.append(fitted - start)
         predicting.append(time.perf_counter() - fitted)
+        if isinstance(problem, Timed) and job.method == OURS:
+            held += coverage(problem, predict)
     row: Row = {"task": job.task, "set": job.name, "part": part_of(job.name), "method": job.method}
     if job.method != BEFORE:  # what it scored is of no use any more
         row |= {"scores": [float(f"{s:.6g}") for s in scores], "mean": float(f"{mean(scores):.6g}")}
+    if held:
+        row["coverage"] = round(mean(held), 4)
     return row | {
         "spread": float(f"{stdev(scores) if scores[1:] else 0.0:.4g}"),
         "seeds": len(scores),
@@ -119,6 +123,16 @@ def measure(job: Job, problem: Problem, seeds: Iterable[int]) -> Row:
         "predict, s": round(median(predicting), 3),
         "cores": len(os.sched_getaffinity(0)),
     }
+
+
+def coverage(problem: Timed, predict: Callable[..., Any]) -> list[float]:
+    """Return the coverage of our intervals; nothing if too few forecasts could be tested."""
+    try:
+        return [problem.coverage(lambda past: predict(past, quantiles=INTERVAL))]
+    except ValueError as error:
+        if "to calibrate" not in str(error):
+            raise
+        return []
 
 
 def chosen_jobs(options: argparse.Namespace, known: set[tuple[str, str]]) -> list[Job]:

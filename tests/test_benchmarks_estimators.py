@@ -197,13 +197,16 @@ def test_the_goals_are_judged_on_either_part() -> None:
     for name, ours in (("d", 0.9), ("e", 1.05)):
         scores = {"rnnx": ours, "seasonal naive": 2.0, "AR": 1.0, "smoothing": 1.5}
         rows += [make_row("series", name, "judged", m, s, 0.0) for m, s in scores.items()]
+    rows[9]["coverage"], rows[13]["coverage"] = 0.86, 0.98  # of the series, ours
     verdicts = [goal["met"] for goal in goals(rows) if goal["part"] == "judged"]
-    assert verdicts == [True, False, False, True, True, None, None, True]
+    assert verdicts == [True, False, False, True, True, None, None, True, True]
+    rows[9]["coverage"] = 0.99
+    assert [goal["met"] for goal in goals(rows)][-2] is False
     assert {goal["met"] for goal in goals(rows) if goal["part"] == "chosen"} == {None}
     rows[0]["longest fit, s"] = 61.0
     assert [goal["met"] for goal in goals(rows)][-1] is False
     line, _ = [t for t in load("estimator_report").tables(rows) if t.startswith("| d ")]
-    assert line == "| d | 0.450 ± 0.000 | 1.000 ± 0.000 | 0.500 ± 0.000 | 0.750 ± 0.000 | 2 |"
+    assert line == "| d | 0.450 ± 0.000 | 1.000 ± 0.000 | 0.500 ± 0.000 | 0.750 ± 0.000 | 2 | 99% |"
 
 
 def test_ranks_and_the_critical_difference() -> None:
@@ -247,3 +250,11 @@ def test_all_sets_are_bundled() -> None:
         assert 12 <= problem.start <= problem.origins[0] <= problem.origins[-1], name
     problem = sets.SETS["classification"]["JapaneseVowels"]()
     assert (len(problem.x), len(problem.x_test), problem.x[0].shape) == (270, 370, (20, 12))
+
+
+def test_coverage_counts_values_ahead_in_their_intervals() -> None:
+    """All, none, or the half that is above the last value of a rising series."""
+    problem = load("estimator_sets").Timed(np.arange(40.0), 4, 1)
+    for reach, share in ((9.0, 1.0), (0.5, 0.0), (2.0, 0.5)):
+        held = problem.coverage(lambda past, r=reach: (past[-1] + np.zeros(4), past[-1] + r))
+        assert held == share

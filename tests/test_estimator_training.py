@@ -125,7 +125,9 @@ def test_choices_are_reported_and_can_be_given(kind: Any, capsys: Any) -> None:
 def test_much_data_is_held_out_in_part() -> None:
     """A tenth of 1,000 sequences, and patience in proportion."""
     X, y = blobs(n=1000, T=2)
-    found = RNNClassifier(2, min_updates=30, max_epochs=1, n_estimators=1).fit(X, y)
+    found = RNNClassifier(
+        2, learning_rate=0.1, random_state=0, min_updates=30, max_epochs=1, n_estimators=1
+    ).fit(X, y)
     assert (found.chosen_["validation_fraction"], found.chosen_["patience"]) == (0.1, 10)
     assert "validation_loss" in found.history_
 
