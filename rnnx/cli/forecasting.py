@@ -96,7 +96,8 @@ class Forecasting(Task):
             name: {"mae": float(mae[k]), "naive_mae": float(base[k])}
             for k, name in enumerate(data.targets)
         }
-        return super().figures(model, data) | {"last": last, "season": model.season_}
+        own = {"season": model.season_, "factor": float(np.mean(model.factor_))}
+        return super().figures(model, data) | {"last": last} | own
 
     def pictures(self, model: Any, data: Series) -> dict[str, Callable[[Any], None]]:
         """Return what draws the learning curves, and the forecast of the last steps of a series."""
@@ -127,8 +128,12 @@ class Forecasting(Task):
         )
         exog = summary["columns"]["exog"]  # None for arrays
         text += f"; known ahead: {tables.brief(exog)}" if exog else ""
-        kind = _naive_name(figures["season"])
-        last = [
+        kind, factor = _naive_name(figures["season"]), figures["factor"]
+        used = f"the network corrects the linear forecast by a factor of {factor:.2g}"
+        if not factor:
+            used = "the network is left out: it did not help in the held-out part of the series"
+        last = [used] if chosen["linear"] else []
+        last += [
             f"last {chosen['horizon']} steps of {name} ({_seen(chosen['validation_fraction'])}): "
             f"mean absolute error {found['mae']:.4g}; {kind}: {found['naive_mae']:.4g}"
             for name, found in figures["last"].items()
