@@ -15,7 +15,7 @@ from sklearn.utils.class_weight import compute_class_weight
 
 import rnnx
 from rnnx.estimators import RNNClassifier, RNNRegressor, budget, ensemble
-from rnnx.estimators.forms import framed
+from rnnx.estimators.reading.forms import framed
 from rnnx.layers.pool import HOWS
 
 SMALL: dict[str, Any] = {"hidden_size": 8, "random_state": 0}

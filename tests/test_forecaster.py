@@ -13,9 +13,11 @@ pytest.importorskip("sklearn", reason="needs scikit-learn")
 from sklearn.model_selection import GridSearchCV, TimeSeriesSplit, cross_val_score
 
 import rnnx
-from rnnx.estimators import RNNForecaster, calibration, choices, linear, smoothing
-from rnnx.estimators.autoregression import Kind, kinds, regress
-from rnnx.estimators.windows import Series, Shape
+from rnnx.estimators import RNNForecaster
+from rnnx.estimators.forecasting import calibration, choices, linear, smoothing
+from rnnx.estimators.forecasting.autoregression import Kind, kinds, regress
+from rnnx.estimators.forecasting.windows import Shape
+from rnnx.estimators.reading.forms import Series
 
 FAST: dict[str, Any] = {"hidden_size": 4, "epochs": 2, "n_estimators": 1, "random_state": 0}
 

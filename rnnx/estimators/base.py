@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from rnnx import io, validate
 from rnnx.estimators import ensemble
-from rnnx.estimators.layout import LAYOUTS
+from rnnx.estimators.reading.layout import LAYOUTS
 from rnnx.estimators.training import Training
 from rnnx.networks.options import Checks, auto, flag, one_of, optional, texts
 

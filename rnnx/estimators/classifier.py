@@ -16,9 +16,9 @@ from sklearn.utils.validation import column_or_1d
 
 from rnnx import io, losses, metrics, validate
 from rnnx.backend import scope_of
-from rnnx.estimators import values
 from rnnx.estimators.base import unchanged_on_error
-from rnnx.estimators.forms import each, on_host
+from rnnx.estimators.reading import values
+from rnnx.estimators.reading.forms import each, on_host
 from rnnx.estimators.sequences import SequenceEstimator
 from rnnx.io.header import DTYPES
 from rnnx.networks.deployed import Deployed

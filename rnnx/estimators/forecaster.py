@@ -10,16 +10,16 @@ import numpy as np
 from sklearn.metrics import r2_score
 
 from rnnx import validate
-from rnnx.estimators import inputs
 from rnnx.estimators.base import RecurrentEstimator
-from rnnx.estimators.dates import read_step
-from rnnx.estimators.forecasting import CHOSEN, Forecasting
-from rnnx.estimators.forms import on_host
-from rnnx.estimators.linear import Linear
+from rnnx.estimators.forecasting.learning import CHOSEN, Forecasting
+from rnnx.estimators.forecasting.linear import Linear
+from rnnx.estimators.forecasting.transform import LOG
+from rnnx.estimators.forecasting.windows import SCALES, Shape
+from rnnx.estimators.reading import inputs
+from rnnx.estimators.reading.dates import read_step
+from rnnx.estimators.reading.forms import on_host
+from rnnx.estimators.reading.series import compared, continued, read_series
 from rnnx.estimators.regressor import LOSSES
-from rnnx.estimators.series import compared, continued, read_series
-from rnnx.estimators.transform import LOG
-from rnnx.estimators.windows import SCALES, Shape
 from rnnx.networks.options import Checks, auto, flag, one_of, optional, texts
 
 

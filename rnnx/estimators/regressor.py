@@ -11,8 +11,8 @@ from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_array, column_or_1d
 
 from rnnx import losses, validate
-from rnnx.estimators import inputs, values
-from rnnx.estimators.forms import each
+from rnnx.estimators.reading import inputs, values
+from rnnx.estimators.reading.forms import each
 from rnnx.estimators.sequences import Data, SequenceEstimator
 from rnnx.networks.deployed import Deployed
 from rnnx.networks.options import Checks, one_of, optional

@@ -10,9 +10,9 @@ from sklearn.utils import _safe_indexing
 
 from rnnx import validate
 from rnnx.data import Sequences
-from rnnx.estimators import inputs, values
 from rnnx.estimators.base import RecurrentEstimator, unchanged_on_error
-from rnnx.estimators.forms import each, framed, on_host, time_major
+from rnnx.estimators.reading import inputs, values
+from rnnx.estimators.reading.forms import each, framed, on_host, time_major
 from rnnx.layers.pool import HOWS
 from rnnx.networks.deployed import Deployed, inner_layers
 from rnnx.networks.options import Checks, auto, flag, numbers, one_of

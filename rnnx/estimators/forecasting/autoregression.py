@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rnnx.estimators.windows import Rows
+from rnnx.estimators.forecasting.windows import Rows
 
 ORDERS = (0, 1, 2, 3, 4, 6, 9, 13, 18, 24, 32)
 PENALTIES = (1e-10, 1e-6, 1e-2, 0.1, 0.3, 1.0, 3.0)  # in units of the mean square and of p / n

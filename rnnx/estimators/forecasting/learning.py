@@ -7,13 +7,15 @@ from typing import Any, Self
 import numpy as np
 
 from rnnx.data import Sequences
-from rnnx.estimators import calibration, values
 from rnnx.estimators.base import unchanged_on_error
-from rnnx.estimators.linear import Trial, learn
-from rnnx.estimators.preparing import Preparing
+from rnnx.estimators.forecasting import calibration
+from rnnx.estimators.forecasting.linear import Trial, learn
+from rnnx.estimators.forecasting.preparing import Preparing
+from rnnx.estimators.forecasting.windows import future_only
+from rnnx.estimators.reading import values
+from rnnx.estimators.reading.forms import Series
+from rnnx.estimators.reading.series import read_series
 from rnnx.estimators.regressor import LOSSES
-from rnnx.estimators.series import read_series
-from rnnx.estimators.windows import Series, future_only
 from rnnx.train import predict
 
 HELD_OUT = 0.2  # of each series, with validation_fraction="auto"

@@ -9,8 +9,8 @@ import numpy as np
 from sklearn.preprocessing import StandardScaler
 
 from rnnx.data import places
-from rnnx.estimators.forms import Rows, each
-from rnnx.estimators.tables import Table
+from rnnx.estimators.reading.forms import Rows, each
+from rnnx.estimators.reading.tables import Table
 
 REAL = "fiub"  # the kinds of dtypes that hold real numbers
 LIMITS = {"float32": 1e16, "float64": 1e150}  # no sum of squares in a loss or a norm overflows

@@ -6,14 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from rnnx.estimators import columns, dates, orientation
-from rnnx.estimators.dates import Calendar
-from rnnx.estimators.forms import is_list, on_host
-from rnnx.estimators.inputs import read_sequences, sequence
-from rnnx.estimators.layout import steps_first
-from rnnx.estimators.nested import unpacked
-from rnnx.estimators.values import plain, real
-from rnnx.estimators.windows import Series
+from rnnx.estimators.reading import columns, dates, orientation
+from rnnx.estimators.reading.dates import Calendar
+from rnnx.estimators.reading.forms import Series, is_list, on_host
+from rnnx.estimators.reading.inputs import read_sequences, sequence
+from rnnx.estimators.reading.layout import steps_first
+from rnnx.estimators.reading.nested import unpacked
+from rnnx.estimators.reading.values import plain, real
 
 
 def read_series(estimator: Any, X: Any, exog: Any, *, reset: bool, more: int = 0) -> Series:

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rnnx.estimators.windows import Rows, Series
+from rnnx.estimators.forecasting.windows import Rows
+from rnnx.estimators.reading.forms import Series
 
 LOG = ("auto", "always", "never")
 

@@ -21,24 +21,6 @@ SCALES = ("window", "standard")
 BORDER = 3.0  # deviations
 
 
-class Series(NamedTuple):
-    """Series and their exogenous values."""
-
-    rows: Rows
-    exog: Rows  # (T_i, E) each, or longer by the horizon
-
-    def until(self, held_out: list[int]) -> Series:
-        """Return all but so many steps at the end of each series; all, if the list is empty."""
-        ends = zip(self.rows, held_out or [0] * len(self.rows), strict=True)
-        return self.cut([slice(0, len(row) - n) for row, n in ends])
-
-    def cut(self, parts: list[slice]) -> Series:
-        """Return a part of each series."""
-        return Series(
-            *([row[part] for row, part in zip(rows, parts, strict=True)] for rows in self)
-        )
-
-
 class Shape(NamedTuple):
     """Number of steps of a window's past and future, and of a season."""
 

@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rnnx.estimators import smoothing
-from rnnx.estimators.autoregression import Kind, Regressions, kinds, regress
-from rnnx.estimators.windows import Series, Shape
+from rnnx.estimators.forecasting import smoothing
+from rnnx.estimators.forecasting.autoregression import Kind, Regressions, kinds, regress
+from rnnx.estimators.forecasting.windows import Shape
+from rnnx.estimators.reading.forms import Series
 
 FOLDS = 8  # refits while the origin moves through the second half of the series
 ORIGINS = 400  # at most, of all series

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnx.estimators.forms import Rows
+from rnnx.estimators.reading.forms import Rows
 
 LAYOUTS = ("TF", "FT")
 

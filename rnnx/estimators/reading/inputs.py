@@ -12,11 +12,11 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from rnnx.estimators import columns, dates, layout
-from rnnx.estimators.forms import Rows, is_list, on_host
-from rnnx.estimators.nested import unpacked
-from rnnx.estimators.tables import Table
-from rnnx.estimators.values import check_finite, check_table, plain, real
+from rnnx.estimators.reading import columns, dates, layout
+from rnnx.estimators.reading.forms import Rows, is_list, on_host
+from rnnx.estimators.reading.nested import unpacked
+from rnnx.estimators.reading.tables import Table
+from rnnx.estimators.reading.values import check_finite, check_table, plain, real
 
 NUMBERS: dict[str, Any] = {"dtype": "float64", "ensure_all_finite": False}  # we say where they are
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rnnx.estimators.windows import Rows, sliding
+from rnnx.estimators.forecasting.windows import Rows, sliding
 
 LONGEST = 1000  # season to look for, in steps
 LEAST = 0.3  # autocorrelation of the changes, one season apart

@@ -3,21 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from rnnx.backend import get_backend, is_device_array
-from rnnx.estimators import tables
+from rnnx.estimators.reading import tables
 
 Rows = Any  # an array (n, T, F), or a list of n arrays (T_i, F)
+
+
+class Series(NamedTuple):
+    """Series and their exogenous values."""
+
+    rows: list[np.ndarray]  # (T_i, F) each
+    exog: list[np.ndarray]  # (T_i, E) each, or longer by the horizon
+
+    def until(self, held_out: list[int]) -> Series:
+        """Return all but so many steps at the end of each series; all, if the list is empty."""
+        ends = zip(self.rows, held_out or [0] * len(self.rows), strict=True)
+        return self.cut([slice(0, len(row) - n) for row, n in ends])
+
+    def cut(self, parts: list[slice]) -> Series:
+        """Return a part of each series."""
+        return Series(
+            *([row[part] for row, part in zip(rows, parts, strict=True)] for rows in self)
+        )
 
 
 def on_host(estimator: Any, X: Any) -> Any:
     """Return X, or the entries of a list, as NumPy and pandas hold them.
 
     Arrays come from the estimator's device; tables and columns of other libraries become those of
-    `rnnx.estimators.tables`.
+    `rnnx.estimators.reading.tables`.
     """
     if isinstance(X, list | tuple):
         return [on_host(estimator, row) for row in X] if any(map(_elsewhere, X)) else X

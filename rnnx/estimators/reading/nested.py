@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnx.estimators.tables import Table
+from rnnx.estimators.reading.tables import Table
 
 
 def unpacked(name: str, given: Any) -> Any:

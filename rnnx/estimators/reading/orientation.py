@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from rnnx.estimators import columns, dates
+from rnnx.estimators.reading import columns, dates
 
 TIMES = re.compile(
     r"(t|time|step|second|minute|hour|day|week|month|quarter|year|)[ _]?(\d+(?:\.\d+)?)",

@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from rnnx.estimators import choices, inputs, values
 from rnnx.estimators.base import RecurrentEstimator
-from rnnx.estimators.linear import Linear, Trial, learn
-from rnnx.estimators.transform import Transform
-from rnnx.estimators.windows import Scaling, Series, Shape, Windows, assemble, sliding
+from rnnx.estimators.forecasting import choices
+from rnnx.estimators.forecasting.linear import Linear, Trial, learn
+from rnnx.estimators.forecasting.transform import Transform
+from rnnx.estimators.forecasting.windows import Scaling, Shape, Windows, assemble, sliding
+from rnnx.estimators.reading import inputs, values
+from rnnx.estimators.reading.forms import Series
 
 
 class Preparing(RecurrentEstimator):

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import _get_feature_names
 
-from rnnx.estimators.dates import check_levels
-from rnnx.estimators.tables import Table
+from rnnx.estimators.reading.dates import check_levels
+from rnnx.estimators.reading.tables import Table
 
 SAVED = {"", "Unnamed: 0", "index", "level_0"}  # what an index is called after it was saved
 Names = Sequence[str] | None  # None: no data frame, or one whose columns have no texts as names

@@ -1,0 +1,1 @@
+"""Read what users have, as arrays of numbers, or say what is wrong with it."""
