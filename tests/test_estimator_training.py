@@ -106,14 +106,14 @@ def test_choices_are_reported_and_can_be_given(kind: Any, capsys: Any) -> None:
     found = kind(**SMALL, min_updates=4, n_estimators=1, verbose=True).fit(X, y).chosen_
     assert found | {"epochs": 2} == {
         "n_estimators": 1, "epochs": 2, "batch_size": 16, "validation_fraction": 0,
-        "patience": None, "bidirectional": True, "pool": "max", "frame": 2,
+        "patience": None, "bidirectional": True, "pool": "max", "frame": 2, "scale": "standard",
     }  # fmt: skip
     said = capsys.readouterr().out
     assert "frame=2" in said
     assert "n_estimators" not in said
     given = {
         "n_estimators": 2, "epochs": 3, "batch_size": 7, "validation_fraction": 0.2, "patience": 2,
-        "bidirectional": False, "pool": "mean", "frame": 5,
+        "bidirectional": False, "pool": "mean", "frame": 5, "scale": "sequence",
     }  # fmt: skip
     assert kind(**SMALL, **given).fit(X, y).chosen_ == given
     stepwise = kind(**SMALL, per_step=True, epochs=1).fit(X, np.tile(y[:, None], (1, 70))).chosen_
@@ -283,3 +283,54 @@ def test_impossible_gaps_in_a_file_are_refused(features: Any, tmp_path: Path) ->
     rnnx.io.write(tmp_path / "model.safetensors", description, arrays)
     with pytest.raises(ValueError, match="_missing"):
         rnnx.load(tmp_path / "model.safetensors")
+
+
+def of_many_sizes(n: int = 40, seed: int = 0) -> tuple[list[np.ndarray], np.ndarray]:
+    """Return rising or falling ragged sequences, whose sizes span six orders of magnitude."""
+    rng = np.random.default_rng(seed)
+    y, lengths = np.arange(n) % 2, rng.integers(6, 12, n)
+    lines = [np.linspace(0, 2 * k - 1, T)[:, None] for k, T in zip(y, lengths, strict=True)]
+    sizes = 10 ** rng.uniform(-3, 3, n)
+    return [
+        a * (x + 0.2 * rng.standard_normal(x.shape) + 3) for a, x in zip(sizes, lines, strict=True)
+    ], y
+
+
+def test_sequences_of_many_sizes_are_scaled_one_by_one(tmp_path: Path) -> None:
+    """Each to mean 0 and deviation 1, with its level and spread beside; so shapes are learned."""
+    X, y = of_many_sizes()
+    classifier = RNNClassifier(**SMALL, epochs=40, n_estimators=1).fit(X, y)
+    assert classifier.chosen_["scale"] == "sequence"
+    assert classifier.score(*of_many_sizes(seed=1)) > 0.9
+    read = classifier._scaled(X)
+    beside = np.stack([x[0, 1:] for x in read])
+    np.testing.assert_allclose(beside.mean(axis=0), 0, atol=1e-9)
+    np.testing.assert_allclose(beside.std(axis=0), 1)
+    for x in read:
+        np.testing.assert_allclose([x[:, 0].mean(), x[:, 0].std()], [0, 1], atol=1e-9)
+        np.testing.assert_array_equal(x[:, 1:], np.tile(x[:1, 1:], (len(x), 1)))
+    order = np.argsort([x.std() for x in X])
+    assert np.all(np.diff(beside[order, 1]) > 0)
+    classifier.save(tmp_path / "model.safetensors")
+    loaded = rnnx.load(tmp_path / "model.safetensors")
+    np.testing.assert_array_equal(loaded.predict_proba(X), classifier.predict_proba(X))
+    with pytest.raises(ValueError, match='fit with scale="standard"'):
+        rnnx.interop.to_python(classifier, tmp_path / "model.py")
+
+
+def test_the_scale_is_chosen_by_the_spreads() -> None:
+    """Sequences alike, and targets per step, share a scale; constants and gaps are fine."""
+    X, y = blobs()
+    assert RNNClassifier(**SMALL, epochs=1).fit(X, y).chosen_["scale"] == "standard"
+    X, y = of_many_sizes()
+    steps = [np.full(len(x), k) for x, k in zip(X, y, strict=True)]
+    options: dict[str, Any] = {"epochs": 1, "n_estimators": 1, "missing": "indicator"}
+    stepwise = RNNClassifier(**SMALL, **options, per_step=True).fit(X, steps)
+    assert stepwise.chosen_["scale"] == "standard"
+    X[0][:] = 5.0
+    X[1][2] = np.nan
+    one = RNNClassifier(**SMALL, **options).fit(X, y)
+    read = one._scaled(X)
+    np.testing.assert_array_equal(read[0][:, 0], np.zeros(len(X[0])))
+    assert read[1][2, 0] == 0
+    assert read[1][2, -1] == 1

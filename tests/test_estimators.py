@@ -371,7 +371,7 @@ def test_files_that_lack_something_are_refused(kind: str, tmp_path: Path) -> Non
 
 CHOSEN: dict[str, Any] = {  # by a classifier with the options `SMALL`
     "n_estimators": 1, "epochs": 15, "batch_size": 16, "validation_fraction": 0.0, "patience": None,
-    "bidirectional": True, "pool": "max", "frame": 1,
+    "bidirectional": True, "pool": "max", "frame": 1, "scale": "standard",
 }  # fmt: skip
 WRONG: dict[str, tuple[str, dict[str, Any], str]] = {  # -> kind, entry of the file, error
     "an option": ("classifier", {"epochs": "many"}, "epochs must be an integer"),

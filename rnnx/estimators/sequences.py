@@ -10,6 +10,8 @@ from sklearn.utils import _safe_indexing
 
 from rnnx import validate
 from rnnx.data import Sequences
+from rnnx.estimators import amplitudes
+from rnnx.estimators.amplitudes import Amplitudes
 from rnnx.estimators.base import RecurrentEstimator, unchanged_on_error
 from rnnx.estimators.reading import inputs, values
 from rnnx.estimators.reading.forms import each, framed, on_host, time_major
@@ -44,6 +46,7 @@ class SequenceEstimator(RecurrentEstimator):
     pool: str = "auto"
     frame: int | str = "auto"
     per_step: bool = False
+    scale: str = "auto"
     missing: str = "error"
 
     _checks: ClassVar[Checks] = RecurrentEstimator._checks | {
@@ -51,11 +54,12 @@ class SequenceEstimator(RecurrentEstimator):
         "pool": auto(one_of(HOWS)),
         "frame": auto(validate.size),
         "per_step": flag,
+        "scale": auto(one_of(("standard", "sequence"))),
         "missing": one_of(("error", "indicator")),
     }
     _json: ClassVar[Checks] = RecurrentEstimator._json | {"_missing": numbers}
 
-    _auto = (*RecurrentEstimator._auto, "bidirectional", "pool", "frame")
+    _auto = (*RecurrentEstimator._auto, "bidirectional", "pool", "frame", "scale")
     _targets: ClassVar[str]  # what the targets are, in an error
     _metrics: ClassVar[dict[str, Any]] = {}
     _cross_validates: ClassVar[bool] = False
@@ -93,7 +97,8 @@ class SequenceEstimator(RecurrentEstimator):
         return tags
 
     def _sizes(self) -> tuple[int, int]:
-        features = inputs.features_of(self) + len(self._missing)
+        F = inputs.features_of(self)
+        features = (3 * F if self.chosen_["scale"] == "sequence" else F) + len(self._missing)
         return features * self.chosen_["frame"], self._outputs()
 
     def _check_fitted(self) -> None:
@@ -119,7 +124,10 @@ class SequenceEstimator(RecurrentEstimator):
         return options
 
     def _arrays(self) -> dict[str, int]:
-        return dict.fromkeys(("mean_", "scale_"), inputs.features_of(self))
+        F = inputs.features_of(self)
+        own = F if self.chosen_["scale"] == "sequence" else 0
+        amplitudes = {"_unit_scale": own, "_level_mean": 2 * own, "_level_scale": 2 * own}
+        return dict.fromkeys(("mean_", "scale_"), F) | amplitudes
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Fit to sequences and their targets, starting from new weights.
@@ -168,11 +176,14 @@ class SequenceEstimator(RecurrentEstimator):
                 indicators = self.missing == "indicator"
                 self._missing = values.gaps_of("X", data.rows) if indicators else []
                 lengths = [len(row) for row in data.rows]
-                self._begin(len(lengths), float(np.mean(lengths)), alone=once)
+                differ = not self.per_step and amplitudes.differ(data.rows)
+                scale = self._given("scale", lambda: "sequence" if differ else "standard")
+                self._begin(len(lengths), float(np.mean(lengths)), alone=once, scale=scale)
             fraction = 0.0 if once else self._now("validation_fraction")
             kept, held = (data.part(of) for of in self._split(len(data.rows), fraction))
             if first:
                 self.mean_, self.scale_ = values.moments("X", kept.rows, kept.weights)
+                self._learn_amplitudes(kept.rows)
                 self._scale_targets(kept)
             loss = self._loss(self._flat(kept)[0])
             held_out = self._sequences(held) if len(held.rows) else None
@@ -183,6 +194,13 @@ class SequenceEstimator(RecurrentEstimator):
             if not once:
                 self._warn(len(kept.rows), "sequence", self._chance(kept, loss))
             return self
+
+    def _learn_amplitudes(self, rows: Any) -> None:
+        """Learn the levels and spreads of sequences that are scaled one by one."""
+        found = Amplitudes(*[np.zeros(0)] * 3)
+        if self.chosen_["scale"] == "sequence":
+            found = Amplitudes.of(rows)
+        self._unit_scale, self._level_mean, self._level_scale = found
 
     def _cross_validate(self, data: Data, loss: Any) -> None:
         """Choose fewer epochs if every fold is clearly better before the end of the training."""
@@ -231,6 +249,11 @@ class SequenceEstimator(RecurrentEstimator):
                 f"the network reads frames of {self.chosen_['frame']} steps, and can be exported "
                 "where it reads single steps: fit with frame=1"
             )
+        if self.chosen_["scale"] == "sequence":
+            raise ValueError(
+                "the network reads sequences that are scaled as a whole, and can be exported where "
+                'it reads single steps: fit with scale="standard"'
+            )
         if self._missing:
             raise ValueError(
                 f"features {self._missing} have indicators of missing values, which cannot be "
@@ -262,8 +285,12 @@ class SequenceEstimator(RecurrentEstimator):
 
     def _scaled(self, rows: Any) -> Any:
         """Return the features as the network reads them, in frames, time-major."""
-        known = each(lambda x: np.where(np.isnan(x), self.mean_, x), rows)
-        scaled = values.scaled("X", known, self.mean_, self.scale_, self._dtype)
+        if self.chosen_["scale"] == "sequence":
+            known = Amplitudes(self._unit_scale, self._level_mean, self._level_scale)
+            scaled = known.scaled(rows, self._dtype)
+        else:
+            known = each(lambda x: np.where(np.isnan(x), self.mean_, x), rows)
+            scaled = values.scaled("X", known, self.mean_, self.scale_, self._dtype)
         if self._missing:
             scaled = values.with_indicators(rows, scaled, self._missing)
         return time_major(framed(scaled, self.chosen_["frame"]))

@@ -33,15 +33,15 @@ class Training(RecurrentModel):
 
     _converged: ClassVar[float]  # fraction of the first epoch's loss at which training may end
 
-    def _begin(self, sequences: int, steps: float, *, alone: bool) -> None:
+    def _begin(self, sequences: int, steps: float, *, alone: bool, **known: Any) -> None:
         """Choose what the options leave to the data, and make a network with random weights.
 
         `steps` is the mean number that the network reads of each of the sequences. With `alone`,
-        there will be no second network.
+        there will be no second network. `known` are choices that were made before.
         """
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         self._rng = np.random.default_rng(seed)
-        self.chosen_ = {"n_estimators": 1} | self._structure(steps)
+        self.chosen_ = {"n_estimators": 1} | known | self._structure(steps)
         self.model_ = self._network(self._rng)
         self._forget()
         self.n_iter_ = 0

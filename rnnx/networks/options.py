@@ -37,6 +37,11 @@ frame : int or "auto"
     sequence, and single steps of one below 64 or with a target per step.
 per_step : bool
     Whether there is one target per step, instead of one per sequence.
+scale : {"standard", "sequence"} or "auto"
+    How features are scaled: by the mean and deviation of all sequences; or by those of each
+    sequence, with its level and the logarithm of its spread as further features. "auto" takes
+    "sequence" where the spreads of the middle half of the sequences differ by more than a factor of
+    10 and there is no target per step.
 missing : {"error", "indicator"}
     What to do with NaN in X: refuse it, or take the feature's mean in its place and, for each
     feature with missing values in `fit`, give the network an indicator beside it: 1 where the value
@@ -110,8 +115,8 @@ verbose : bool
 model_ : rnnx.Sequential
     The trained network.
 mean_, scale_ : numpy.ndarray, shape (F,)
-    Mean and standard deviation of each feature over the training sequences. The network reads
-    ``(x - mean_) / scale_``.
+    Mean and standard deviation of each feature over the training sequences. With the scale
+    "standard", the network reads ``(x - mean_) / scale_``.
 chosen_ : dict
     The options with an "auto", as they were given or as the data chose them.
 history_ : rnnx.train.History
