@@ -14,7 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.class_weight import compute_class_weight
 
 import rnnx
-from rnnx.estimators import RNNClassifier, RNNRegressor, budget, ensemble
+from rnnx.estimators import RNNClassifier, RNNForecaster, RNNRegressor, budget, ensemble
 from rnnx.estimators.forms import framed
 from rnnx.layers.pool import HOWS
 
@@ -75,6 +75,21 @@ def test_averages_are_kept_and_trained_further(kind: Any, tmp_path: Path) -> Non
     assert estimator.partial_fit(X, y).n_iter_ == 3
     if kind is RNNRegressor:
         assert np.max(np.abs(estimator.predict(X) - before)) > 0
+
+
+@pytest.mark.parametrize("kind", [RNNClassifier, RNNRegressor, RNNForecaster])
+def test_a_loaded_estimator_is_trained_further(kind: Any, tmp_path: Path) -> None:
+    """By `partial_fit`, and by `fit` with `warm_start`."""
+    X, y = blobs()
+    data = (X[:, :, 0].reshape(1, -1),) if kind is RNNForecaster else (X, y)
+    estimator = kind(**SMALL, epochs=2, warm_start=True, n_estimators=2).fit(*data)
+    for go_on in ("partial_fit", "fit"):
+        rnnx.save(tmp_path / "saved.safetensors", estimator)
+        loaded, before = rnnx.load(tmp_path / "saved.safetensors"), estimator.n_iter_
+        getattr(loaded, go_on)(*data)
+        assert loaded.n_iter_ == before + (1 if go_on == "partial_fit" else 2)
+        changed = [np.any(w != estimator.model_.params[k]) for k, w in loaded.model_.params.items()]
+        assert all(changed)
 
 
 def test_cells_whose_units_meet_are_not_averaged() -> None:
