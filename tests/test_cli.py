@@ -295,6 +295,17 @@ def test_a_series_is_forecast_bit_for_bit(run: Run) -> None:
     assert [row["prediction"] for row in other] == [row["prediction"] for row in found]
 
 
+def test_an_option_that_is_true_can_be_false(run: Run) -> None:
+    """The forecast is that of Python without a linear path."""
+    y = np.sin(np.arange(60) / 2)
+    np.save("y.npy", y)
+    arguments = ["y.npy", "--horizon", 3, "--linear", "false", "--out", "r", *SMALL]
+    assert run("train", "forecaster", *arguments)[0] == 0
+    expected = RNNForecaster(3, linear=False, **OPTIONS).fit(y).predict(y)
+    found = [float(row["prediction"]) for row in table(run("predict", "r", "y.npy")[1])]
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_several_series_with_what_is_known_ahead(run: Run) -> None:
     """Rows at the end without a target are the future: its exogenous values, its times."""
     rng = np.random.default_rng(0)

@@ -205,6 +205,8 @@ def test_class_weights_are_checked_and_kept(tmp_path: Path) -> None:
     X, y = blobs()
     for wrong, words in (
         ("even", "None, 'balanced' or a dict"),
+        (np.ones(2), "None, 'balanced' or a dict"),
+        ([1.0, 2.0], "None, 'balanced' or a dict"),
         ({0: -1.0}, r"class_weight\[0\] must be at least 0"),
         ({7: 1.0}, r"must be of \[0 1\], got 7"),
     ):
@@ -282,6 +284,10 @@ def test_missing_values_need_others() -> None:
     X[..., 1] = np.nan
     with pytest.raises(ValueError, match="X has no value of feature 1, only NaN: drop it"):
         RNNClassifier(missing="indicator").fit(X, y)
+    X[5, :, 1] = 1.0  # the seed holds this sequence out
+    half: dict[str, Any] = {"validation_fraction": 0.5, "epochs": 1, "random_state": 0}
+    with pytest.raises(ValueError, match="X, without what is held out, has no value of feature 1"):
+        RNNClassifier(missing="indicator", **half).fit(X, y)
     X[..., 1] = np.inf
     with pytest.raises(ValueError, match="infinity"):
         RNNClassifier(missing="indicator").fit(X, y)

@@ -38,9 +38,9 @@ def _read_labels(name: str, value: Any) -> list[Any]:
 
 def _read_class_weight(name: str, value: Any) -> Any:
     """Return "balanced", None, or a dict of weights of at least 0."""
-    pairs = value.items() if isinstance(value, dict) else value
-    if value in (None, "balanced"):
+    if value is None or (isinstance(value, str) and value == "balanced"):
         return value
+    pairs = value.items() if isinstance(value, dict) else value
     if not isinstance(value, dict | list) or not all(np.size(pair) == 2 for pair in pairs):
         raise ValueError(f"{name} must be None, 'balanced' or a dict of weights, got {value!r:.80}")
     return {k: validate.nonnegative(f"{name}[{k!r:.40}]", v) for k, v in pairs}
@@ -135,7 +135,7 @@ class RNNClassifier(ClassifierMixin, SequenceEstimator):
         ValueError
             As `fit`, and if a label is not among the classes.
         """
-        if self.class_weight == "balanced":
+        if isinstance(self.class_weight, str) and self.class_weight == "balanced":
             raise ValueError(
                 "class_weight='balanced' counts all labels, which partial_fit does not know: give "
                 "a dict of weights"
@@ -198,7 +198,7 @@ class RNNClassifier(ClassifierMixin, SequenceEstimator):
         return super()._deployed()._replace(softmax=True, about={"classes": self._labels[1]})
 
     def _loss(self, labels: np.ndarray) -> Any:
-        chosen: Any = self.class_weight
+        chosen = _read_class_weight("class_weight", self.class_weight)
         K = len(self.classes_)
         if chosen is None:
             return losses.softmax_cross_entropy

@@ -172,6 +172,8 @@ class SequenceEstimator(RecurrentEstimator):
             fraction = 0.0 if once else self._now("validation_fraction")
             kept, held = (data.part(of) for of in self._split(len(data.rows), fraction))
             if first:
+                if self._missing:
+                    values.gaps_of("X, without what is held out,", kept.rows)
                 self.mean_, self.scale_ = values.moments("X", kept.rows, kept.weights)
                 self._scale_targets(kept)
             loss = self._loss(self._flat(kept)[0])
