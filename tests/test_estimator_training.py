@@ -16,6 +16,7 @@ from sklearn.utils.class_weight import compute_class_weight
 import rnnx
 from rnnx.estimators import RNNClassifier, RNNForecaster, RNNRegressor, budget, ensemble
 from rnnx.estimators.forms import framed
+from rnnx.estimators.sequences import Data
 from rnnx.layers.pool import HOWS
 
 SMALL: dict[str, Any] = {"hidden_size": 8, "random_state": 0}
@@ -231,13 +232,18 @@ def test_a_warm_start_goes_on() -> None:
 
 
 def test_what_cannot_have_learned_is_warned_of() -> None:
-    """A single sequence or window, and a loss no better than the best constant answer's."""
+    """A single sequence or window, and a loss no better than a constant answer's."""
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((64, 5, 1)), rng.integers(0, 2, 64)
     stuck: dict[str, Any] = {"learning_rate": 1e-9, "epochs": 10, "n_estimators": 1}
     with pytest.warns(ConvergenceWarning, match="is not below 0.69"):
         RNNClassifier(**SMALL, **stuck).fit(X, y)
-    with pytest.warns(ConvergenceWarning, match="that of the best constant answer"):
+    rare = (np.arange(64) % 16 == 0).astype(int)
+    for options, weights in (({"class_weight": "balanced"}, None), ({}, np.where(rare, 15.0, 1.0))):
+        classifier = RNNClassifier(**SMALL, **options, epochs=1).fit(X, rare, weights)
+        chance = classifier._chance(Data(X, rare, weights), classifier._loss(rare))
+        assert abs(chance - np.log(2)) < 1e-3  # as if both classes were as frequent
+    with pytest.warns(ConvergenceWarning, match="that of a constant answer"):
         RNNRegressor(**SMALL, **stuck).fit(X, y)
     with pytest.warns(ConvergenceWarning, match="learned from a single sequence"):
         RNNRegressor(**SMALL, epochs=30, n_estimators=1).fit(X[:1], y[:1])

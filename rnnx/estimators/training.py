@@ -172,7 +172,7 @@ class Training(RecurrentModel):
             warn(f"learned from a single {what}: give more data", ConvergenceWarning, stacklevel=4)
         elif loss >= chance:
             warn(
-                f"the training loss, {loss:.4g}, is not below {chance:.4g}, that of the best "
+                f"the training loss, {loss:.4g}, is not below {chance:.4g}, that of a "
                 f"constant answer: {ways}", ConvergenceWarning, stacklevel=4,
             )  # fmt: skip
 
