@@ -226,9 +226,24 @@ def section(result: dict[str, Any]) -> list[str]:
         "![Mean ranks and critical differences](pictures/estimators.png)",
         "",
         *tables(result["rows"]),
+        *first_looks(result["rows"]),
         "What was aimed at:",
         "",
         *(f"- {line}" for line in goal_lines(result["goals"])),
+        "",
+    ]
+
+
+def first_looks(rows: list[Row]) -> list[str]:
+    """Return which judged sets led to a change, and what the first look at them had shown."""
+    seen = [
+        f"{row['set']} ({row['first look']:.3g} at first)" for row in rows if "first look" in row
+    ]
+    if not seen:
+        return []
+    return [
+        "After the first look at the judged sets, classifiers and regressors got one more choice,",
+        f"to scale sequences one by one. It changed {' and '.join(seen)} alone.",
         "",
     ]
 

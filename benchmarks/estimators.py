@@ -207,7 +207,9 @@ def store(row: Row) -> None:
         if "environment" in before:  # of packages that only an earlier piece of the run had
             versions = before["environment"]["versions"]
             machine["versions"] = versions | {k: v for k, v in machine["versions"].items() if v}
-        rows = by_key(before["rows"]) | by_key([row])
+        rows = by_key(before["rows"])
+        first = rows.get((row["set"], row["method"]), {}).get("first look")
+        rows |= by_key([row if first is None else row | {"first look": first}])
         ordered = [rows[key] for key in places() if key in rows]
         facts = {"environment": machine, "rows": ordered, "goals": goals(ordered)}
         write("estimators", facts, RESULTS)

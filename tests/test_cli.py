@@ -260,6 +260,32 @@ def test_padded_arrays_in_an_npz_file(run: Run, per_step: bool) -> None:
     np.testing.assert_array_equal(found, np.concatenate(expected) if per_step else expected)
 
 
+@pytest.mark.parametrize("form", ["wide", "long", "npy"])
+def test_missing_values_have_indicators(run: Run, form: str) -> None:
+    """Empty cells, and NaN in an array, are those of Python; without the option, an error."""
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((12, 5, 1)), rng.standard_normal(12)
+    X[3, 2], X[7, 0] = np.nan, np.nan
+    files, cells = ["data.csv", "--target", "y"], np.where(np.isnan(X), "", X.astype(str))[..., 0]
+    if form == "wide":
+        write("data.csv", [*"abcde", "y"], [[*row, v] for row, v in zip(cells, y, strict=True)])
+    elif form == "long":
+        rows = [(i, x, y[i]) for i, row in enumerate(cells) for x in row]
+        write("data.csv", ["id", "x", "y"], rows)
+        files += ["--id", "id"]
+    else:
+        np.save("X.npy", X)
+        np.save("y.npy", y)
+        files = ["X.npy", "--target-file", "y.npy"]
+    arguments = ["train", "regressor", *files, "--out", "r", *SMALL]
+    assert run(*arguments)[0] == 2
+    assert run(*arguments, "--missing", "indicator")[0] == 0
+    given = {"wide": X[..., 0], "long": list(X), "npy": X}[form]
+    expected = RNNRegressor(missing="indicator", **OPTIONS).fit(given, y).predict(given)
+    found = table(run("predict", "r", files[0])[1])
+    np.testing.assert_array_equal([float(row["prediction"]) for row in found], expected)
+
+
 def months(n: int) -> list[str]:
     return [str(np.datetime64("2020-01") + k) for k in range(n)]
 
@@ -293,6 +319,17 @@ def test_a_series_is_forecast_bit_for_bit(run: Run) -> None:
     np.save("y.npy", y)
     other = table(run("predict", "r", "y.npy")[1])
     assert [row["prediction"] for row in other] == [row["prediction"] for row in found]
+
+
+def test_an_option_that_is_true_can_be_false(run: Run) -> None:
+    """The forecast is that of Python without a linear path."""
+    y = np.sin(np.arange(60) / 2)
+    np.save("y.npy", y)
+    arguments = ["y.npy", "--horizon", 3, "--linear", "false", "--out", "r", *SMALL]
+    assert run("train", "forecaster", *arguments)[0] == 0
+    expected = RNNForecaster(3, linear=False, **OPTIONS).fit(y).predict(y)
+    found = [float(row["prediction"]) for row in table(run("predict", "r", "y.npy")[1])]
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_several_series_with_what_is_known_ahead(run: Run) -> None:

@@ -14,8 +14,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.class_weight import compute_class_weight
 
 import rnnx
-from rnnx.estimators import RNNClassifier, RNNRegressor, budget, ensemble
+from rnnx.estimators import RNNClassifier, RNNForecaster, RNNRegressor, budget, ensemble
 from rnnx.estimators.reading.forms import framed
+from rnnx.estimators.sequences import Data
 from rnnx.layers.pool import HOWS
 
 SMALL: dict[str, Any] = {"hidden_size": 8, "random_state": 0}
@@ -75,6 +76,21 @@ def test_averages_are_kept_and_trained_further(kind: Any, tmp_path: Path) -> Non
     assert estimator.partial_fit(X, y).n_iter_ == 3
     if kind is RNNRegressor:
         assert np.max(np.abs(estimator.predict(X) - before)) > 0
+
+
+@pytest.mark.parametrize("kind", [RNNClassifier, RNNRegressor, RNNForecaster])
+def test_a_loaded_estimator_is_trained_further(kind: Any, tmp_path: Path) -> None:
+    """By `partial_fit`, and by `fit` with `warm_start`."""
+    X, y = blobs()
+    data = (X[:, :, 0].reshape(1, -1),) if kind is RNNForecaster else (X, y)
+    estimator = kind(**SMALL, epochs=2, warm_start=True, n_estimators=2).fit(*data)
+    for go_on in ("partial_fit", "fit"):
+        rnnx.save(tmp_path / "saved.safetensors", estimator)
+        loaded, before = rnnx.load(tmp_path / "saved.safetensors"), estimator.n_iter_
+        getattr(loaded, go_on)(*data)
+        assert loaded.n_iter_ == before + (1 if go_on == "partial_fit" else 2)
+        changed = [np.any(w != estimator.model_.params[k]) for k, w in loaded.model_.params.items()]
+        assert all(changed)
 
 
 def test_cells_whose_units_meet_are_not_averaged() -> None:
@@ -190,6 +206,8 @@ def test_class_weights_are_checked_and_kept(tmp_path: Path) -> None:
     X, y = blobs()
     for wrong, words in (
         ("even", "None, 'balanced' or a dict"),
+        (np.ones(2), "None, 'balanced' or a dict"),
+        ([1.0, 2.0], "None, 'balanced' or a dict"),
         ({0: -1.0}, r"class_weight\[0\] must be at least 0"),
         ({7: 1.0}, r"must be of \[0 1\], got 7"),
     ):
@@ -214,13 +232,18 @@ def test_a_warm_start_goes_on() -> None:
 
 
 def test_what_cannot_have_learned_is_warned_of() -> None:
-    """A single sequence or window, and a loss no better than the best constant answer's."""
+    """A single sequence or window, and a loss no better than a constant answer's."""
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((64, 5, 1)), rng.integers(0, 2, 64)
     stuck: dict[str, Any] = {"learning_rate": 1e-9, "epochs": 10, "n_estimators": 1}
     with pytest.warns(ConvergenceWarning, match="is not below 0.69"):
         RNNClassifier(**SMALL, **stuck).fit(X, y)
-    with pytest.warns(ConvergenceWarning, match="that of the best constant answer"):
+    rare = (np.arange(64) % 16 == 0).astype(int)
+    for options, weights in (({"class_weight": "balanced"}, None), ({}, np.where(rare, 15.0, 1.0))):
+        classifier = RNNClassifier(**SMALL, **options, epochs=1).fit(X, rare, weights)
+        chance = classifier._chance(Data(X, rare, weights), classifier._loss(rare))
+        assert abs(chance - np.log(2)) < 1e-3  # as if both classes were as frequent
+    with pytest.warns(ConvergenceWarning, match="that of a constant answer"):
         RNNRegressor(**SMALL, **stuck).fit(X, y)
     with pytest.warns(ConvergenceWarning, match="learned from a single sequence"):
         RNNRegressor(**SMALL, epochs=30, n_estimators=1).fit(X[:1], y[:1])
@@ -267,6 +290,10 @@ def test_missing_values_need_others() -> None:
     X[..., 1] = np.nan
     with pytest.raises(ValueError, match="X has no value of feature 1, only NaN: drop it"):
         RNNClassifier(missing="indicator").fit(X, y)
+    X[5, :, 1] = 1.0  # the seed holds this sequence out
+    half: dict[str, Any] = {"validation_fraction": 0.5, "epochs": 1, "random_state": 0}
+    with pytest.raises(ValueError, match="X, without what is held out, has no value of feature 1"):
+        RNNClassifier(missing="indicator", **half).fit(X, y)
     X[..., 1] = np.inf
     with pytest.raises(ValueError, match="infinity"):
         RNNClassifier(missing="indicator").fit(X, y)

@@ -450,7 +450,7 @@ def test_what_is_set_later_is_of_the_next_fit(kind: str, tmp_path: Path) -> None
     expected = estimator.predict(X)
     later = {"hidden_size": 99, "cell": "rnn", "num_layers": 2}
     if kind == "forecaster":
-        later |= {"horizon": 9, "season": 7, "scale": None}
+        later |= {"horizon": 9, "season": 7, "scale": None, "linear": False}
     else:
         later |= {"per_step": True, "bidirectional": True, "pool": "max"}
     estimator.set_params(**later)

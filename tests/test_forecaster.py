@@ -196,6 +196,8 @@ def test_offsets_are_those_of_conformal_prediction() -> None:
         calibration.offsets(scores, [0.976])
     with pytest.raises(ValueError, match="quantiles must be numbers between 0 and 1"):
         calibration.read_quantiles([0.5, 1.0])
+    with pytest.raises(ValueError, match="quantiles must be numbers between 0 and 1, got 'low'"):
+        calibration.read_quantiles("low")
 
 
 def test_quantiles_in_every_form_and_in_files(tmp_path: Path) -> None:

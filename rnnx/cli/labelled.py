@@ -23,6 +23,7 @@ files:
     --target.
   NPY: X of shape (n, T, F) or (n, T), with --target-file y.npy; with --layout FT, (n, F, T).
   NPZ: arrays X and y and, for padded sequences, lengths (n,).
+With --missing indicator, cells of features may be empty, and X may hold NaN.
 The first line of a CSV file names its columns. A column without a name is called "column 1" and so
 on, by position. The features are all named columns without another role, or those of --features; a
 saved index, such as "Unnamed: 0", is left out with a note.
@@ -63,10 +64,11 @@ class Labelled(Task):
     def read(self, chosen: Namespace, model: Any = None) -> Samples:
         """Return the sequences and their targets, which new files need not have."""
         learn = model is None
-        per_step = chosen.per_step if learn else model.per_step
+        options = chosen if learn else model
+        per_step, gaps = options.per_step, options.missing == "indicator"
         if arrays.given(chosen):
             layout = chosen.layout if learn else model.layout or "TF"
-            return _of_arrays(chosen, self.classes, per_step, learn, layout)
+            return _of_arrays(chosen, self.classes, per_step, learn, layout, gaps)
         if chosen.target_file is not None:
             raise ValueError("--target-file is for an NPY file: give --target for a CSV file")
         if learn and not chosen.target:
@@ -76,7 +78,7 @@ class Labelled(Task):
         if chosen.id is None and (chosen.time or per_step):
             flag = "--time" if chosen.time else "--per-step"
             raise ValueError(f"{flag} needs the long form, one row per step: also give --id")
-        return _of_table(chosen, self.classes, per_step, learn)
+        return _of_table(chosen, self.classes, per_step, learn, gaps)
 
     def fit(self, model: Any, data: Samples, chosen: Namespace) -> None:
         """Train the classifier or regressor."""
@@ -144,16 +146,16 @@ class Labelled(Task):
         return f"{figure} {model.score(data.X, y):.4g} of {len(data.keys)} sequences"
 
 
-def _of_table(chosen: Namespace, classes: bool, per_step: bool, learn: bool) -> Samples:
+def _of_table(chosen: Namespace, classes: bool, per_step: bool, learn: bool, gaps: bool) -> Samples:
     """Return the sequences of CSV files: one per row, or one per id."""
     table = tables.read(chosen.files, Form.of(chosen))
     y: Any = _targets(table, chosen.target or [], classes, learn)
     chosen.features = _features(table, chosen)
     if chosen.id is None:
-        X = table.numbers(chosen.features, "--features")
+        X = table.numbers(chosen.features, "--features", empty=gaps)
         return Samples(X, y, [str(i) for i in range(len(X))])
     groups = table.groups(chosen.id, chosen.time)
-    X = table.numbers(chosen.features, "--features")
+    X = table.numbers(chosen.features, "--features", empty=gaps)
     if y is not None and per_step:
         y = [y[rows] for rows in groups.values()]
     elif y is not None:
@@ -217,7 +219,7 @@ def _check_constant(
 
 
 def _of_arrays(
-    chosen: Namespace, classes: bool, per_step: bool, learn: bool, layout: str | None
+    chosen: Namespace, classes: bool, per_step: bool, learn: bool, layout: str | None, gaps: bool
 ) -> Samples:
     """Return the sequences of an NPY or NPZ file."""
     path = chosen.files[0]
@@ -240,7 +242,8 @@ def _of_arrays(
             f"{steps}{shape[0]} sequences of X in {path}, got {y.dtype} of shape {y.shape}"
         )
     lengths = arrays.read_lengths(path, found, X.shape)
-    arrays.check_finite(path, "X", given, lengths, layout)
+    known = np.where(np.isnan(given), 0, given) if gaps else given
+    arrays.check_finite(path, "X", known, lengths, layout)
     if y is not None and y.dtype.kind == "f":
         arrays.check_finite(chosen.target_file or path, "y", y, lengths if per_step else None)
     keys = [str(i) for i in range(len(X))]

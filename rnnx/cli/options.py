@@ -39,14 +39,16 @@ def add(group: Any, cls: Any) -> None:
         name, annotation = NAMES.get(parameter.name, parameter.name), str(parameter.annotation)
         text = WORDS.get(name, text[0].lower() + text[1:].rstrip("."))
         how: dict[str, Any] = {"dest": parameter.name, "default": parameter.default}
-        if annotation == "bool":
+        if annotation == "bool" and not parameter.default:
             how["action"] = "store_true"
         else:
             choices = re.findall(r'"(\w+)"', kind) + ["none"] * kind.endswith("None")
             how["type"] = read = reader(parameter.name, annotation)
             metavar = {"int": "N", "float": "X", "_truth": "true|false"}.get(read.__name__, "NAME")
             how["metavar"] = "|".join(choices) if len(choices) > 1 else metavar
-            text += f" (default: {parameter.default})" * (parameter.default is not None)
+            default = str(parameter.default)
+            default = default.lower() if annotation == "bool" else default  # as it is typed
+            text += f" (default: {default})" * (parameter.default is not None)
         group.add_argument(flag(name), help=text.replace("`", "").replace("%", "%%"), **how)
 
 

@@ -38,9 +38,9 @@ def _read_labels(name: str, value: Any) -> list[Any]:
 
 def _read_class_weight(name: str, value: Any) -> Any:
     """Return "balanced", None, or a dict of weights of at least 0."""
-    pairs = value.items() if isinstance(value, dict) else value
-    if value in (None, "balanced"):
+    if value is None or (isinstance(value, str) and value == "balanced"):
         return value
+    pairs = value.items() if isinstance(value, dict) else value
     if not isinstance(value, dict | list) or not all(np.size(pair) == 2 for pair in pairs):
         raise ValueError(f"{name} must be None, 'balanced' or a dict of weights, got {value!r:.80}")
     return {k: validate.nonnegative(f"{name}[{k!r:.40}]", v) for k, v in pairs}
@@ -135,7 +135,7 @@ class RNNClassifier(ClassifierMixin, SequenceEstimator):
         ValueError
             As `fit`, and if a label is not among the classes.
         """
-        if self.class_weight == "balanced":
+        if isinstance(self.class_weight, str) and self.class_weight == "balanced":
             raise ValueError(
                 "class_weight='balanced' counts all labels, which partial_fit does not know: give "
                 "a dict of weights"
@@ -198,22 +198,28 @@ class RNNClassifier(ClassifierMixin, SequenceEstimator):
         return super()._deployed()._replace(softmax=True, about={"classes": self._labels[1]})
 
     def _loss(self, labels: np.ndarray) -> Any:
-        chosen: Any = self.class_weight
+        of_class = self._class_weights(labels)
+        return losses.softmax_cross_entropy if of_class is None else partial(_weighted, of_class)
+
+    def _class_weights(self, labels: np.ndarray) -> np.ndarray | None:
+        """Return the weight of each class, by the labels of all sequences if balanced."""
+        chosen = _read_class_weight("class_weight", self.class_weight)
         K = len(self.classes_)
         if chosen is None:
-            return losses.softmax_cross_entropy
+            return None
         if chosen == "balanced":
-            weights = len(labels) / (K * np.maximum(np.bincount(labels, minlength=K), 1))
-        else:
-            unknown = [label for label in chosen if label not in self.classes_]
-            if unknown:
-                raise ValueError(f"class_weight must be of {self.classes_}, got {unknown[0]!r}")
-            weights = np.asarray([chosen.get(label, 1.0) for label in self.classes_.tolist()])
-        return partial(_weighted, weights)
+            counts = np.bincount(labels, minlength=K)
+            return np.asarray(len(labels) / (K * np.maximum(counts, 1)))
+        unknown = [label for label in chosen if label not in self.classes_]
+        if unknown:
+            raise ValueError(f"class_weight must be of {self.classes_}, got {unknown[0]!r}")
+        return np.asarray([chosen.get(label, 1.0) for label in self.classes_.tolist()])
 
-    def _constant(self, labels: np.ndarray) -> np.ndarray:
-        counts = np.bincount(labels, minlength=len(self.classes_))
-        return np.log(np.maximum(counts, 1) / len(labels))
+    def _constant(self, labels: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+        counts = np.bincount(labels, weights, minlength=len(self.classes_))
+        of_class = self._class_weights(labels)
+        counts = counts if of_class is None else counts * of_class
+        return np.log(np.maximum(counts, 1e-6 * np.max(counts)))
 
     def _outputs(self) -> int:
         return len(self.classes_)

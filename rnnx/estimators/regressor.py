@@ -144,5 +144,5 @@ class RNNRegressor(RegressorMixin, SequenceEstimator):
     def _loss(self, values: np.ndarray) -> Any:
         return LOSSES[self.loss]
 
-    def _constant(self, values: np.ndarray) -> np.ndarray:
+    def _constant(self, values: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
         return np.zeros(self._outputs())  # the mean of standardized targets

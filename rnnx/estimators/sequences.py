@@ -76,8 +76,8 @@ class SequenceEstimator(RecurrentEstimator):
         """Return the loss, a function of outputs and targets, after a look at all targets."""
         raise NotImplementedError
 
-    def _constant(self, targets: np.ndarray) -> np.ndarray:
-        """Return the best outputs (O,) that are the same for all sequences."""
+    def _constant(self, targets: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+        """Return good outputs (O,) that are the same for all sequences."""
         raise NotImplementedError
 
     def _outputs(self) -> int:
@@ -182,6 +182,8 @@ class SequenceEstimator(RecurrentEstimator):
             fraction = 0.0 if once else self._now("validation_fraction")
             kept, held = (data.part(of) for of in self._split(len(data.rows), fraction))
             if first:
+                if self._missing:
+                    values.gaps_of("X, without what is held out,", kept.rows)
                 self.mean_, self.scale_ = values.moments("X", kept.rows, kept.weights)
                 self._learn_amplitudes(kept.rows)
                 self._scale_targets(kept)
@@ -232,11 +234,11 @@ class SequenceEstimator(RecurrentEstimator):
         return np.concatenate(list(data.targets)), weights
 
     def _chance(self, data: Data, loss: Any) -> float:
-        """Return the loss of the best answer that is the same for all sequences."""
+        """Return the loss of a good answer that is the same for all sequences."""
         targets, weights = self._flat(data)
         targets = self._scaled_targets(targets)
         shape = (len(targets), self._outputs())
-        answer = np.broadcast_to(self._constant(targets), shape)
+        answer = np.broadcast_to(self._constant(targets, weights), shape)
         if weights is not None:
             lead = (len(targets), *[1] * (targets.ndim - 1))
             weights = np.broadcast_to(np.reshape(weights, lead), targets.shape)

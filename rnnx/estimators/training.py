@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import prod
 from typing import Any, ClassVar, Self
 from warnings import warn
 
@@ -39,13 +40,11 @@ class Training(RecurrentModel):
         `steps` is the mean number that the network reads of each of the sequences. With `alone`,
         there will be no second network. `known` are choices that were made before.
         """
-        seed = check_random_state(self.random_state).randint(2**31 - 1)
-        self._rng = np.random.default_rng(seed)
+        self._forget()
         self.chosen_ = {"n_estimators": 1} | known | self._structure(steps)
         self.model_ = self._network(self._rng)
-        self._forget()
         self.n_iter_ = 0
-        size = sum(w.size for w in self.model_.params.values())
+        size = sum(prod(w.shape) for w in self.model_.params.values())
         passes = self.num_layers * (1 + bool(self.chosen_.get("bidirectional")))
         steps = steps / self.chosen_.get("frame", 1)
         self._work = budget.Work(sequences, steps, size, passes)
@@ -95,6 +94,8 @@ class Training(RecurrentModel):
         return self._given(name, lambda: self.chosen_[name])
 
     def _forget(self) -> None:
+        seed = check_random_state(self.random_state).randint(2**31 - 1)
+        self._rng = np.random.default_rng(seed)
         self._opt_state, self.history_ = None, History()
         self.histories_ = [self.history_]
 
@@ -171,7 +172,7 @@ class Training(RecurrentModel):
             warn(f"learned from a single {what}: give more data", ConvergenceWarning, stacklevel=4)
         elif loss >= chance:
             warn(
-                f"the training loss, {loss:.4g}, is not below {chance:.4g}, that of the best "
+                f"the training loss, {loss:.4g}, is not below {chance:.4g}, that of a "
                 f"constant answer: {ways}", ConvergenceWarning, stacklevel=4,
             )  # fmt: skip
 

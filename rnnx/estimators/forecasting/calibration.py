@@ -29,7 +29,10 @@ def factors(error: np.ndarray, correction: np.ndarray) -> np.ndarray:
 
 def read_quantiles(quantiles: Any) -> list[float]:
     """Return quantiles in (0, 1)."""
-    found = np.atleast_1d(np.asarray(quantiles, dtype="float64"))
+    try:
+        found = np.atleast_1d(np.asarray(quantiles, dtype="float64"))
+    except (TypeError, ValueError):
+        found = np.zeros(0)
     if found.ndim != 1 or not found.size or not np.all((found > 0) & (found < 1)):
         raise ValueError(f"quantiles must be numbers between 0 and 1, got {quantiles!r:.80}")
     return list(found.tolist())

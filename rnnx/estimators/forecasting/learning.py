@@ -129,17 +129,17 @@ class Forecasting(Preparing):
 
         Without a fraction, as many as the windows that remain allow.
         """
-        lengths = [len(row) for row in data.rows]
+        lengths, horizon = [len(row) for row in data.rows], int(self._options["horizon"])
         if fraction is not None:
             held = [int(fraction * T) for T in lengths]
-            if fraction and min(held) < self.horizon:
+            if fraction and min(held) < horizon:
                 raise ValueError(
                     f"validation_fraction={fraction} holds out {min(held)} steps of a series, "
-                    f"fewer than the horizon, {self.horizon}: give a larger one"
+                    f"fewer than the horizon, {horizon}: give a larger one"
                 )
             return held if fraction else []
         shape = self._shape()
-        held = [max(int(HELD_OUT * T), 2 * shape.horizon) for T in lengths]
+        held = [max(int(HELD_OUT * T), 2 * horizon) for T in lengths]
         room = min(T - n for T, n in zip(lengths, held, strict=True))
         return held if room >= shape.steps else []
 

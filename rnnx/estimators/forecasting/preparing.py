@@ -164,7 +164,7 @@ class Preparing(RecurrentEstimator):
         F, dtype, shape = past.shape[2], self._dtype, self._shape()
         with np.errstate(over="ignore", invalid="ignore"):
             first = past[:, shape.naive()]
-            if self.linear:
+            if self._options["linear"]:
                 z = (past - self._mean) / self._scale
                 outside = (exog - self._exog_mean) / self._exog_scale
                 first = self._path().forecast(z, outside) * self._scale + self._mean
