@@ -146,9 +146,7 @@ class Labelled(Task):
         return f"{figure} {model.score(data.X, y):.4g} of {len(data.keys)} sequences"
 
 
-def _of_table(
-    chosen: Namespace, classes: bool, per_step: bool, learn: bool, gaps: bool
-) -> Samples:
+def _of_table(chosen: Namespace, classes: bool, per_step: bool, learn: bool, gaps: bool) -> Samples:
     """Return the sequences of CSV files: one per row, or one per id."""
     table = tables.read(chosen.files, Form.of(chosen))
     y: Any = _targets(table, chosen.target or [], classes, learn)
