@@ -369,6 +369,8 @@ def test_a_forecast_with_its_interval() -> None:
         plots.forecast(**given, interval=([5, 7], [3, 3]))
     with pytest.raises(ValueError, match="interval"):
         plots.forecast(**given, interval=([1], [2]))
+    with pytest.raises(ValueError, match=r"interval must be \(lower, upper\), got 3 of them"):
+        plots.forecast(**given, interval=([3, 3], [4, 5], [5, 7]))
 
 
 def test_a_season_makes_the_baseline() -> None:

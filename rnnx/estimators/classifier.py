@@ -189,8 +189,8 @@ class RNNClassifier(ClassifierMixin, SequenceEstimator):
         unseen = np.setdiff1d(flat, self.classes_)
         if len(unseen):
             raise ValueError(
-                f"y must hold the classes {self.classes_}, got {unseen[0]!r}: give all classes to "
-                "the first partial_fit, or fit anew"
+                f"y must hold the classes {self.classes_}, got {unseen.tolist()[0]!r}: give all "
+                "classes to the first partial_fit, or fit anew"
             )
         return each(lambda labels: np.searchsorted(self.classes_, labels), targets)
 

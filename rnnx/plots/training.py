@@ -168,6 +168,8 @@ def forecast(
         baseline_label = f"seasonal naive, {season} steps"
     baseline = None if baseline is None else vector("baseline", baseline, h)
     if interval is not None:
+        if len(interval) != 2:
+            raise ValueError(f"interval must be (lower, upper), got {len(interval)} of them")
         lower, upper = (vector("interval", end, h) for end in interval)
         if np.any(lower > upper):
             raise ValueError("interval must be (lower, upper), got a lower end above the upper one")
