@@ -105,11 +105,14 @@ def _truth(text: str) -> bool:
 def numbers(text: str) -> list[float]:
     """Return the numbers in a comma-separated list."""
     try:
-        return [float(number) for number in text.split(",")]
+        found = [float(number) for number in text.split(",")]
     except ValueError:
+        found = []
+    if not found or len(set(found)) < len(found):
         raise argparse.ArgumentTypeError(
-            f"expected numbers separated by commas, got {text!r}"
-        ) from None
+            f"expected numbers separated by commas, each once, got {text!r}"
+        )
+    return found
 
 
 def _number_or_name(text: str) -> int | str:

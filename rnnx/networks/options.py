@@ -88,7 +88,7 @@ patience : int, None or "auto"
     quarter of the epochs where both they and what is held out are chosen, at least 10.
 warm_start : bool
     Whether another call of `fit` continues from the fitted network, with its scaling and choices,
-    instead of starting anew.
+    instead of starting anew. What is held out is drawn again, so some of it was learned before.
 """,
     "batches": """
 batch_size : int or "auto"

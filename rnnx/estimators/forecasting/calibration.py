@@ -51,7 +51,8 @@ def offsets(scores: np.ndarray, quantiles: Sequence[float]) -> np.ndarray:
             least = ceil(round(1 / (2 * min(q, 1 - q)), 9)) - 1
             raise ValueError(
                 f"the quantile {q:g} needs {least} forecasts of known steps to calibrate, got {N}: "
-                "give longer series, a larger validation_fraction or quantiles nearer to 0.5"
+                "call fit, not partial_fit alone, with longer series, a larger validation_fraction "
+                "or quantiles nearer to 0.5"
             )
         width = scores[rank - 1] if rank else np.zeros(scores.shape[1:])
         found.append(np.sign(q - 0.5) * width)
