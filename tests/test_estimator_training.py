@@ -126,6 +126,7 @@ def test_choices_are_reported_and_can_be_given(kind: Any, capsys: Any) -> None:
     }  # fmt: skip
     said = capsys.readouterr().out
     assert "frame=2" in said
+    assert "training takes about 0 s of one CPU core, or less" in said
     assert "n_estimators" not in said
     given = {
         "n_estimators": 2, "epochs": 3, "batch_size": 7, "validation_fraction": 0.2, "patience": 2,

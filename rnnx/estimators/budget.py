@@ -46,5 +46,9 @@ def epochs(work: Work, batch_size: int, min_updates: int, max_epochs: int) -> in
 
 def networks(work: Work, batch_size: int, epochs: int) -> int:
     """Return how many networks can be trained within the bound, at least one."""
-    one = work.seconds(batch_size) * ceil(work.sequences / batch_size) * epochs
-    return max(1, min(NETWORKS, int(BOUND / one)))
+    return max(1, min(NETWORKS, int(BOUND / seconds(work, batch_size, epochs))))
+
+
+def seconds(work: Work, batch_size: int, epochs: int) -> float:
+    """Return about how long the training of one network takes on one CPU core."""
+    return work.seconds(batch_size) * ceil(work.sequences / batch_size) * epochs

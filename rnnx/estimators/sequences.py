@@ -62,7 +62,6 @@ class SequenceEstimator(RecurrentEstimator):
     _auto = (*RecurrentEstimator._auto, "bidirectional", "pool", "frame", "scale")
     _targets: ClassVar[str]  # what the targets are, in an error
     _metrics: ClassVar[dict[str, Any]] = {}
-    _cross_validates: ClassVar[bool] = False
 
     def _as_column(self, y: Any) -> np.ndarray:
         """Return one target per sequence, (n,) or (n, K), checked."""

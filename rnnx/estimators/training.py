@@ -33,6 +33,7 @@ class Training(RecurrentModel):
     random_state: Any
 
     _converged: ClassVar[float]  # fraction of the first epoch's loss at which training may end
+    _cross_validates: ClassVar[bool] = False  # whether folds are trained first
 
     def _begin(self, sequences: int, steps: float, *, alone: bool, **known: Any) -> None:
         """Choose what the options leave to the data, and make a network with random weights.
@@ -191,7 +192,17 @@ class Training(RecurrentModel):
             for name, value in self.chosen_.items()
             if str(getattr(self, name)) == "auto"
         )
-        return f"{type(self).__name__}: {chosen or 'nothing'} chosen by the data"
+        return (
+            f"{type(self).__name__}: {chosen or 'nothing'} chosen by the data; training takes "
+            f"about {self._seconds():.0f} s of one CPU core, or less"
+        )
+
+    def _seconds(self) -> float:
+        """Return an estimate of the time that all networks take."""
+        batch, epochs = self.chosen_["batch_size"], self.chosen_["epochs"]
+        one = budget.seconds(self._work, batch, epochs)
+        folds = 2 * self._cross_validates  # three, each of two thirds of the sequences
+        return one * (self._copies() + folds)
 
 
 class _Continued:
