@@ -90,7 +90,9 @@ def compiled(folder: Path, *names: str, flags: tuple[str, ...] = ("-O1",)) -> li
         found.append((name, tuple(sizes), kind, symbols))
     (folder / "all.c").write_text(source)
     library = folder / f"{len([*folder.glob('*.so')])}.so"  # a name is loaded only once
-    build([*STRICT, *flags, "-shared", "-fPIC", "all.c", "-o", str(library), "-lm"], folder)
+    build([*STRICT, *flags, "-fPIC", "-c", "all.c", "-o", "all.o"], folder)
+    # linked with -ffast-math it would switch subnormal numbers off in the whole process
+    build(["-shared", "all.o", "-o", str(library), "-lm"], folder)
     loaded = ctypes.CDLL(str(library))
     return [Compiled(loaded, *rest) for rest in found]
 
