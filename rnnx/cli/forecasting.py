@@ -143,18 +143,19 @@ class Forecasting(Task):
     def predict(self, model: Any, chosen: Namespace) -> Answer:
         """Return the forecasts, one row per step ahead."""
         data, h = self.read(chosen, model), model.horizon
-        forecasts = np.concatenate(_forecast(model, data.X, data.exog))
+        quantiles = chosen.quantiles or []
+        forecasts, *others = map(
+            np.concatenate, _quantiles(model, data.X, data.exog, [0.5, *quantiles])
+        )
         lead: list[tuple[str, Any]] = [("step", [*range(1, h + 1)] * len(data.X))]
         if data.name is not None:
             lead.insert(0, (data.name, np.repeat(data.keys, h).tolist()))
         if data.ahead is not None:
             lead.append((str(data.time), np.concatenate(data.ahead).tolist()))
         found = predicted(data.targets, forecasts)
-        if chosen.quantiles:
-            of = _quantiles(model, data.X, data.exog, chosen.quantiles)
-            for q, forecasts in zip(chosen.quantiles, map(np.concatenate, of), strict=True):
-                titled = predicted(data.targets, forecasts)
-                found += [(f"{title}_{q:g}", cells) for title, cells in titled]
+        for q, ends in zip(quantiles, others, strict=True):
+            titled = predicted(data.targets, ends)
+            found += [(f"{title}_{q:g}", cells) for title, cells in titled]
         return Answer.table([*lead, *found])
 
 
@@ -211,11 +212,6 @@ def _of_arrays(path: Path, layout: str | None) -> Series:
     return Series(X, exog, [str(i) for i in range(len(X))], name, targets)
 
 
-def _forecast(model: Any, X: Any, exog: Any) -> np.ndarray:
-    """Forecast series (T_i, F), as (n, horizon, F)."""
-    return _quantiles(model, X, exog, (0.5,))[0]
-
-
 def _quantiles(model: Any, X: Any, exog: Any, quantiles: Any) -> list[np.ndarray]:
     """Forecast quantiles of series (T_i, F), as (n, horizon, F) each."""
     X, exog = (arrays.laid_out(rows, model.layout) for rows in (X, exog))
@@ -225,7 +221,7 @@ def _quantiles(model: Any, X: Any, exog: Any, quantiles: Any) -> list[np.ndarray
 
 def _last(model: Any, data: Series) -> np.ndarray:
     """Forecast the last steps of each series (n, horizon, F) from the steps before them."""
-    return _forecast(model, _past(model, data), data.exog)
+    return _quantiles(model, _past(model, data), data.exog, (0.5,))[0]
 
 
 def _past(model: Any, data: Series) -> list[np.ndarray]:

@@ -216,7 +216,7 @@ class RNNForecaster(Forecasting):
         offsets = None if quantiles is None else self._offsets(quantiles)
         data = read_series(self, X, exog, reset=False, more=int(self._options["horizon"]))
         found = self._forecast(*self._latest(self._transform().of(data)), offsets)
-        forecasts = [continued(self, X, forecast) for forecast in found]
+        forecasts = continued(self, X, found)
         return forecasts[0] if quantiles is None else np.stack(forecasts)
 
     def score(self, X: Any, y: Any = None, *, exog: Any = None) -> float:

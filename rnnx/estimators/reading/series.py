@@ -57,21 +57,14 @@ def read_calendars(estimator: Any, X: Any, *, reset: bool = False) -> list[Calen
     return found
 
 
-def continued(estimator: Any, X: Any, forecast: np.ndarray) -> Any:
-    """Return forecasts (n, horizon, F) in the form of X: pandas objects if X has dates."""
+def continued(estimator: Any, X: Any, forecasts: list[np.ndarray]) -> list[Any]:
+    """Return forecasts (n, horizon, F) in the form of X each: pandas objects if X has dates."""
     X = unpacked("X", on_host(estimator, X))
-    calendars, steps = read_calendars(estimator, X), forecast.shape[1]
+    calendars = read_calendars(estimator, X)
     if calendars is None:
-        whole = steps_first(forecast, estimator._options["layout"])  # or the features: a swap
-        if is_list(X):
-            return whole
-        return {1: forecast[0, :, 0], 2: forecast[:, :, 0]}.get(np.ndim(X), whole)
-    ahead = [calendar.ahead("X", steps) for calendar in calendars]
-    if isinstance(X, list | tuple):
-        return [_like(*parts) for parts in zip(X, forecast, ahead, strict=True)]
-    if orientation.is_series(X) or X.ndim == 1:
-        return _like(X, forecast[0], ahead[0])
-    return type(X)(forecast[:, :, 0], index=X.index, columns=ahead[0])
+        return [_without_dates(X, y, estimator._options["layout"]) for y in forecasts]
+    ahead = [calendar.ahead("X", forecasts[0].shape[1]) for calendar in calendars]
+    return [_with_dates(X, y, ahead) for y in forecasts]
 
 
 def compared(y: Any, predicted: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -94,6 +87,21 @@ def compared(y: Any, predicted: Any) -> tuple[np.ndarray, np.ndarray]:
             f"y must have the shape of the forecast, {np.shape(predicted)}, got {truth.shape}"
         )
     return np.ravel(truth), np.ravel(predicted)
+
+
+def _without_dates(X: Any, forecast: np.ndarray, layout: str | None) -> np.ndarray:
+    whole = steps_first(forecast, layout)  # or the features: a swap
+    if is_list(X):
+        return whole
+    return {1: forecast[0, :, 0], 2: forecast[:, :, 0]}.get(np.ndim(X), whole)
+
+
+def _with_dates(X: Any, forecast: np.ndarray, ahead: list[Any]) -> Any:
+    if isinstance(X, list | tuple):
+        return [_like(*parts) for parts in zip(X, forecast, ahead, strict=True)]
+    if orientation.is_series(X) or X.ndim == 1:
+        return _like(X, forecast[0], ahead[0])
+    return type(X)(forecast[:, :, 0], index=X.index, columns=ahead[0])
 
 
 def _like(given: Any, forecast: np.ndarray, ahead: Any) -> Any:
