@@ -44,6 +44,11 @@ def epochs(work: Work, batch_size: int, min_updates: int, max_epochs: int) -> in
     return min(max_epochs, max(needed, min(LEAST_EPOCHS, within)))
 
 
+def patience(epochs: int) -> int:
+    """Return how many epochs to wait for a lower validation loss."""
+    return max(10, epochs // 4)
+
+
 def networks(work: Work, batch_size: int, epochs: int) -> int:
     """Return how many networks can be trained within the bound, at least one."""
     return max(1, min(NETWORKS, int(BOUND / seconds(work, batch_size, epochs))))

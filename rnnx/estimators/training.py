@@ -66,7 +66,7 @@ class Training(RecurrentModel):
         work = work._replace(sequences=work.sequences - int(fraction * work.sequences))
         limits = self.min_updates, self.max_epochs
         epochs = self._given("epochs", lambda: budget.epochs(work, batch, *limits))
-        patience = max(10, epochs // 4) if fraction and self.epochs == "auto" else None
+        patience = budget.patience(epochs) if fraction and self.epochs == "auto" else None
         return {
             "batch_size": batch,
             "validation_fraction": fraction,

@@ -52,7 +52,7 @@ class Regressions(NamedTuple):
             now = (y[:, :, t - W : t] @ before)[..., 0] + self.constant[:, None]
             if exog.shape[2]:
                 x = exog[:, t - W + 1 : t + 1].reshape(1, N, 1, -1)
-                now += (x @ outside[:, :, :, :])[..., 0, 0]
+                now += (x @ outside)[..., 0, 0]
             y[:, :, t] = now
         return y[:, :, W:]
 
@@ -105,9 +105,9 @@ Solution = tuple[np.ndarray, np.ndarray, np.ndarray, float]  # d, a (p,), b (p +
 def _solved(kind: Kind, rows: Rows, exog: Rows) -> Iterator[Solution]:
     P, E = max(kind.orders), exog[0].shape[1] if kind.exog else 0
     A, z = _pairs(kind, P, rows, [x[:, :E] for x in exog])
-    means, mean = (
-        (np.mean(A, axis=0), np.mean(z)) if kind.intercept and len(z) else (0 * A[:0].sum(0), 0.0)
-    )
+    means, mean = np.zeros(A.shape[1]), 0.0
+    if kind.intercept and len(z):
+        means, mean = np.mean(A, axis=0), np.mean(z)
     A, z = A - means, z - mean
     n = max(len(z), 1)
     gram, moment = A.T @ A / n, A.T @ z / n

@@ -7,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 
 from rnnx.data import Sequences
+from rnnx.estimators import budget
 from rnnx.estimators.base import unchanged_on_error
 from rnnx.estimators.forecasting import calibration
 from rnnx.estimators.forecasting.linear import Trial, learn
@@ -98,7 +99,9 @@ class Forecasting(Preparing):
         if self.validation_fraction == "auto":
             found["validation_fraction"] = HELD_OUT
             if self.epochs == "auto":
-                found["patience"] = self._given("patience", lambda: max(10, found["epochs"] // 4))
+                found["patience"] = self._given(
+                    "patience", lambda: budget.patience(found["epochs"])
+                )
         return found
 
     def _check_patience(self, fraction: float | str) -> None:
