@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rnnx.estimators.reading import values
-from rnnx.estimators.reading.forms import Rows
+from rnnx.estimators.reading.forms import Rows, each
 
 DECADES = 1.0  # that log10 s spans in the middle half of sequences to be scaled one by one
 LEAST = 1e-6  # of the median deviation: no sequence counts as less spread
@@ -32,22 +32,23 @@ class Amplitudes(NamedTuple):
         """Return the amplitudes of the training sequences."""
         spreads = _spreads(rows)
         unit = np.asarray([np.median(s[s > 0]) if np.any(s > 0) else 1.0 for s in spreads.T])
-        beside = np.stack([_beside(row, unit) for row in rows])
+        beside = np.asarray(each(lambda x: _beside(x, unit), rows))  # (n, 2F)
         return cls(unit, *values.moments("X", [beside]))
 
     def scaled(self, rows: Rows, dtype: str) -> Rows:
         """Return the features (..., T, 3F) of sequences; missing values are at their mean."""
 
-        def one(x: np.ndarray) -> np.ndarray:  # (T, F)
-            m, s = _own(x, self.unit)
+        def one(x: np.ndarray) -> np.ndarray:  # (..., T, F)
+            m, s = (a[..., None, :] for a in _own(x, self.unit))
             with np.errstate(over="ignore"):
                 z = np.where(np.isnan(x), 0.0, (x - m) / s)
-                beside = (_beside(x, self.unit) - self.mean) / self.scale
-            found = np.concatenate([z, np.broadcast_to(beside, (len(x), len(beside)))], axis=1)
+                beside = ((_beside(x, self.unit) - self.mean) / self.scale)[..., None, :]
+            spread = np.broadcast_to(beside, (*x.shape[:-1], beside.shape[-1]))
+            found = np.concatenate([z, spread], axis=-1)
             values.check_range("X", x, dtype, found)
             return found
 
-        return [one(x) for x in rows] if isinstance(rows, list) else np.stack([*map(one, rows)])
+        return each(one, rows)
 
 
 def differ(rows: Rows) -> bool:
@@ -60,20 +61,20 @@ def differ(rows: Rows) -> bool:
 
 def _spreads(rows: Rows) -> np.ndarray:
     """Return the deviation of each feature of each sequence, (n, F)."""
-    return np.stack([_own(row, np.zeros(row.shape[1]))[1] for row in rows])
+    return np.asarray(each(lambda x: _own(x, np.zeros(x.shape[-1]))[1], rows))
 
 
 def _own(x: np.ndarray, unit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and deviation (F,) of a sequence (T, F)."""
+    """Return mean and deviation (..., F) of sequences (..., T, F)."""
     known = ~np.isnan(x)
-    count = np.maximum(np.sum(known, axis=0), 1)
+    count = np.maximum(np.sum(known, axis=-2), 1)
     with np.errstate(over="ignore", invalid="ignore"):
-        m = np.sum(np.where(known, x, 0.0), axis=0) / count
-        s = np.sqrt(np.sum(np.where(known, x - m, 0.0) ** 2, axis=0) / count)
+        m = np.sum(np.where(known, x, 0.0), axis=-2) / count
+        s = np.sqrt(np.sum(np.where(known, x - m[..., None, :], 0.0) ** 2, axis=-2) / count)
     return m, np.maximum(s, LEAST * unit)
 
 
 def _beside(x: np.ndarray, unit: np.ndarray) -> np.ndarray:
-    """Return the level and the logarithm of the spread of a sequence, (2F,)."""
+    """Return the level and the logarithm of the spread of sequences (..., T, F), (..., 2F)."""
     m, s = _own(x, unit)
-    return np.concatenate([np.arcsinh(m / unit), np.log(s)])
+    return np.concatenate([np.arcsinh(m / unit), np.log(s)], axis=-1)

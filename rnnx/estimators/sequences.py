@@ -10,13 +10,11 @@ from sklearn.utils import _safe_indexing
 
 from rnnx import validate
 from rnnx.data import Sequences
-from rnnx.estimators import amplitudes
-from rnnx.estimators.amplitudes import Amplitudes
 from rnnx.estimators.base import RecurrentEstimator, unchanged_on_error
+from rnnx.estimators.features import Features
 from rnnx.estimators.reading import inputs, values
-from rnnx.estimators.reading.forms import each, framed, on_host, time_major
+from rnnx.estimators.reading.forms import each, on_host, time_major
 from rnnx.layers.pool import HOWS
-from rnnx.networks.deployed import Deployed, inner_layers
 from rnnx.networks.options import Checks, auto, flag, numbers, one_of
 from rnnx.train import predict
 
@@ -38,7 +36,7 @@ class Data(NamedTuple):
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
-class SequenceEstimator(RecurrentEstimator):
+class SequenceEstimator(Features):
     """The base of `RNNClassifier` and `RNNRegressor`."""
 
     hidden_size: int = field(default=32, kw_only=False)
@@ -79,32 +77,12 @@ class SequenceEstimator(RecurrentEstimator):
         """Return good outputs (O,) that are the same for all sequences."""
         raise NotImplementedError
 
-    def _outputs(self) -> int:
-        """Return the number of outputs of the network."""
-        raise NotImplementedError
-
     def _scale_targets(self, data: Data) -> None:
         """Learn the scaling of the targets."""
 
     def _scaled_targets(self, targets: Any) -> Any:
         """Return the targets, or a list of those per step, as the network learns them."""
         return targets
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = self.missing == "indicator"
-        return tags
-
-    def _sizes(self) -> tuple[int, int]:
-        F = inputs.features_of(self)
-        features = (3 * F if self.chosen_["scale"] == "sequence" else F) + len(self._missing)
-        return features * self.chosen_["frame"], self._outputs()
-
-    def _check_fitted(self) -> None:
-        super()._check_fitted()
-        features = inputs.features_of(self)
-        if (self._missing and self.missing == "error") or max(self._missing, default=0) >= features:
-            raise ValueError(f"_missing cannot be {self._missing!r:.80}")
 
     def _structure(self, steps: float) -> dict[str, Any]:
         per_step = self.per_step
@@ -121,12 +99,6 @@ class SequenceEstimator(RecurrentEstimator):
                 f"frame must be 1 for a target per step, got {self.frame}: a frame has one output"
             )
         return options
-
-    def _arrays(self) -> dict[str, int]:
-        F = inputs.features_of(self)
-        own = F if self.chosen_["scale"] == "sequence" else 0
-        amplitudes = {"_unit_scale": own, "_level_mean": 2 * own, "_level_scale": 2 * own}
-        return dict.fromkeys(("mean_", "scale_"), F) | amplitudes
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Fit to sequences and their targets, starting from new weights.
@@ -175,8 +147,7 @@ class SequenceEstimator(RecurrentEstimator):
                 indicators = self.missing == "indicator"
                 self._missing = values.gaps_of("X", data.rows) if indicators else []
                 lengths = [len(row) for row in data.rows]
-                differ = not self.per_step and amplitudes.differ(data.rows)
-                scale = self._given("scale", lambda: "sequence" if differ else "standard")
+                scale = self._given("scale", lambda: self._choose_scale(data.rows))
                 self._begin(len(lengths), float(np.mean(lengths)), alone=once, scale=scale)
             fraction = 0.0 if once else self._now("validation_fraction")
             kept, held = (data.part(of) for of in self._split(len(data.rows), fraction))
@@ -195,13 +166,6 @@ class SequenceEstimator(RecurrentEstimator):
             if not once:
                 self._warn(len(kept.rows), "sequence", self._chance(kept, loss))
             return self
-
-    def _learn_amplitudes(self, rows: Any) -> None:
-        """Learn the levels and spreads of sequences that are scaled one by one."""
-        found = Amplitudes(*[np.zeros(0)] * 3)
-        if self.chosen_["scale"] == "sequence":
-            found = Amplitudes.of(rows)
-        self._unit_scale, self._level_mean, self._level_scale = found
 
     def _cross_validate(self, data: Data, loss: Any) -> None:
         """Choose fewer epochs if every fold is clearly better before the end of the training."""
@@ -243,25 +207,6 @@ class SequenceEstimator(RecurrentEstimator):
             weights = np.broadcast_to(np.reshape(weights, lead), targets.shape)
         return float(loss(answer, targets, None, weights)[0])
 
-    def _deployed(self) -> Deployed:
-        self._check_is_fitted()
-        if self.chosen_["frame"] > 1:
-            raise ValueError(
-                f"the network reads frames of {self.chosen_['frame']} steps, and can be exported "
-                "where it reads single steps: fit with frame=1"
-            )
-        if self.chosen_["scale"] == "sequence":
-            raise ValueError(
-                "the network reads sequences that are scaled as a whole, and can be exported where "
-                'it reads single steps: fit with scale="standard"'
-            )
-        if self._missing:
-            raise ValueError(
-                f"features {self._missing} have indicators of missing values, which cannot be "
-                "exported: fit without NaN"
-            )
-        return Deployed(inner_layers(self.model_), before=(self.mean_, self.scale_))
-
     def _read_targets(self, rows: Any, y: Any, *, reset: bool) -> Any:
         """Return the targets as numbers, in the form of the rows if per step."""
         if y is None:
@@ -283,18 +228,6 @@ class SequenceEstimator(RecurrentEstimator):
         y = self._scaled_targets(data.targets)
         y = time_major(y) if self._options["per_step"] else y
         return Sequences(self._scaled(data.rows), y, weights=data.weights)
-
-    def _scaled(self, rows: Any) -> Any:
-        """Return the features as the network reads them, in frames, time-major."""
-        if self.chosen_["scale"] == "sequence":
-            known = Amplitudes(self._unit_scale, self._level_mean, self._level_scale)
-            scaled = known.scaled(rows, self._dtype)
-        else:
-            known = each(lambda x: np.where(np.isnan(x), self.mean_, x), rows)
-            scaled = values.scaled("X", known, self.mean_, self.scale_, self._dtype)
-        if self._missing:
-            scaled = values.with_indicators(rows, scaled, self._missing)
-        return time_major(framed(scaled, self.chosen_["frame"]))
 
     def _split(self, n: int, fraction: float) -> tuple[np.ndarray, np.ndarray]:
         """Return the numbers of the sequences to learn and of those held out, at random."""
