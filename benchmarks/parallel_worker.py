@@ -34,8 +34,8 @@ class Mode(NamedTuple):
 
 
 def modes(library: str) -> dict[str, Mode]:
-    """Return the modes to measure, by name."""
-    both = {
+    """Return the modes to measure, by name; some only of ours."""
+    every = {
         "alone": Mode(1, B),
         "alone, half": Mode(1, B // 2),
         "apart": Mode(2, B),
@@ -48,7 +48,7 @@ def modes(library: str) -> dict[str, Mode]:
         "alone, double": Mode(1, 2 * B),
         "comm of one": Mode(1, B, "self"),
     }
-    return both | (ours if library == "rnnx" else {})
+    return every | (ours if library == "rnnx" else {})
 
 
 def main() -> int:
@@ -59,16 +59,15 @@ def main() -> int:
     os.sched_setaffinity(0, {json.loads(cores)[world.rank]})  # before the libraries count them
     trainer = {"rnnx": Ours, "torch": Torch}[library](world, Path(folder))
     found: list[dict[str, Any]] = []
-    for turn in range(-1, int(turns)):  # the first warms up
+    for turn in range(int(turns) + 1):  # the first warms up
+        steps = STEPS[library] if turn else 2
         for cell in CELLS:
             for name, mode in modes(library).items():
-                steps = STEPS[library] if turn >= 0 else 2
                 row = measure(world, mode, partial(trainer.run, cell, mode, steps))
                 found.append({"turn": turn, "cell": cell, "mode": name} | row)
     sums = trainer.sums()
     if world.rank == 0:
-        rows = [row for row in found if row["turn"] >= 0]
-        print(json.dumps({"rows": rows, "sums": sums, "numbers": trainer.numbers()}))
+        print(json.dumps({"rows": found, "sums": sums, "numbers": trainer.numbers()}))
     return 0
 
 

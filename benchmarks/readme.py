@@ -14,6 +14,8 @@ from typing import Any
 
 import estimator_picture
 import estimator_report
+import parallel_picture
+import parallel_report
 from picture import KINDS, THREADS, draw, pick
 
 ROOT = Path(__file__).parents[1]
@@ -39,6 +41,7 @@ def main() -> None:
     estimator_picture.draw(
         read("estimators")["rows"], ROOT / "docs" / "pictures" / "estimators.png"
     )
+    parallel_picture.draw(read("parallel"), ROOT / "docs" / "pictures" / "parallel.png")
 
 
 def read(name: str) -> Result:
@@ -47,9 +50,8 @@ def read(name: str) -> Result:
 
 def sections() -> dict[str, str]:
     """Return the measured section of each page in Markdown."""
-    results = {
-        name: read(name) for name in ("cpu", "footprint", "layers", "training", "estimators")
-    }
+    names = ("cpu", "footprint", "layers", "training", "estimators", "parallel")
+    results = {name: read(name) for name in names}
     return {"README.md": summary(**results), "docs/measured.md": details(**results)}
 
 
@@ -118,7 +120,12 @@ def slower(cpu: Result) -> list[str]:
 
 
 def details(
-    cpu: Result, footprint: Result, layers: Result, training: Result, estimators: Result
+    cpu: Result,
+    footprint: Result,
+    layers: Result,
+    training: Result,
+    estimators: Result,
+    parallel: Result,
 ) -> str:
     """Return all the tables."""
     lines = [
@@ -126,6 +133,7 @@ def details(
         *other_layers(cpu),
         *streams_and_ragged(cpu, by_cell(layers["cache"])),
         *fitting(training),
+        *parallel_report.section(parallel),
         *estimator_report.section(estimators),
         "## Import",
         "",

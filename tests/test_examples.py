@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from cases import Case
 from conftest import make
 
 import rnnx
+from rnnx.parallel.launch import mpirun
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 NAMES = sorted({path.stem for path in EXAMPLES.glob("*.py")} - {"common"})
@@ -53,6 +55,21 @@ def test_every_example_runs_everywhere(place: Case, name: str, tmp_path: Path) -
         model = rnnx.load(tmp_path / "char_rnn.safetensors")
         assert np.any(model.params["0.weight_hh_l0"])
         assert "bits per character" in done.stdout
+
+
+def test_processes_are_compared(tmp_path: Path) -> None:
+    """One and two, each started by mpirun: the same losses, and one picture of both."""
+    try:
+        mpirun(2)
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+    options = ("--dtype", "float64", "--epochs", 1, "--steps", 3)
+    done = run("parallel", tmp_path, "--processes", "1,2", *options)
+    assert done.returncode == 0, done.stderr
+    found = re.search(r"differ by at most (\S+), relatively", done.stdout)
+    assert found is not None
+    assert float(found[1]) < 1e-12
+    assert [line.split()[0] for line in done.stdout.splitlines()[1:3]] == ["1", "2"]
 
 
 @pytest.mark.parametrize("after", [1.0, 2.0, float("nan")])
