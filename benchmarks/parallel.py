@@ -39,6 +39,7 @@ JOBS = {  # by library and link: what Open MPI is to use
     ("torch", "gloo"): {"GLOO_SOCKET_IFNAME": "lo"},
 }
 TURNS = 3  # per job
+QUIET = 0.5  # load at the start, at most
 SAME = 1e-4  # relative difference of the loss, after as many float32 steps
 SHARED = 1024  # sequences in the batch that is shared out ever further
 SCALING, ADDED = 0.9, 0.03  # goals: of weak scaling, at least; of a step's time, at most
@@ -52,13 +53,20 @@ def main() -> int:
     cores = sorted(os.sched_getaffinity(0))[:2]
     if len(cores) < 2:
         sys.exit("this benchmark needs two cores, got one")
+    if (load := os.getloadavg()[0]) > QUIET:
+        print(f"the machine is busy (load {load}): its numbers mean little", file=sys.stderr)
     answers: dict[tuple[str, str], list[Answer]] = {job: [] for job in JOBS}
     for _ in range(options.rounds):
         for job, found in answers.items():
             found.append(run(job, cores))
             print(".", end="", file=sys.stderr, flush=True)
     result = summary(answers)
-    facts = {"environment": environment(PACKAGES), "shape": [T, B, I, H], "shared": SHARED}
+    facts: dict[str, Any] = {
+        "environment": environment(PACKAGES),
+        "shape": [T, B, I, H],
+        "shared": SHARED,
+    }
+    facts["load at the start"] = load
     write("parallel", facts | result)
     report(facts | result)
     return 0

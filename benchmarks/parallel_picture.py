@@ -22,7 +22,8 @@ def draw(result: dict[str, Any], path: Path, cell: str = "GRU") -> None:
     weak.set_title(f"{cell}: {B} sequences per process")
     strong.set_title(f"{cell}: {shared:,} sequences in all")
     for k, (name, link) in enumerate(NETWORKS.items()):
-        style = {"color": f"C{k}", "linestyle": "--" if "GbE" in name else "-", "label": name}
+        style: dict[str, Any] = {"color": f"C{k}", "label": name}
+        style |= {"linestyle": "--" if "GbE" in name else "-", "linewidth": 4 - 0.6 * k}
         weak.plot(RANKS, [100 * step.weak(link, B, n) for n in RANKS], **style)
         strong.plot(RANKS, [100 * step.strong(link, shared, n) for n in RANKS], **style)
     for axis in (weak, strong):
@@ -44,10 +45,10 @@ def draw_sums(axis: Any, result: dict[str, Any]) -> None:
         sizes, link = np.asarray([float(n) for n in found]), Link(*result["model"]["links"][name])
         fitted = [link.all_reduce(size, 2) / MICRO for size in sizes]
         axis.plot(sizes, np.asarray(list(found.values())) / MICRO, "o", color=f"C{k}", label=name)
-        axis.plot(sizes, fitted, color=f"C{k}", linewidth=1, label="the model, fitted")
+        axis.plot(sizes, fitted, color=f"C{k}", linewidth=1)
     axis.set(xscale="log", yscale="log", xlabel="bytes", ylabel="µs", ylim=(1, None))
     for cell, (*_, size) in result["model"]["steps"].items():
         axis.axvline(size, color="gray", linestyle=":", linewidth=1)
         axis.text(size, 1.15, f"{cell} ", rotation=90, va="bottom", ha="right", fontsize=8)
-    axis.set_title("The all-reduce in two processes here")
+    axis.set_title("The all-reduce in two processes here, and the model")
     axis.legend(loc="upper left")
