@@ -61,12 +61,8 @@ def main() -> int:
             found.append(run(job, cores))
             print(".", end="", file=sys.stderr, flush=True)
     result = summary(answers)
-    facts: dict[str, Any] = {
-        "environment": environment(PACKAGES),
-        "shape": [T, B, I, H],
-        "shared": SHARED,
-    }
-    facts["load at the start"] = load
+    facts = {"environment": environment(PACKAGES), "load at the start": load}
+    facts |= {"shape": [T, B, I, H], "shared": SHARED}
     write("parallel", facts | result)
     report(facts | result)
     return 0
@@ -161,12 +157,10 @@ def model(rows: list[Any], sums: dict[str, Any], numbers: dict[str, int]) -> dic
 
 
 def limits(step: Step, link: Link) -> dict[str, float]:
-    """Return the efficiency on 1,024 ranks, and up to how many it is 90 and 50 %."""
+    """Return how far a link scales: weakly on 1,024 ranks, strongly up to 90 and 50 %."""
     return {
         "weak, 1024": round(step.weak(link, B, 1024), 4),
         "batch for 90 %": round(step.enough(link, 1024, 0.9)),
-        "weak, 90 %": reaches(lambda n: step.weak(link, B, n), 0.9),
-        "weak, 50 %": reaches(lambda n: step.weak(link, B, n), 0.5),
         "strong, 90 %": reaches(lambda n: step.strong(link, SHARED, n), 0.9),
         "strong, 50 %": reaches(lambda n: step.strong(link, SHARED, n), 0.5),
     }

@@ -117,7 +117,7 @@ class Ours:
             self.waited += time.perf_counter() - start
             return total
 
-        MPITeam.summed = timed  # type: ignore[method-assign]
+        MPITeam.summed = timed
 
     def model(self, cell: str) -> Any:
         """Return a model with its first parameters."""
@@ -128,7 +128,7 @@ class Ours:
         """Train one epoch; return the seconds of a step, and those in the all-reduce."""
         from mpi4py import MPI
 
-        class Begin(self.rnnx.train.Callback):  # type: ignore[name-defined]
+        class Begin(self.rnnx.train.Callback):
             def begin(begin, run: Any) -> None:  # noqa: N805
                 self.since, self.waited = time.perf_counter(), 0.0
 
@@ -177,7 +177,7 @@ class Torch:
         """Return a model that gives a class's score for each step."""
         nn = self.torch.nn
 
-        class Network(nn.Module):  # type: ignore[name-defined]
+        class Network(nn.Module):
             def __init__(self) -> None:
                 super().__init__()
                 self.layer, self.linear = getattr(nn, cell)(I, H), nn.Linear(H, CLASSES)
