@@ -38,7 +38,7 @@ JOBS = {  # by library and link: what Open MPI is to use
     ("rnnx", "TCP"): {"OMPI_MCA_pml": "ob1", "OMPI_MCA_btl": "self,tcp"},
     ("torch", "gloo"): {"GLOO_SOCKET_IFNAME": "lo"},
 }
-TURNS = 3  # per job
+TURNS = 6  # per job
 QUIET = 0.5  # load at the start, at most
 SAME = 1e-4  # relative difference of the loss, after as many float32 steps
 SHARED = 1024  # sequences in the batch that is shared out ever further
@@ -48,7 +48,7 @@ Answer = dict[str, Any]
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=4, help="processes of each kind to start")
+    parser.add_argument("--rounds", type=int, default=3, help="processes of each kind to start")
     options = parser.parse_args()
     cores = sorted(os.sched_getaffinity(0))[:2]
     if len(cores) < 2:

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 T, B, I, H, CLASSES = 100, 32, 32, 128, 10
 CELLS = ("RNN", "GRU", "LSTM")
-STEPS = {"rnnx": 25, "torch": 12}  # per measurement
+STEPS = {"rnnx": 12, "torch": 6}  # per measurement
 SIZES = (256, 1 << 12, 1 << 14, 1 << 16, 1 << 17, 1 << 18, 1 << 19, 1 << 20, 1 << 22)  # bytes
 REPEATS = 60  # all-reduces of each size
 
