@@ -1,0 +1,189 @@
+"""One of the processes of `test_parallel_nccl`, on its own simulated GPU: a case, rank, size."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import cupy
+import cupyx.distributed
+import numpy as np
+import pytest
+from cupyx.store import StoreProxy
+
+import rnnx
+from rnnx.parallel import Team, team_of, watch
+
+CASE, RANK, SIZE = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+cupy._CARDS[2:] = [cupy._CARDS[1]] * (SIZE - 2)
+FLAG = Path(os.environ["TMPDIR"]) / "flag"  # that one process raises for another
+ERRORS: dict[Any, type[BaseException]] = {  # of one process, and its kind on the others
+    KeyboardInterrupt("stop"): KeyboardInterrupt,
+    NotImplementedError("no"): NotImplementedError,
+    TypeError("a str"): TypeError,
+    UnicodeEncodeError("ascii", "x", 0, 1, "no"): ValueError,
+    ZeroDivisionError("0"): ArithmeticError,
+    KeyError("loss"): LookupError,
+    MemoryError("1 TiB"): MemoryError,
+    ModuleNotFoundError("scipy"): ImportError,
+    RecursionError("deep"): RuntimeError,
+    Exception("odd"): RuntimeError,
+    FileNotFoundError(2, "No such file", "x.npy"): FileNotFoundError,
+    OSError(28, "Full", "/d"): OSError,
+}
+
+
+def backend() -> Any:
+    return rnnx.get_backend("cupy", device=RANK, dtype="float64")
+
+
+def until(found: Any) -> None:
+    end = time.monotonic() + 60
+    while not found():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def talk(team: Team) -> None:
+    """Sums and objects, by rank; of any length, and with another GPU current."""
+    assert (team.rank, team.size, team.leads) == (RANK, SIZE, RANK == 0)
+    bk = backend()
+    team.check(bk)
+    for n in (1, 1000):
+        flat = np.random.default_rng(n).standard_normal((SIZE, n))
+        with cupy.cuda.Device(1 - RANK):
+            total = team.summed(bk, bk.asarray(flat[RANK]))
+            assert team.gathered("x" * n * RANK) == ["x" * n * rank for rank in range(SIZE)]
+            assert team.from_root({"rank": RANK, "b": b"1" * n}) == {"rank": 0, "b": b"1" * n}
+        assert total.device.id == RANK
+        np.testing.assert_array_equal(bk.to_numpy(total), sum(flat))
+    single = rnnx.get_backend("cupy", device=RANK)
+    total = team.summed(single, single.asarray([0.1 * (RANK + 1)]))
+    assert bk.to_numpy(total).tolist() == [np.float32(0.1) + np.float32(0.2)]
+
+
+def refuse(team: Team) -> None:
+    """A model on the host, or on another GPU."""
+    with pytest.raises(ValueError, match="got a model on numpy: give it backend='cupy'"):
+        team.check(rnnx.get_backend("numpy"))
+    other = rnnx.get_backend("cupy", device=1 - RANK)
+    wrong = rf"made on GPU {RANK}, got a model on GPU {1 - RANK}: call cupy.cuda.Device\({1 - RANK}"
+    with pytest.raises(ValueError, match=wrong):
+        team.check(other)
+
+
+def errors(team: Team) -> None:
+    """Each kind of error, on one process or on both."""
+    team.agree()
+    for error, kind in ERRORS.items():
+        for rank in range(SIZE):
+            mine = error if rank == RANK else None
+            named = pytest.raises(kind, match=f"rank {rank} of {SIZE}: ")
+            with named as caught:
+                team.agree(mine)
+            assert caught.type is kind
+            assert str(error.args[-1]) in str(caught.value)
+            assert caught.value.__cause__ is mine
+            with named, team.together():
+                if mine:
+                    raise mine
+        with pytest.raises(type(error)) as both, team.together():
+            raise error
+        assert both.value is error
+    with pytest.raises(ValueError, match="rank 0 of 2: mine 0"):
+        team.agree(ValueError(f"mine {RANK}"))
+    with team.together():
+        pass
+
+
+def ahead(team: Team) -> None:
+    """Rank 0 has returned from its sums before rank 1 makes one, and nothing reads or waits."""
+    bk = backend()
+    one, two = bk.asarray([1.0, 2.0]), bk.asarray([10.0])
+    if RANK == 1:
+        until(FLAG.exists)
+    cupy.EVENTS.clear()
+    first, second = team.summed(bk, one), team.summed(bk, two)
+    if RANK == 0:
+        assert not cupy.cuda.get_current_stream().done
+        assert np.isnan(first._host).all()
+        FLAG.touch()
+    assert cupy.EVENTS == []
+    again = team.summed(bk, first)  # of a sum that is not there yet
+    assert [bk.to_numpy(x).tolist() for x in (first, second, again)] == [[2, 4], [20], [4, 8]]
+
+
+def raises(work: Any, who: str) -> None:
+    """The message, the same on every process, in bounded time."""
+    words = f"{who} of {SIZE} gave no answer for 1 s: it died or hangs; end all processes, and "
+    began = time.monotonic()
+    with pytest.raises(TimeoutError, match=words):
+        work()
+    assert time.monotonic() - began < 60
+    with pytest.raises(TimeoutError, match=words):  # whatever is tried then
+        work()
+
+
+def die(rank: int) -> None:
+    if rank == RANK:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def killed(team: Team) -> None:
+    """Rank 1 is killed while the others gather."""
+    die(1)
+    raises(lambda: team.gathered(1), "rank 1")
+
+
+def killed_in_a_step(team: Team) -> None:
+    """Rank 1 is killed while the others read a sum, which holds the host."""
+    bk = backend()
+    bk.to_numpy(team.summed(bk, bk.asarray([1.0])))
+    die(1)
+    bk.to_numpy(team.summed(bk, bk.asarray([1.0])))
+    raises(lambda: team.summed(bk, bk.asarray([1.0])), "rank 1")
+    raises(team.agree, "rank 1")
+
+
+def killed_root(team: Team) -> None:
+    """Rank 0 is killed, and its store goes on."""
+    die(0)
+    raises(team.agree, "rank 0")
+
+
+def killed_root_and_store(team: Team) -> None:
+    """Rank 0 is killed with its store."""
+    if RANK == 0:
+        team._comm._store._process.kill()  # type: ignore[attr-defined]
+    die(0)
+    raises(team.agree, "rank 0")
+
+
+def hangs(team: Team) -> None:
+    """Rank 1 is there and does nothing: it is named, and ended."""
+    if RANK == 1:
+        team.agree()
+        time.sleep(60)
+    team.agree()
+    raises(team.agree, "rank 1")
+
+
+def main() -> None:
+    cupy.cuda.Device(RANK).use()
+    comm = cupyx.distributed.init_process_group(SIZE, RANK)
+    watch.PATIENCE, watch.BEAT, StoreProxy.RETRIES = 1.0, 0.5, 5
+    try:
+        team = team_of(comm)
+        assert team is not None
+        globals()[CASE](team)
+        print("done")
+    finally:
+        comm.stop()  # rank 0 does not end before
+
+
+if __name__ == "__main__":
+    main()
