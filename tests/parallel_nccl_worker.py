@@ -128,8 +128,8 @@ def raises(work: Any, who: str) -> None:
         work()
 
 
-def die(rank: int) -> None:
-    if rank == RANK:
+def die(*ranks: int) -> None:
+    if RANK in ranks:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -137,6 +137,12 @@ def killed(team: Team) -> None:
     """Rank 1 is killed while the others gather."""
     die(1)
     raises(lambda: team.gathered(1), "rank 1")
+
+
+def killed_both(team: Team) -> None:
+    """Ranks 1 and 2 are killed."""
+    die(1, 2)
+    raises(team.agree, "rank 1 and 2")
 
 
 def killed_in_a_step(team: Team) -> None:

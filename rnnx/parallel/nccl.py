@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -30,11 +31,7 @@ class NCCLTeam(Team):
         self.rank, self.size = int(comm.rank), int(comm._n_devices)
         self._gpu = int(comm._comm.device_id())
         self._watch = Watch(comm, self._gpu)
-
-    def __del__(self) -> None:
-        """End the watch with the team."""
-        if hasattr(self, "_watch"):
-            self._watch.end()
+        weakref.finalize(self, self._watch.end)
 
     def check(self, backend: Backend) -> None:
         """Raise ValueError unless the arrays are on the communicator's GPU."""

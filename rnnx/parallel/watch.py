@@ -115,7 +115,8 @@ class Watch:
         for _ in range(2):  # the others read who it is before the store ends, with rank 0
             self._beat()
             time.sleep(BEAT)
-        self._comm.stop()
+        with suppress(Exception):  # whatever ended the store before
+            self._comm.stop()
         self._words = (
             f"{who} of {self._size} gave no answer for {PATIENCE:.0f} s: it died or hangs; end all "
             "processes, and resume from the last checkpoint"
@@ -153,14 +154,14 @@ class Notes:
             return ""
 
     def _write(self, key: str, text: str) -> None:
-        with suppress(OSError, RuntimeError):
+        with suppress(OSError, RuntimeError, ValueError):
             self._store[f"{self._name} {key}"] = text.encode()
 
     def _read(self, key: str) -> str:
         """Return a text, ``""`` if nobody wrote it; raise OSError if there is no store."""
         try:
             found: bytes = self._store[f"{self._name} {key}"]
-        except RuntimeError as error:
+        except (RuntimeError, ValueError) as error:
             if self._name in str(error):  # the store's KeyError
                 return ""
             raise ConnectionError(str(error)) from error
