@@ -18,7 +18,11 @@ from cupyx.store import StoreProxy
 import rnnx
 from rnnx.parallel import Team, team_of, watch
 
-CASE, RANK, SIZE = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+CASE, RANK, SIZE = sys.argv[1], *map(int, sys.argv[2:4])
+if USE_MPI := RANK < 0:  # mpirun says which rank it is
+    from mpi4py import MPI
+
+    RANK = MPI.COMM_WORLD.Get_rank()
 cupy._CARDS[2:] = [cupy._CARDS[1]] * (SIZE - 2)
 FLAG = Path(os.environ["TMPDIR"]) / "flag"  # that one process raises for another
 ERRORS: dict[Any, type[BaseException]] = {  # of one process, and its kind on the others
@@ -172,19 +176,18 @@ def killed_root_and_store(team: Team) -> None:
 def hangs(team: Team) -> None:
     """Rank 1 is there and does nothing: it is named, and ended."""
     if RANK == 1:
-        team.agree()
         time.sleep(60)
-    team.agree()
     raises(team.agree, "rank 1")
 
 
 def main() -> None:
     cupy.cuda.Device(RANK).use()
-    comm = cupyx.distributed.init_process_group(SIZE, RANK)
+    comm = cupyx.distributed.init_process_group(SIZE, RANK, use_mpi=USE_MPI)
     watch.PATIENCE, watch.BEAT, StoreProxy.RETRIES = 1.0, 0.5, 5
     try:
         team = team_of(comm)
         assert team is not None
+        team.agree()
         globals()[CASE](team)
         print("done")
     finally:

@@ -7,15 +7,17 @@ import signal
 import socket
 import subprocess
 import sys
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from mpi import launch
 
 from rnnx.parallel import team_of
 
 HERE = Path(__file__).parent
+WORKER = str(HERE / "parallel_nccl_worker.py")
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the store is a forked process")
 
 
@@ -27,39 +29,42 @@ class Ended(NamedTuple):
     errors: str
 
 
-def run(case: str, folder: Path, size: int = 2) -> list[Ended]:
-    """Run a case of the worker on processes; return how each ended."""
+def environment(folder: Path) -> dict[str, str]:
+    """Return the variables for processes on simulated GPUs that meet at a port of their own."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     paths = [str(HERE / "simulated"), os.environ.get("PYTHONPATH")]
-    env = os.environ | {
+    return {
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         "CUPYX_DISTRIBUTED_PORT": str(port),
         "TMPDIR": str(folder),
     }
-    worker = str(HERE / "parallel_nccl_worker.py")
-    processes, ended = [], []
-    with ExitStack() as stack:
+
+
+def run(case: str, folder: Path, size: int = 2) -> list[Ended]:
+    """Run a case of the worker on processes; return how each ended."""
+    env, files = os.environ | environment(folder), {}
+    processes: list[subprocess.Popen[bytes]] = []
+    try:
         for rank in range(size):
-            out, err = (
-                stack.enter_context((folder / f"{rank}.{name}").open("w"))
-                for name in ("out", "err")
-            )
-            command = [sys.executable, worker, case, str(rank), str(size)]
-            processes.append(
-                subprocess.Popen(command, stdout=out, stderr=err, env=env, start_new_session=True)
-            )
-        try:
-            statuses = [process.wait(120) for process in processes]
-        finally:
-            for process in processes:  # rank 0's store too, if it was left
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-    for rank, status in enumerate(statuses):
-        texts = [(folder / f"{rank}.{name}").read_text() for name in ("out", "err")]
-        ended.append(Ended(status, *texts))
-    return ended
+            files[rank] = [folder / f"{rank}.{name}" for name in ("out", "err")]
+            with files[rank][0].open("w") as out, files[rank][1].open("w") as err:
+                command = [sys.executable, WORKER, case, str(rank), str(size)]
+                processes.append(
+                    subprocess.Popen(
+                        command, stdout=out, stderr=err, env=env, start_new_session=True
+                    )
+                )
+        statuses = [process.wait(120) for process in processes]
+    finally:
+        for process in processes:  # and the store, if rank 0 left it
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    return [
+        Ended(status, *(path.read_text() for path in files[rank]))
+        for rank, status in enumerate(statuses)
+    ]
 
 
 def assert_done(ended: Ended) -> None:
@@ -100,6 +105,18 @@ def test_a_process_that_hangs_is_ended(tmp_path: Path) -> None:
     assert_done(other)
     assert (hung.status, hung.printed) == (1, "")
     assert hung.errors.startswith("rank 1 of 3 gave no answer for 1 s: it died or hangs")
+
+
+def test_processes_that_mpirun_started(tmp_path: Path) -> None:
+    """`use_mpi=True` needs no store, and mpirun ends the others if one is killed."""
+    done, killed = (
+        launch(2, [sys.executable, WORKER, case, "-1", "2"], env=environment(tmp_path))
+        for case in ("talk", "killed")
+    )
+    assert (done.returncode, done.stdout) == (0, "done\n" * 2), done.stderr
+    assert killed.returncode != 0
+    assert killed.stdout == ""
+    assert "rank 1" in killed.stderr
 
 
 def test_a_communicator_is_known_by_what_it_can() -> None:
