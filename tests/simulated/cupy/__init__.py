@@ -102,7 +102,11 @@ class ndarray(NDArrayOperatorsMixin):  # noqa: N801
         raise TypeError("Implicit conversion to a NumPy array is not allowed.")
 
     def __getitem__(self, index: Any) -> ndarray:
-        return ndarray(self._host[index], self.device.id)
+        found = self._host[index]
+        if not np.may_share_memory(found, self._host):  # a copy
+            get_current_stream().run()
+            found = self._host[index]
+        return ndarray(found, self.device.id)
 
     def __setitem__(self, index: Any, value: Any) -> None:
         get_current_stream().run()
