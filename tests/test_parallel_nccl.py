@@ -72,19 +72,24 @@ def assert_done(ended: Ended) -> None:
     assert (ended.status, ended.printed) == (0, "done\n"), ended.errors
 
 
-@pytest.mark.parametrize("case", ["talk", "refuse", "errors", "ahead"])
-def test_processes_with_a_gpu_each(case: str, tmp_path: Path) -> None:
+def test_processes_with_a_gpu_each(tmp_path: Path) -> None:
     """What a `Team` promises: sums, objects, errors that name the rank, and no wait for a sum."""
-    for ended in run(case, tmp_path):
+    for ended in run("talk+refuse+errors+ahead", tmp_path):
+        assert_done(ended)
+
+
+def test_two_gpus_train_as_one_process(tmp_path: Path) -> None:
+    """GRU with dropout, clipped, with validation, on ragged sequences and on a `Stream`."""
+    for ended in run("fits", tmp_path):
         assert_done(ended)
 
 
 @pytest.mark.parametrize(
     ("case", "dead"),
     [
-        ("killed", [1]),
         ("killed_both", [1, 2]),
         ("killed_in_a_step", [1]),
+        ("killed_in_a_fit", [1]),
         ("killed_root", [0]),
         ("killed_root_and_store", [0]),
     ],
@@ -111,7 +116,7 @@ def test_processes_that_mpirun_started(tmp_path: Path) -> None:
     """`use_mpi=True` needs no store, and mpirun ends the others if one is killed."""
     done, killed = (
         launch(2, [sys.executable, WORKER, case, "-1", "2"], env=environment(tmp_path))
-        for case in ("talk", "killed")
+        for case in ("talk", "killed_both")
     )
     assert (done.returncode, done.stdout) == (0, "done\n" * 2), done.stderr
     assert killed.returncode != 0
