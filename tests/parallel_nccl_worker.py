@@ -181,9 +181,18 @@ def die(*ranks: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def killed_both(team: Team) -> None:
-    """Ranks 1 and 2 are killed."""
-    die(1, 2)
+def killed_ahead(team: Team) -> None:
+    """Ranks 1 and 2 are killed when their hosts have called for sums that no GPU began."""
+    bk = backend()
+    one, flags = bk.asarray([1.0]), [FLAG.with_suffix(f".{rank}") for rank in range(SIZE)]
+    if RANK > 0:
+        for _ in range(9):
+            team.summed(bk, one)
+        time.sleep(2 * watch.BEAT)  # their threads report it
+        flags[RANK].touch()
+        die(1, 2)
+    until(lambda: all(flag.exists() for flag in flags[1:]))
+    team.summed(bk, one)
     raises(team.agree, "rank 1 and 2")
 
 

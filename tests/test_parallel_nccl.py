@@ -87,7 +87,7 @@ def test_two_gpus_train_as_one_process(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("case", "dead"),
     [
-        ("killed_both", [1, 2]),
+        ("killed_ahead", [1, 2]),
         ("killed_in_a_step", [1]),
         ("killed_in_a_fit", [1]),
         ("killed_root", [0]),
@@ -116,7 +116,7 @@ def test_processes_that_mpirun_started(tmp_path: Path) -> None:
     """`use_mpi=True` needs no store, and mpirun ends the others if one is killed."""
     done, killed = (
         launch(2, [sys.executable, WORKER, case, "-1", "2"], env=environment(tmp_path))
-        for case in ("talk", "killed_both")
+        for case in ("talk", "killed_ahead")
     )
     assert (done.returncode, done.stdout) == (0, "done\n" * 2), done.stderr
     assert killed.returncode != 0

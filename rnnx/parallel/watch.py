@@ -39,9 +39,8 @@ class Watch:
         self._beats, self._calls = 0, 0
         self._newest: tuple[int, Any] = (0, None)  # number of the call, event behind it
         self._words = ""  # of the error
-        self._ended, self._heard = threading.Event(), threading.Event()
+        self._ended, self._heard, self._freed = (threading.Event() for _ in range(3))
         self._thread = threading.Thread(target=self._run, daemon=True)
-        self._abort = threading.Thread(target=comm._comm.abort, daemon=True)
 
     def add(self, event: Any) -> None:
         """Watch a call of NCCL, by the event that follows it."""
@@ -63,7 +62,7 @@ class Watch:
         """Raise TimeoutError, which names the rank, if another process died."""
         if self._words:
             self._heard.set()
-            self._abort.join(BEAT)
+            self._freed.wait(BEAT)
             raise TimeoutError(self._words)
 
     def end(self) -> None:
@@ -78,13 +77,15 @@ class Watch:
             (call, event), since = self._newest, time.monotonic()
             while not self._ended.wait(BEAT):
                 self._beat()
-                who = self._notes.told() if self._notes else ""
+                told = self._notes.told() if self._notes else ""
+                if told:
+                    return self._fail(told)
                 if event.done:
                     (call, event), since = self._newest, time.monotonic()
-                elif not who and time.monotonic() - since > PATIENCE:
+                elif time.monotonic() - since > PATIENCE:
                     who = self._missing(call)
-                if who:
-                    return self._fail(who)
+                    if not event.done:
+                        return self._fail(who)
 
     def _beat(self) -> None:
         """Show the others that this process is there."""
@@ -93,7 +94,7 @@ class Watch:
             self._notes.report(Report(self._beats, self._calls))
 
     def _missing(self, call: int) -> str:
-        """Return in words who no longer beats, or else who did not make a call; tell the others."""
+        """Return in words who no longer beats, or else who did not make a call."""
         if not self._notes:
             return "another rank"
         try:
@@ -106,12 +107,12 @@ class Watch:
             return "rank 0"  # whose store is gone
         found = [r for r in range(self._size) if before[r].beats == after[r].beats]
         found = found or [r for r in range(self._size) if after[r].calls < call]
-        who = "rank " + " and ".join(map(str, found[:NAMED])) if found else "another rank"
-        self._notes.tell(who)
-        return who
+        return "rank " + " and ".join(map(str, found[:NAMED])) if found else "another rank"
 
     def _fail(self, who: str) -> None:
-        """Free the host from its GPU, to raise an error."""
+        """Tell the others, and free the host from its GPU, to raise an error."""
+        if self._notes:
+            self._notes.tell(who)
         for _ in range(2):  # the others read who it is before the store ends, with rank 0
             self._beat()
             time.sleep(BEAT)
@@ -121,10 +122,14 @@ class Watch:
             f"{who} of {self._size} gave no answer for {PATIENCE:.0f} s: it died or hangs; end all "
             "processes, and resume from the last checkpoint"
         )
-        self._abort.start()
+        threading.Thread(target=self._free, daemon=True).start()
         if not self._heard.wait(PATIENCE) and not self._ended.is_set():
             print(self._words, file=sys.stderr, flush=True)  # an abort may hang: NVIDIA/nccl#549
             os._exit(1)
+
+    def _free(self) -> None:
+        self._comm._comm.abort()
+        self._freed.set()
 
 
 class Notes:
