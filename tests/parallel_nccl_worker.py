@@ -169,7 +169,7 @@ def fits(team: Team) -> None:
 
 def raises(work: Any, who: str) -> None:
     """Assert the message, the same on every process, in bounded time."""
-    words = f"{who} of {SIZE} gave no answer for 1 s: it died or hangs; end all processes, and "
+    words = f"{who} of {SIZE} gave no answer for . s: it died or hangs; end all processes, and "
     began = time.monotonic()
     with pytest.raises(TimeoutError, match=words):
         work()
@@ -217,7 +217,8 @@ def killed_in_a_fit(team: Team) -> None:
         of_both(step, *arguments)
 
     of_both, sums.SharedStep.take = sums.SharedStep.take, take  # type: ignore[method-assign]
-    raises(lambda: fit(backend(), False, comm), "rank 1")
+    for _ in range(2):  # whatever is tried then
+        raises(lambda: fit(backend(), False, comm), "rank 1")
 
 
 def killed_root(team: Team) -> None:
@@ -247,7 +248,8 @@ def main() -> None:
     comm = cupyx.distributed.init_process_group(SIZE, RANK, use_mpi=USE_MPI)
     watch.PATIENCE, watch.BEAT = 30.0, 0.4
     if CASE.startswith(("killed", "hangs")):
-        watch.PATIENCE, StoreProxy.RETRIES = 1.0, 5
+        watch.PATIENCE = 5.0 if "fit" in CASE else 1.0  # a machine may be busy
+        StoreProxy.RETRIES = 5
     try:
         team = team_of(comm)
         assert team is not None

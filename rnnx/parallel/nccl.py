@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -30,8 +29,7 @@ class NCCLTeam(Team):
         self._comm = comm
         self.rank, self.size = int(comm.rank), int(comm._n_devices)
         self._gpu = int(comm._comm.device_id())
-        self._watch = Watch(comm, self._gpu)
-        weakref.finalize(self, self._watch.end)
+        self._watch = Watch.of(comm, self)
 
     def check(self, backend: Backend) -> None:
         """Raise ValueError unless the arrays are on the communicator's GPU."""
@@ -76,7 +74,11 @@ class NCCLTeam(Team):
         import cupy as cp
 
         self._watch.check()
-        call(*arguments)
+        try:
+            call(*arguments)
+        except Exception:  # such as of a communicator that was aborted just now
+            self._watch.check()
+            raise
         event = cp.cuda.Event(disable_timing=True)
         event.record()
         self._watch.add(event)

@@ -6,9 +6,10 @@ import os
 import sys
 import threading
 import time
+import weakref
 import zlib
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 PATIENCE = 600.0  # seconds to wait for the other processes
 BEAT = 5.0  # seconds between two looks
@@ -23,7 +24,7 @@ class Report(NamedTuple):
 
 
 class Watch:
-    """The thread of one process.
+    """The thread of one process, for one communicator.
 
     NCCL waits for a dead process without end, and so does a host that reads from its GPU or has
     filled its queue. The thread waits `PATIENCE` for a call. Then it looks up in the store of
@@ -33,21 +34,38 @@ class Watch:
     """
 
     def __init__(self, comm: Any, gpu: int) -> None:
-        self._comm, self._gpu = comm, gpu
-        self._size = int(comm._n_devices)
+        self._nccl, self._gpu, self._size = comm._comm, gpu, int(comm._n_devices)
+        self._store = getattr(comm, "_store", None)  # not comm: it must die without a collector
         self._notes = None if comm._use_mpi else Notes(comm._store_proxy, int(comm.rank))
-        self._beats, self._calls = 0, 0
+        self._teams, self._beats, self._calls = 0, 0, 0
         self._newest: tuple[int, Any] = (0, None)  # number of the call, event behind it
         self._words = ""  # of the error
-        self._ended, self._heard, self._freed = (threading.Event() for _ in range(3))
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._ended: threading.Event | None = None  # that ends the thread, if there is one
+        self._heard, self._freed = threading.Event(), threading.Event()
+
+    @classmethod
+    def of(cls, comm: Any, team: Any) -> Self:
+        """Return the one watch of a communicator, for as long as a team lives."""
+        if not hasattr(comm, "_rnnx_watch"):
+            comm._rnnx_watch = cls(comm, int(comm._comm.device_id()))
+        watch: Self = comm._rnnx_watch
+        watch._teams += 1
+        weakref.finalize(team, watch._leave)
+        return watch
+
+    def _leave(self) -> None:
+        self._teams -= 1
+        if self._ended and not self._teams:
+            self._ended.set()
+            self._ended = None
 
     def add(self, event: Any) -> None:
         """Watch a call of NCCL, by the event that follows it."""
         self._calls += 1
         self._newest = self._calls, event
-        if self._calls == 1:
-            self._thread.start()
+        if self._ended is None:
+            self._ended = threading.Event()
+            threading.Thread(target=self._run, args=(self._ended,), daemon=True).start()
 
     def wait(self, event: Any) -> None:
         """Wait for an event; raise if another process died."""
@@ -65,27 +83,23 @@ class Watch:
             self._freed.wait(BEAT)
             raise TimeoutError(self._words)
 
-    def end(self) -> None:
-        """End the thread."""
-        self._ended.set()
-
-    def _run(self) -> None:
+    def _run(self, ended: threading.Event) -> None:
         """Look at a call until it is done, then at what is the newest then."""
         import cupy as cp
 
         with cp.cuda.Device(self._gpu):
             (call, event), since = self._newest, time.monotonic()
-            while not self._ended.wait(BEAT):
+            while not ended.wait(BEAT):
                 self._beat()
                 told = self._notes.told() if self._notes else ""
                 if told:
-                    return self._fail(told)
+                    return self._fail(told, ended)
                 if event.done:
                     (call, event), since = self._newest, time.monotonic()
                 elif time.monotonic() - since > PATIENCE:
                     who = self._missing(call)
                     if not event.done:
-                        return self._fail(who)
+                        return self._fail(who, ended)
 
     def _beat(self) -> None:
         """Show the others that this process is there."""
@@ -109,26 +123,27 @@ class Watch:
         found = found or [r for r in range(self._size) if after[r].calls < call]
         return "rank " + " and ".join(map(str, found[:NAMED])) if found else "another rank"
 
-    def _fail(self, who: str) -> None:
+    def _fail(self, who: str, ended: threading.Event) -> None:
         """Tell the others, and free the host from its GPU, to raise an error."""
         if self._notes:
             self._notes.tell(who)
         for _ in range(2):  # the others read who it is before the store ends, with rank 0
             self._beat()
             time.sleep(BEAT)
-        with suppress(Exception):  # whatever ended the store before
-            self._comm.stop()
+        if self._store:
+            with suppress(Exception):  # whatever ended the store before
+                self._store.stop()
         self._words = (
             f"{who} of {self._size} gave no answer for {PATIENCE:.0f} s: it died or hangs; end all "
             "processes, and resume from the last checkpoint"
         )
         threading.Thread(target=self._free, daemon=True).start()
-        if not self._heard.wait(PATIENCE) and not self._ended.is_set():
+        if not self._heard.wait(PATIENCE) and not ended.is_set():
             print(self._words, file=sys.stderr, flush=True)  # an abort may hang: NVIDIA/nccl#549
             os._exit(1)
 
     def _free(self) -> None:
-        self._comm._comm.abort()
+        self._nccl.abort()
         self._freed.set()
 
 
