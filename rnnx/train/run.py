@@ -46,7 +46,7 @@ class Run:
         Which of the processes that train together this is, from 0; see `comm` of `fit`.
     """
 
-    def __init__(self, model: Any, carry: Carry, rng: np.random.Generator, rank: int = 0) -> None:
+    def __init__(self, model: Any, carry: Carry, rng: np.random.Generator, rank: int) -> None:
         self.model, self.carry, self.rng, self.rank = model, carry, rng, rank
         self.history = History()
         self.epoch = self.step = 0
