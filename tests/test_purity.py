@@ -89,9 +89,12 @@ ALLOWED = {  # room -> the rooms it may import, beside `backend` and itself
     "losses": {"_doc", "validate"},
     "metrics": {"losses"},
     "data": {"validate"},
-    "train": {"_doc", "core", "data", "io", "losses", "optim", "plots", "validate"},
-    "cli": {"calendar", "core", "_version", "cells", "io", "layers", "plots"},
-    "characters": {"data", "layers", "losses", "networks", "optim", "train", "validate"},
+    "parallel": set(),
+    "train": {"_doc", "core", "data", "io", "losses", "optim", "parallel", "plots", "validate"},
+    "cli": {"calendar", "core", "_version", "cells", "io", "layers", "parallel", "plots"},
+    "characters": {
+        "data", "layers", "losses", "networks", "optim", "parallel", "train", "validate",
+    },
     "estimators": {
         "calendar",
         "data",
@@ -101,6 +104,7 @@ ALLOWED = {  # room -> the rooms it may import, beside `backend` and itself
         "metrics",
         "networks",
         "optim",
+        "parallel",
         "train",
         "validate",
     },
