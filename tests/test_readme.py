@@ -24,7 +24,7 @@ BLOCKS = {
     for name, text in TEXTS.items()
 }
 NEEDED = {"sklearn": "scikit-learn"} | {
-    k: k for k in ("torch", "onnx", "onnxruntime", "pandas", "polars")
+    k: k for k in ("torch", "onnx", "onnxruntime", "pandas", "polars", "dask")
 }
 LINES = [
     words

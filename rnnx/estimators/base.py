@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from rnnx import io, validate
+from rnnx.data import chunks
 from rnnx.estimators import ensemble
 from rnnx.estimators.reading.layout import LAYOUTS
 from rnnx.estimators.training import Training
@@ -88,6 +89,14 @@ class RecurrentEstimator(Training, BaseEstimator):
         """Draw the learning curves of `history_`; return the Matplotlib Axes."""
         self._check_is_fitted()
         return self.history_.plot(ax=ax)
+
+    def _by_chunk(self, predict: Callable[[Any], Any], X: Any, out: int = 0) -> Any:
+        """Return the predictions of X, which comes in chunks; sequences lie along the axis `out`.
+
+        A Dask array has them along the first in any layout.
+        """
+        self._check_is_fitted()
+        return chunks.predicted(predict, X, out=out)
 
     def _check_is_fitted(self) -> None:
         check_is_fitted(self, "model_")

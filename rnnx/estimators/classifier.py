@@ -16,6 +16,7 @@ from sklearn.utils.validation import column_or_1d
 
 from rnnx import io, losses, metrics, validate
 from rnnx.backend import scope_of
+from rnnx.data import chunks
 from rnnx.estimators.base import unchanged_on_error
 from rnnx.estimators.reading import values
 from rnnx.estimators.reading.forms import each, on_host
@@ -154,15 +155,25 @@ class RNNClassifier(ClassifierMixin, SequenceEstimator):
     def predict(self, X: Any) -> Any:
         """Return the most likely label of each sequence, (n,), or of each step, in the form of X.
 
+        Of an iterator of such X, an iterator of their labels; of a Dask array in chunks of
+        sequences, a Dask array. Both are lazy, and keep no chunk.
+
         Raises
         ------
         sklearn.exceptions.NotFittedError, ValueError
             Before `fit`, or if X has other features than in `fit`.
         """
+        if chunks.given(X):
+            return self._by_chunk(self.predict, X)
         return each(lambda z: self.classes_[np.argmax(z, axis=-1)], self._outputs_of(X))
 
     def predict_proba(self, X: Any) -> Any:
-        """Return the class probabilities: (n, K), or per step (n, T, K) or a list."""
+        """Return the class probabilities: (n, K), or per step (n, T, K) or a list.
+
+        Chunks of sequences are read as in `predict`.
+        """
+        if chunks.given(X):
+            return self._by_chunk(self.predict_proba, X)
         return each(softmax, self._outputs_of(X))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from math import prod
 from typing import Any, ClassVar, Self
 
@@ -10,6 +11,7 @@ import numpy as np
 from sklearn.metrics import r2_score
 
 from rnnx import validate
+from rnnx.data import chunks
 from rnnx.estimators.base import RecurrentEstimator
 from rnnx.estimators.forecasting.learning import CHOSEN, Forecasting
 from rnnx.estimators.forecasting.linear import Linear
@@ -192,7 +194,8 @@ class RNNForecaster(Forecasting):
         Parameters
         ----------
         X : array or list of arrays
-            As for `fit`, each series with at least `window_` steps.
+            As for `fit`, each series with at least `window_` steps. Or an iterator of such X, or a
+            Dask array in chunks of series, each of them whole; without `exog`.
         exog : array or list of arrays
             If `fit` was given any: the values of each series' steps and of the horizon after them.
         quantiles : sequence of float, optional
@@ -205,6 +208,7 @@ class RNNForecaster(Forecasting):
             (n, horizon) for (n, T), (horizon,) for (T,), else (n, horizon, F), in the layout and
             the unit of X. If pandas objects have dates as their index, such objects with the dates
             ahead. With Q quantiles, an array, as of `numpy.quantile`: (Q, n, horizon) and so on.
+            Of an iterator an iterator of these, of a Dask array a Dask array, lazily.
 
         Raises
         ------
@@ -212,6 +216,14 @@ class RNNForecaster(Forecasting):
             Before `fit`, if a series is shorter than the window or has other features than in
             `fit`, or if too few forecasts were tested for these quantiles.
         """
+        if chunks.given(X):
+            if exog is not None:
+                raise ValueError(
+                    "exog cannot be given with chunks of series: predict each chunk with its exog, "
+                    "as in (forecaster.predict(X, exog=exog) for X, exog in chunks)"
+                )
+            own = partial(self.predict, quantiles=quantiles)
+            return self._by_chunk(own, X, out=0 if quantiles is None else 1)
         self._check_is_fitted()
         offsets = None if quantiles is None else self._offsets(quantiles)
         data = read_series(self, X, exog, reset=False, more=int(self._options["horizon"]))
