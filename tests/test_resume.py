@@ -149,12 +149,12 @@ def test_a_first_step_that_fails_leaves_no_run(tmp_path: Path) -> None:
 NAMES = """
 from functools import partial
 from rnnx import losses, optim
-from rnnx.train.fit import _name
+from rnnx.train.setup import name_of
 
 def own(t):
     return 1.0
 
-print(_name(partial(losses.huber, delta=2.0)), _name(optim.WarmUp(3, then=own)))
+print(name_of(partial(losses.huber, delta=2.0)), name_of(optim.WarmUp(3, then=own)))
 """
 
 

@@ -4,8 +4,8 @@ Data stays where it is, on the host or on the backend's device. One batch at a t
 device.
 """
 
-from rnnx.data.batch import Batch, Layout
+from rnnx.data.batch import Batch, Layout, Whole
 from rnnx.data.sequences import Sequences
 from rnnx.data.stream import Stream
 
-__all__ = ["Batch", "Layout", "Sequences", "Stream"]
+__all__ = ["Batch", "Layout", "Sequences", "Stream", "Whole"]

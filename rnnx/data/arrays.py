@@ -66,18 +66,19 @@ def checked(
     symbols: int | None = None,
     *,
     start: int | None = 0,
+    first: int = 0,
 ) -> Values:
     """Return values that are finite, and below `symbols` if that is given; padding becomes 0.
 
-    They begin at the step `start`; None is for values without an axis of time. What is on a device
-    is not looked at.
+    They begin at the step `start`, None for values without an axis of time, and with the sequence
+    `first`. What is on a device is not looked at.
     """
     found = _first_wrong(values, lambda x: ~np.isfinite(x), lengths, axis)
     if found is not None:
         kind = "NaN" if np.isnan(found.value) else "an infinite number"
         raise ValueError(
-            f"{name} must hold finite numbers, got {kind} in {found.place(name, start)}: remove "
-            "it, fill it, or mark it as padding with lengths"
+            f"{name} must hold finite numbers, got {kind} in {found.place(name, start, first)}: "
+            "remove it, fill it, or mark it as padding with lengths"
         )
     if symbols is None:
         return values
@@ -85,7 +86,7 @@ def checked(
     if found is not None:
         raise ValueError(
             f"{name} must be between 0 and {symbols - 1}, the symbols of the embedding, got "
-            f"{found.value} in {found.place(name, start)}"
+            f"{found.value} in {found.place(name, start, first)}"
         )
     return (
         np.where(_outside(values, symbols), 0, values) if isinstance(values, np.ndarray) else values
@@ -161,14 +162,14 @@ class _Wrong(NamedTuple):
     shape: tuple[int, ...]  # of the sequence
     value: Any
 
-    def place(self, name: str, start: int | None) -> str:
+    def place(self, name: str, start: int | None, first: int = 0) -> str:
         """Return where it is, in words; the sequence begins at the step `start`."""
         index, word = self.entry, "feature" if name == "x" else "value"
         if start is None:
             axes = [word]
         else:
             axes, index = ["step", word], (index[0] + start, *index[1:])
-        return f"sequence {self.sequence}{places.words(index, self.shape, axes)}"
+        return f"sequence {self.sequence + first}{places.words(index, self.shape, axes)}"
 
 
 def _outside(x: np.ndarray, count: int) -> np.ndarray:

@@ -34,6 +34,15 @@ class Layout(NamedTuple):
         return 0 if self.batch_first else 1
 
 
+class Whole(NamedTuple):
+    """The mini-batch of all processes together, where several train one model."""
+
+    columns: slice  # which of its sequences this process has
+    steps: int
+    size: int
+    counted: float
+
+
 class Batch(NamedTuple):
     """A mini-batch, or a chunk of a stream, on the backend's device; a step takes `inputs`."""
 
@@ -44,8 +53,20 @@ class Batch(NamedTuple):
     steps: int  # of the longest sequence; x may be padded further for compiled libraries
     size: int  # the number of sequences
     counted: float  # the total weight of the steps or sequences that the loss is a mean of
+    of: Whole | None = None  # what this is a process's part of, if it is
 
     @property
     def inputs(self) -> tuple[Any, ...]:
         """The arrays."""
         return self[:4]
+
+    @property
+    def whole(self) -> Whole:
+        """The mini-batch of all processes: this one, if it is not a part."""
+        return self.of or Whole(slice(None), self.steps, self.size, self.counted)
+
+    @property
+    def share(self) -> float:
+        """The part of the whole loss that this one counts for, from 0 to 1."""
+        whole = self.whole.counted
+        return self.counted / whole if whole else 0.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -68,6 +68,7 @@ class SequenceSource:
         self.ragged = data.lengths is not None or bool(np.any(self.lengths != self.lengths[0]))
         self.x = arrays.checked("x", self.x, self.lengths, layout.axis, layout.symbols)
         self.weights = None if data.weights is None else self._read_weights(data.weights)
+        self.counts = self._count()
         self.y = None if data.y is None else self._read_targets(data.y)
 
     def describe(self) -> dict[str, Any]:
@@ -86,14 +87,15 @@ class SequenceSource:
         if rng is None and not self.ragged:
             starts = range(0, self.size, batch_size)
             return [slice(start, min(start + batch_size, self.size)) for start in starts]
-        rows = np.arange(self.size) if rng is None else rng.permutation(self.size)
-        if self.ragged:
-            pools = _cut(rows, self.size if rng is None else POOL * batch_size)
-            rows = np.concatenate([p[np.argsort(self.lengths[p], kind="stable")] for p in pools])
+        rows = arranged(self.lengths, self.ragged, batch_size, rng)
         batches: list[arrays.Rows] = [*_cut(rows, batch_size)]
         if self.ragged and rng is not None:
             return [batches[i] for i in rng.permutation(len(batches))]
         return batches
+
+    def batches(self, batch_size: int) -> Iterator[Batch]:
+        """Yield all sequences in mini-batches, to measure a model on them."""
+        return map(self.batch, self.order(batch_size, None))
 
     def batch(self, rows: arrays.Rows) -> Batch:
         """Return these sequences, as `order` gives them, as a mini-batch."""
@@ -108,10 +110,6 @@ class SequenceSource:
             target = arrays.take(bk, self.y, rows, 0)
         elif self.y is not None:
             target = arrays.gather(bk, self.y, rows, T, axis)
-        counted = len(lengths) if self.layout.reduces_time else lengths.sum()
-        if self.weights is not None:
-            weighty = self.weights[rows] * (1 if self.layout.reduces_time else lengths)
-            counted = weighty.sum()
         return Batch(
             arrays.gather(bk, self.x, rows, T, axis),
             target,
@@ -119,7 +117,7 @@ class SequenceSource:
             None if self.weights is None else bk.asarray(self.weights[rows]),
             longest,
             len(lengths),
-            float(counted),
+            float(self.counts[rows].sum()),
         )
 
     def _size(self) -> int:
@@ -185,6 +183,11 @@ class SequenceSource:
             raise ValueError("weights must be finite, at least 0 and not all 0")
         return weights
 
+    def _count(self) -> np.ndarray:
+        """Return the weight of each sequence's targets in the loss, (N,)."""
+        targets = np.ones(self.size) if self.layout.reduces_time else self.lengths
+        return targets * (1.0 if self.weights is None else self.weights)
+
     def _read_targets(self, y: Any) -> Array:
         """Return the targets: one per sequence or one per step."""
         bk = self.layout.backend
@@ -211,6 +214,17 @@ class SequenceSource:
                 f"with one per sequence, the model needs a Pool{self._swapped(got)}"
             )
         return arrays.checked("y", values, self.lengths, self.layout.axis)
+
+
+def arranged(
+    lengths: np.ndarray, ragged: bool, batch_size: int, rng: np.random.Generator | None
+) -> np.ndarray:
+    """Return the order of sequences: shuffled if `rng` is given, then sorted in groups."""
+    rows = np.arange(len(lengths)) if rng is None else rng.permutation(len(lengths))
+    if not ragged:
+        return rows
+    pools = _cut(rows, len(lengths) if rng is None else POOL * batch_size)
+    return np.concatenate([p[np.argsort(lengths[p], kind="stable")] for p in pools])
 
 
 def _cut(rows: np.ndarray, size: int) -> list[np.ndarray]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -91,6 +93,13 @@ class StreamSource:
             )
         self.layout, self.x, self.y, self.length = layout, data.x, data.y, data.length
         self.size = int(data.x.shape[1])
+        self.columns = slice(0, self.size)  # the streams that are read
+
+    def narrowed(self, columns: slice) -> StreamSource:
+        """Return the source of some of the streams, side by side in the data."""
+        found = copy(self)
+        found.columns, found.size = columns, columns.stop - columns.start
+        return found
 
     def describe(self) -> dict[str, Any]:
         """Return sizes and fingerprints, by which a checkpoint knows this stream again."""
@@ -108,6 +117,10 @@ class StreamSource:
         T = int(self.x.shape[0])
         return [slice(start, min(start + self.length, T)) for start in range(0, T, self.length)]
 
+    def batches(self, batch_size: int) -> Iterator[Batch]:
+        """Yield the chunks, to measure a model on them."""
+        return map(self.batch, self.order(batch_size, None))
+
     def batch(self, part: slice) -> Batch:
         """Return a chunk."""
         x = self._piece("x", self.x, part)
@@ -124,9 +137,10 @@ class StreamSource:
 
     def _piece(self, name: str, values: Any, part: slice) -> Any:
         bk = self.layout.backend
-        piece = arrays.read(bk, name, values[part, ...])
+        piece = arrays.read(bk, name, values[part, self.columns, ...])
         symbols = self.layout.symbols if name == "x" else None
-        piece = arrays.checked(name, piece, None, 1, symbols, start=part.start)
+        first = self.columns.start
+        piece = arrays.checked(name, piece, None, 1, symbols, start=part.start, first=first)
         return arrays.upload(bk, piece)
 
 

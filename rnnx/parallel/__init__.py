@@ -6,9 +6,9 @@ from typing import Any
 
 from rnnx.parallel.mpi import MPITeam
 from rnnx.parallel.nccl import NCCLTeam
-from rnnx.parallel.team import Team
+from rnnx.parallel.team import Team, together
 
-__all__ = ["Team", "team_of"]
+__all__ = ["Team", "team_of", "together"]
 
 
 def team_of(comm: Any) -> Team | None:

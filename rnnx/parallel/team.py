@@ -83,12 +83,19 @@ class Team(ABC):
             if failure is not None:
                 raise failure.raised(rank, self.size) from error
 
-    @contextmanager
-    def together(self) -> Iterator[None]:
-        """Leave the block with an error on all processes, or on none; nothing else in it waits."""
-        error = None
-        try:
-            yield
-        except BaseException as raised:
-            error = raised
-        self.agree(error)
+
+@contextmanager
+def together(team: Team | None) -> Iterator[None]:
+    """Leave the block with an error in all processes of a team, or in none.
+
+    Nothing in the block may wait for the others. Without a team, it does nothing.
+    """
+    error = None
+    try:
+        yield
+    except BaseException as raised:
+        if team is None:
+            raise
+        error = raised
+    if team is not None:
+        team.agree(error)

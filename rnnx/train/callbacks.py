@@ -14,7 +14,8 @@ from rnnx.train.run import Run
 class Callback:
     """The base class of callbacks for `rnnx.train.fit`. Override the methods you need.
 
-    A plain function also works as a callback: it is called after each epoch.
+    A plain function also works as a callback: it is called after each epoch. Of several processes
+    that train together, each calls its own; ``run.rank`` says which it is.
 
     Examples
     --------
@@ -52,8 +53,9 @@ class CSVLogger(Callback):
         self.path = Path(path)
 
     def epoch(self, run: Run) -> None:
-        """Write all rows again."""
-        run.history.to_csv(self.path)
+        """Write all rows again, in the process of rank 0."""
+        if run.rank == 0:
+            run.history.to_csv(self.path)
 
     begin = epoch  # shows that the file can be written before the work starts
 
@@ -83,11 +85,18 @@ class TensorBoard(Callback):
         self._writer: Any = None
 
     def begin(self, run: Run) -> None:
-        """Open the log; a resumed run replaces what was logged after its checkpoint."""
+        """Open the log; a resumed run replaces what was logged after its checkpoint.
+
+        Only the process of rank 0 writes one.
+        """
+        if run.rank:
+            return
         self._writer = self._open(purge_step=run.epoch + 1)
 
     def epoch(self, run: Run) -> None:
         """Write this epoch."""
+        if self._writer is None:
+            return
         for name in run.history:
             if name != "epoch":
                 self._writer.add_scalar(name, run.history[name][-1], run.epoch)

@@ -17,18 +17,18 @@ from warnings import warn
 import numpy as np
 
 from rnnx import io
-from rnnx.backend import Array, Backend
+from rnnx.backend import Backend
 from rnnx.io import Description, Spec
 from rnnx.io.header import natural
 from rnnx.train import generators
-from rnnx.train.history import INTEGERS, PER_STEP, History
-from rnnx.train.run import Run
-from rnnx.train.step import RESERVED, mapped
+from rnnx.train.history import INTEGERS, PER_STEP
+from rnnx.train.setup import differences, in_short
+from rnnx.train.snapshot import BEST, COUNTS, MODEL, STATE, Snapshot
+from rnnx.train.step import RESERVED
 
 NAME = "checkpoint.safetensors"
 KIND = "training run"
-_COUNTS = ("epoch", "step", "position")
-_KEYS = {*_COUNTS, "setup", "seconds", "best", "rng", "epoch_rng", "blas_threads"}
+_KEYS = {*COUNTS, "setup", "seconds", "best", "rng", "epoch_rng", "blas_threads"}
 
 
 class Checkpoints:
@@ -37,11 +37,10 @@ class Checkpoints:
     A resumed run must have the same configuration of the model, and the same setup.
     """
 
-    def __init__(
-        self, folder: str | PathLike[str], config: Mapping[str, Any], setup: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, folder: str | PathLike[str], model: Any, setup: Mapping[str, Any]) -> None:
         self.path = Path(folder) / NAME
-        self.config, self.setup = json.loads(json.dumps([config, setup]))
+        self.backend = model.backend
+        self.config, self.setup = json.loads(json.dumps([model.config(), setup]))
         try:
             self.path.parent.mkdir(exist_ok=True)
         except OSError as error:
@@ -50,109 +49,96 @@ class Checkpoints:
                 f"exists, got {str(folder)!r}: {error.strerror}"
             ) from None
 
-    def begin(self, run: Run, resume: bool) -> None:
-        """Bring a new run to where the checkpoint stands, or write its first one."""
+    def begin(self, fresh: Snapshot, resume: bool) -> Snapshot:
+        """Return what the checkpoint holds for a new run, or write its first one and return it."""
         if resume and self.path.exists():
-            self.restore(run)
-        elif self.path.exists() and io.describe(self.path).extra.get("step") != 0:
+            return self.read(fresh)
+        if self.path.exists() and io.describe(self.path).extra.get("step") != 0:
             raise ValueError(
                 f"there is a checkpoint already, {self.path}: give resume=True to resume it, or "
                 "another checkpoint_dir"
             )
-        else:
-            self.save(run)  # finds a folder that cannot be written before the work starts
+        self.write(fresh)  # finds a folder that cannot be written before the work starts
+        return fresh
 
-    def save(self, run: Run) -> None:
-        """Write the run as it stands, once its records have been read."""
-        bk = run.model.backend
-        arrays = _packed(bk, _kept(run, run.best_params is not None))
-        tables, counts = run.history.tables(), {name: getattr(run, name) for name in _COUNTS}
-        tables["rows"] = np.asarray(run.rows, "float64")
-        for name, spec in self._tables(**counts).items():
-            arrays[name] = np.reshape(tables[name], spec.shape)  # also of what is still empty
-        extra = counts | {
-            "setup": self.setup,
-            "seconds": run.clock(),
-            "best": run.best_params is not None,
-            "rng": generators.encoded(run.rng.bit_generator.state),
-            "epoch_rng": generators.encoded(run.epoch_rng),
-            "blas_threads": blas_threads(bk),
-        }
+    def write(self, snapshot: Snapshot) -> None:
+        """Write a snapshot of the run."""
+        arrays, extra = dict(snapshot.arrays), snapshot.extra
+        for name, spec in self._tables(extra).items():
+            arrays[name] = np.reshape(snapshot.tables[name], spec.shape)  # also of what is empty
+        more = {"setup": self.setup, "blas_threads": blas_threads(self.backend)}
+        header = Description(KIND, self.config, self.backend.dtype_name, extra | more)
         try:
-            io.write(self.path, Description(KIND, self.config, bk.dtype_name, extra), arrays)
+            io.write(self.path, header, arrays)
         except OSError as error:
             raise type(error)(
                 error.errno,
-                f"the checkpoint of step {run.step} could not be written ({error.strerror}): make "
-                "room, then resume; the model has the parameters of this step, and the previous "
-                "checkpoint is complete",
+                f"the checkpoint of step {extra['step']} could not be written ({error.strerror}): "
+                "make room, then resume; the model has the parameters of this step, and the "
+                "previous checkpoint is complete",
                 str(self.path),
             ) from None
 
-    def restore(self, run: Run) -> None:
-        """Bring a new run to where the checkpoint stands; on an error, change nothing."""
-        description, arrays = io.read(self.path, KIND, partial(self._expected, run))
+    def read(self, fresh: Snapshot) -> Snapshot:
+        """Return what the checkpoint holds for a new run, of which this is a snapshot."""
+        description, arrays = io.read(self.path, KIND, partial(self._expected, fresh))
         extra = description.extra
+        tables = {name: arrays.pop(name) for name in self._tables(extra)}
         try:
-            self._check(arrays)
-            states = [generators.decoded(extra[name]) for name in ("rng", "epoch_rng")]
+            self._check(extra, arrays, tables)
         except ValueError as error:
             raise io.damaged(self.path, error) from None
-        found = _unpacked(run.model.backend, _kept(run, extra["best"]), arrays)
-        run.best_params = found["best"]
-        run.carry = run.carry._replace(
-            params=found["model"], opt_state=found["optimizer"], state=found["state"]
-        )
-        run.history = History.of(self._columns(), arrays["epochs"], arrays["steps"])
-        run.rows = arrays["rows"].tolist()
-        run.epoch, run.step, run.position = (extra[name] for name in _COUNTS)
-        run.seconds, run.epoch_rng = extra["seconds"], states[1]
-        run.rng = generators.restored(run.rng, states[0])
-        _warn_of_threads(extra["blas_threads"], blas_threads(run.model.backend))
+        _warn_of_threads(extra["blas_threads"], blas_threads(self.backend))
+        return Snapshot(extra, arrays, tables, self._columns())
 
     def _compare(self, description: Description) -> None:
         """Raise if the checkpoint is of another run, or lacks something."""
         extra = description.extra
         if extra.keys() != _KEYS or not isinstance(extra["setup"], dict):
             raise ValueError("it lacks a part of a training run")
+        places = "now", "in the checkpoint"
         other = [
-            *_differences("model", self.config, description.config),
-            *_differences("", self.setup, extra["setup"]),
+            *differences("model", self.config, description.config, *places),
+            *differences("", self.setup, extra["setup"], *places),
         ]
         if other:
-            more = f"; and {len(other) - 3} more" if len(other) > 3 else ""
             raise ValueError(
-                f"it is of another run ({'; '.join(other[:3])}{more}): resume with the same model, "
-                "data and options, or give another checkpoint_dir"
+                f"it is of another run ({in_short(other)}): resume with the same model, data and "
+                "options, or give another checkpoint_dir"
             )
-        counts = [extra[name] for name in _COUNTS]
+        counts = [extra[name] for name in COUNTS]
         if not all(map(natural, counts)) or max(counts) > extra["step"]:
-            raise ValueError(f"{', '.join(_COUNTS)} must be counts, got {counts!r:.80}")
+            raise ValueError(f"{', '.join(COUNTS)} must be counts, got {counts!r:.80}")
         if type(extra["seconds"]) is not float:
             raise ValueError(f"seconds must be a number, got {extra['seconds']!r:.80}")
         if type(extra["best"]) is not bool or type(extra["blas_threads"]) not in (int, type(None)):
             raise ValueError("best or blas_threads has the wrong type")
 
-    def _check(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Raise if the arrays hold numbers that no run has."""
-        io.finite({k: w for k, w in arrays.items() if k.startswith(("model.", "best."))})
+    def _check(
+        self, extra: dict[str, Any], arrays: dict[str, np.ndarray], tables: dict[str, np.ndarray]
+    ) -> None:
+        """Raise if there are numbers that no run has."""
+        for name in ("rng", "epoch_rng"):
+            generators.decoded(extra[name])
+        io.finite({k: w for k, w in arrays.items() if k.startswith((MODEL, BEST))})
         for name, array in arrays.items():  # a second moment may be infinite
-            if name.startswith(("optimizer.", "state.")) and np.any(np.isnan(array)):
+            if name.startswith(("optimizer.", STATE)) and np.any(np.isnan(array)):
                 raise ValueError(f"expected numbers in {name!r}, got NaN")
-        epochs, (epoch, step) = arrays["epochs"], (self._columns().index(k) for k in INTEGERS)
+        epochs, (epoch, step) = tables["epochs"], (self._columns().index(k) for k in INTEGERS)
         if not np.array_equal(epochs[:, epoch], np.arange(1, len(epochs) + 1)):
             raise ValueError("its epochs are not counted from 1")
-        ends = np.concatenate([[0], epochs[:, step], [len(arrays["steps"])]])
+        ends = np.concatenate([[0], epochs[:, step], [len(tables["steps"])]])
         if not np.all(np.diff(ends) >= 0) or np.any(ends % 1):
             raise ValueError("the steps of its epochs are not counts that grow")
 
-    def _expected(self, run: Run, description: Description) -> dict[str, Spec]:
+    def _expected(self, fresh: Snapshot, description: Description) -> dict[str, Spec]:
         """Return what the arrays of a checkpoint of this run must be."""
         self._compare(description)
-        extra = description.extra
-        like = _packed(run.model.backend, _kept(run, extra["best"]))
-        found = {name: Spec(array.dtype.name, array.shape) for name, array in like.items()}
-        return found | self._tables(**{name: extra[name] for name in _COUNTS})
+        found = {name: Spec(x.dtype.name, x.shape) for name, x in fresh.arrays.items()}
+        if description.extra["best"]:
+            weights = {k: spec for k, spec in found.items() if k.startswith(MODEL)}
+            found |= {BEST + k.removeprefix(MODEL): spec for k, spec in weights.items()}
+        return found | self._tables(description.extra)
 
     def _columns(self) -> list[str]:
         """Return the names of the history's columns, in their order."""
@@ -160,8 +146,9 @@ class Checkpoints:
         held_out = [f"validation_{name}" for name in names if self.setup["validation"] is not None]
         return [*RESERVED[:-1], *names[1:], *held_out, "seconds"]
 
-    def _tables(self, epoch: int, step: int, position: int) -> dict[str, Spec]:
+    def _tables(self, extra: Mapping[str, Any]) -> dict[str, Spec]:
         """Return what the arrays of the history, and of the epoch that has begun, must be."""
+        epoch, step, position = (extra[name] for name in COUNTS)
         width = 3 + len(self.setup["metrics"])  # loss, norm, metrics, count
         return {
             "epochs": Spec("float64", (epoch, len(self._columns()))),
@@ -190,49 +177,3 @@ def _warn_of_threads(then: int | None, now: int | None) -> None:
             "of your BLAS, for a run that is equal bit for bit",
             stacklevel=2,
         )
-
-
-def _differences(path: str, now: Any, then: Any) -> list[str]:
-    """Return where two setups differ, in words."""
-    if isinstance(now, list) and isinstance(then, list) and len(now) == len(then):
-        now, then = (dict(enumerate(part)) for part in (now, then))
-    if isinstance(now, dict) and isinstance(then, dict):
-        parts = [
-            _differences(f"{path}.{k}".lstrip("."), now.get(k), then.get(k))
-            for k in {**now, **then}
-        ]
-        return [line for part in parts for line in part]
-    return [] if now == then else [f"{path}: {now!s:.80} now, {then!s:.80} in the checkpoint"]
-
-
-def _kept(run: Run, best: bool) -> dict[str, Any]:
-    """Return the nested arrays of a run; for the best parameters of a new run, any like them."""
-    carry = run.carry
-    return {
-        "model": carry.params,
-        "best": (run.best_params or carry.params) if best else None,
-        "optimizer": carry.opt_state,
-        "state": carry.state,
-    }
-
-
-def _packed(backend: Backend, tree: Any) -> dict[str, np.ndarray]:
-    """Return the arrays and numbers of a nested state by their dotted paths."""
-    found = {}
-
-    def pack(path: str, x: Any) -> None:
-        found[path] = np.asarray(x if isinstance(x, int | float) else backend.to_numpy(x))
-
-    mapped(pack, tree)
-    return found
-
-
-def _unpacked(backend: Backend, like: Any, arrays: Mapping[str, Array]) -> Any:
-    """Return a nested state of the structure of `like` from what `_packed` returned."""
-
-    def unpack(path: str, x: Any) -> Any:
-        if isinstance(x, int | float):
-            return type(x)(arrays[path].item())
-        return backend.asarray(arrays[path], dtype=arrays[path].dtype.name)
-
-    return mapped(unpack, like)

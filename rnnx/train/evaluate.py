@@ -10,6 +10,7 @@ import numpy as np
 from rnnx import validate
 from rnnx._doc import shared
 from rnnx.data import Layout, Sequences, Stream
+from rnnx.parallel import Team, together
 from rnnx.train import targets
 from rnnx.train.step import Metric, Objective, evaluation_step, padding, zero_state
 
@@ -144,22 +145,29 @@ def bind(model: Any, data: Any, loss: Callable[..., Any] | None, of: str = "") -
 
 
 def evaluator(
-    model: Any, objective: Objective, batch_size: int
+    model: Any, objective: Objective, batch_size: int, team: Team | None = None
 ) -> Callable[[Any, Any], dict[str, float]]:
-    """Return ``measure(params, source)``: the mean loss and metrics, by a compiled step."""
+    """Return ``measure(params, source)``: the mean loss and metrics, by a compiled step.
+
+    Each process of a team measures other batches, and all get the means over all of them.
+    """
     bk, step = model.backend, evaluation_step(model, objective)
+    names = ["loss", *objective.metrics]
 
     def measure(params: Any, source: Any) -> dict[str, float]:
         state, found, counts = None, [], []
-        for part in source.order(batch_size, None):
-            batch = source.batch(part)
-            if source.stateful and state is None:
-                state = zero_state(model, batch)
-            state, record = step(params, state, batch.inputs)
-            found.append(record)
-            counts.append(batch.counted)
-        table = bk.to_numpy(bk.xp.stack(found)).astype("float64")
-        return means(["loss", *objective.metrics], table, counts)
+        with together(team):
+            for batch in source.batches(batch_size):
+                if source.stateful and state is None:
+                    state = zero_state(model, batch)
+                state, record = step(params, state, batch.inputs)
+                found.append(record)
+                counts.append(batch.counted)
+            table = bk.to_numpy(bk.xp.stack(found)) if found else np.empty((0, len(names)))
+        if team is None:
+            return means(names, table.astype("float64"), counts)
+        tables, weights = zip(*team.gathered((table.astype("float64"), counts)), strict=True)
+        return means(names, np.concatenate(tables), np.concatenate(weights))
 
     return measure
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from os import PathLike
 from typing import Any
@@ -12,8 +11,9 @@ import numpy as np
 from rnnx import validate
 from rnnx._doc import shared
 from rnnx.optim import Constant
+from rnnx.parallel import team_of, together
 from rnnx.train import callbacks as calls
-from rnnx.train import objects
+from rnnx.train import objects, setup, shares
 from rnnx.train.checkpoint import Checkpoints
 from rnnx.train.evaluate import bind
 from rnnx.train.history import History
@@ -44,6 +44,8 @@ def fit(
     checkpoint_every: int | None = None,
     resume: bool = False,
     seed: int | np.random.Generator | None = None,
+    comm: Any = None,
+    sharded: bool = False,
 ) -> History:
     """Train a model in place and return the training history.
 
@@ -101,6 +103,17 @@ def fit(
         resumed run equals an uninterrupted one bit for bit.
     seed : None, int or numpy.random.Generator
         Seed for shuffling and dropout; a resumed run continues the generator of its checkpoint.
+    comm : communicator, optional
+        Train with all processes of a communicator of mpi4py, such as ``MPI.COMM_WORLD``, or of
+        ``cupyx.distributed``, for NCCL. Each computes a part of every mini-batch, one sum over the
+        processes in every step gives the gradient of the whole, and all end with the same model
+        and history. They must be given the same options; the initial parameters and the seed are
+        those of rank 0, which alone writes checkpoints and shows progress. To rounding, the result
+        is that of one process; the same number of processes gives the same bits.
+    sharded : bool
+        With `comm`: whether `data` and `validation` are this process's own part of the data, and
+        not the whole, which all processes share. Then each mini-batch has of every process's part
+        about the same fraction.
 
     Returns
     -------
@@ -116,6 +129,7 @@ def fit(
         of another run or would be overwritten, or another run uses the folder.
     OSError
         If a checkpoint cannot be written; the model has the latest parameters.
+    With `comm`, an error in one process ends all of them; its message names the rank.
 
     References
     ----------
@@ -139,52 +153,50 @@ def fit(
     >>> history["accuracy"].shape, bool(history["loss"][-1] < history["loss"][0])
     ((10,), True)
     """
-    settings = Settings(
-        Objective.of(loss, metrics),
-        objects.optimizer_of(optimizer),
-        validate.size("epochs", epochs),
-        validate.size("batch_size", batch_size),
-        bool(shuffle),
-        None if clip_norm is None else validate.positive("clip_norm", clip_norm),
-        schedule or Constant(),
-        None if patience is None else validate.size("patience", patience),
-        validate.nonnegative("min_delta", min_delta),
-        bool(keep_best),
-        None if checkpoint_every is None else validate.size("checkpoint_every", checkpoint_every),
-    )
-    if patience is not None and validation is None:
-        raise ValueError("patience needs validation data, got none: give validation=(x, y)")
-    if checkpoint_dir is None and (resume or checkpoint_every is not None):
-        raise ValueError("resume and checkpoint_every need a checkpoint_dir, got none")
-    source = bind(model, data, settings.objective.loss)
-    held_out = None
-    if validation is not None:
-        held_out = bind(model, validation, settings.objective.loss, "the validation data")
-    store = None
-    if checkpoint_dir is not None:
-        setup = _setup(model, source, held_out, settings)
-        store = Checkpoints(checkpoint_dir, model.config(), setup)
-    trainer = Trainer(model, source, held_out, settings, store, calls.read(callbacks))
-    return trainer.run(validate.generator(seed), progress, resume)
-
-
-def _setup(model: Any, source: Any, held_out: Any, settings: Settings) -> dict[str, Any]:
-    """Return what a resumed run must have in common with its checkpoint, beside the model."""
-    return {
-        "dtype": model.backend.dtype_name,
-        "data": source.describe(),
-        "validation": None if held_out is None else held_out.describe(),
-        "loss": _name(settings.objective.loss),
-        "metrics": {k: _name(metric) for k, metric in settings.objective.metrics.items()},
-        "optimizer": _name(settings.optimizer),
-        "schedule": _name(settings.schedule),
-        "batch_size": settings.batch_size,
-        "shuffle": settings.shuffle,
-        "clip_norm": settings.clip_norm,
-    }
-
-
-def _name(function: Any) -> str:
-    """Return what tells a function from others; it is the same in every process."""
-    text = str(getattr(function, "__qualname__", None) or repr(function))
-    return re.sub(r" at 0x[0-9a-fA-F]+", "", text)  # such as in a functools.partial
+    team = team_of(comm)
+    with together(team):
+        every = checkpoint_every
+        settings = Settings(
+            Objective.of(loss, metrics),
+            objects.optimizer_of(optimizer),
+            validate.size("epochs", epochs),
+            validate.size("batch_size", batch_size),
+            bool(shuffle),
+            None if clip_norm is None else validate.positive("clip_norm", clip_norm),
+            schedule or Constant(),
+            None if patience is None else validate.size("patience", patience),
+            validate.nonnegative("min_delta", min_delta),
+            bool(keep_best),
+            None if every is None else validate.size("checkpoint_every", every),
+            checkpoint_dir is not None,
+        )
+        if patience is not None and validation is None:
+            raise ValueError("patience needs validation data, got none: give validation=(x, y)")
+        if checkpoint_dir is None and (resume or every is not None):
+            raise ValueError("resume and checkpoint_every need a checkpoint_dir, got none")
+        if comm is None and sharded:
+            raise ValueError("sharded=True needs a comm, got none: the data is that of a process")
+        rng, handlers = validate.generator(seed), calls.read(callbacks)
+        source = bind(model, data, settings.objective.loss)
+        held_out = None
+        if validation is not None:
+            held_out = bind(model, validation, settings.objective.loss, "the validation data")
+        described: list[Any] = []
+        if team is not None or checkpoint_dir is not None:
+            described = [None if part is None else part.describe() for part in (source, held_out)]
+        if team is not None:
+            team.check(model.backend)
+    if team is not None:
+        shares.compare(team, model, described, settings, resume=resume, sharded=sharded)
+        source, held_out = (
+            None if part is None else shares.shared(part, team, sharded, words)
+            for part, words in zip((source, held_out), described, strict=True)
+        )
+        described = [None if part is None else part.described for part in (source, held_out)]
+    leads = team is None or team.leads
+    with together(team):
+        store = None
+        if checkpoint_dir is not None and leads:
+            store = Checkpoints(checkpoint_dir, model, setup.of(model, described, settings))
+        trainer = Trainer(model, source, held_out, settings, store, handlers, team)
+    return trainer.run(rng, progress and leads, resume)

@@ -42,10 +42,12 @@ class Run:
         The training history so far.
     epoch, step : int
         The number of epochs and steps done.
+    rank : int
+        Which of the processes that train together this is, from 0; see `comm` of `fit`.
     """
 
-    def __init__(self, model: Any, carry: Carry, rng: np.random.Generator) -> None:
-        self.model, self.carry, self.rng = model, carry, rng
+    def __init__(self, model: Any, carry: Carry, rng: np.random.Generator, rank: int) -> None:
+        self.model, self.carry, self.rng, self.rank = model, carry, rng, rank
         self.history = History()
         self.epoch = self.step = 0
         self.position = 0  # batches done in the current epoch

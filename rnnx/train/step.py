@@ -83,22 +83,37 @@ def train_step(
     A record holds the loss, the gradient norm before clipping, the metrics, and 1 if no step has
     diverged.
     """
-    bk, served = model.backend, compiled.serves(model, optimizer)
-    if served and objective.loss is softmax_cross_entropy:
-        objective = objective._replace(loss=compiled.cross_entropy)
-    passes, finish = _passes(model, objective), _finish(model, optimizer, clip_norm)
+    passes, finish = halves(model, objective, optimizer, clip_norm)
 
     def step(carry: Carry, inputs: Any, masks: Params, rate: float) -> tuple[Carry, Array]:
         return finish(carry, passes(carry, inputs, masks), rate)
 
+    served = compiled.serves(model, optimizer)
+    return step if served else model.backend.compile(step)
+
+
+def halves(
+    model: Any, objective: Objective, optimizer: Any, clip_norm: float | None
+) -> tuple[Callable[..., tuple[Any, ...]], Callable[..., tuple[Carry, Array]]]:
+    """Return the two halves of a step: BPTT, and the update of the parameters.
+
+    They are ``passes(carry, batch, masks) -> loss, metrics, state, gradients``, and ``finish(carry,
+    what passes returned, rate) -> carry, record``.
+    """
+    bk, served = model.backend, compiled.serves(model, optimizer)
+    if served and objective.loss is softmax_cross_entropy:
+        objective = objective._replace(loss=compiled.cross_entropy)
+    passes, finish = _passes(model, objective), _finish(model, optimizer, clip_norm)
     if not served:
-        return bk.compile(step)
+        return passes, finish
     update, stopped = compiled.updater(model, optimizer, clip_norm), len(objective.metrics) + 3
 
-    def compiled_step(carry: Carry, inputs: Any, masks: Params, rate: float) -> tuple[Carry, Array]:
+    def compiled_passes(carry: Carry, inputs: Any, masks: Params) -> tuple[Any, ...]:
+        return passes(carry, inputs, masks) if carry.alive else ()
+
+    def compiled_finish(carry: Carry, passed: Any, rate: float) -> tuple[Carry, Array]:
         if not carry.alive:
             return carry, np.zeros(stopped, bk.dtype)
-        passed = passes(carry, inputs, masks)
         value, measured, state, grads = passed
         found = None
         if np.isfinite(value):
@@ -109,7 +124,7 @@ def train_step(
         record = np.array([value, norm, *measured, 1.0], value.dtype)
         return Carry(params, opt_state, state, carry.alive, carry.culprits), record
 
-    return compiled_step
+    return compiled_passes, compiled_finish
 
 
 def _passes(model: Any, objective: Objective) -> Callable[..., tuple[Any, ...]]:
@@ -166,18 +181,25 @@ def evaluation_step(model: Any, objective: Objective) -> Callable[..., tuple[Any
 def draw_masks(model: Any, axis: int, batch: Batch, rng: Any) -> Params:
     """Return dropout masks for a batch: the same on every backend, however far it is padded.
 
-    `axis` is that of time in x.
+    They are drawn for the whole mini-batch, whatever part of it this is. `axis` is that of time in
+    x.
     """
-    bk = model.backend
-    shape = list(batch.x.shape)
-    shape[axis] = batch.steps
+    bk, whole = model.backend, batch.whole
+    shape, T = list(batch.x.shape), batch.x.shape[axis]
+    shape[axis], shape[1 - axis] = whole.steps, whole.size
     masks: Params = model.draw_masks(shape, rng)
-    more = batch.x.shape[axis] - batch.steps
+    more = T - whole.steps
     for name, mask in masks.items():
-        if more and mask.ndim >= 3:  # it has an axis of time
-            own = 0 if ".dropout_l" in f".{name}" else axis  # between layers, time comes first
+        timed = mask.ndim >= 3  # it has an axis of time
+        own = 0 if ".dropout_l" in f".{name}" else axis  # between layers, time comes first
+        of_weights = name.rpartition(".")[2].startswith("weight_")  # no axis of sequences
+        if batch.of is not None and not of_weights:
+            cut = {1 - own if timed else 0: whole.columns} | ({own: slice(0, T)} if timed else {})
+            mask = mask[tuple(cut.get(i, slice(None)) for i in range(mask.ndim))]
+        if more > 0 and timed:
             rest = bk.zeros([more if i == own else n for i, n in enumerate(mask.shape)])
-            masks[name] = bk.xp.concat([mask, rest], axis=own)
+            mask = bk.xp.concat([mask, rest], axis=own)
+        masks[name] = mask
     return masks
 
 

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from rnnx import io, validate
-from rnnx.data import Batch
+from rnnx.parallel import Team, together
 from rnnx.train.callbacks import Callback
 from rnnx.train.checkpoint import Checkpoints
 from rnnx.train.evaluate import evaluator, means
 from rnnx.train.history import History
 from rnnx.train.progress import Bar
 from rnnx.train.run import Run
-from rnnx.train.step import Objective, Params, draw_masks, start, train_step, zero_state
+from rnnx.train.snapshot import Snapshot
+from rnnx.train.step import Objective, Params, draw_masks, start, zero_state
+from rnnx.train.sums import OwnStep, Prepared, SharedStep
 
 READ_EVERY = 50  # steps between two reads of the records: each read waits for the device
 
@@ -37,11 +40,17 @@ class Settings:
     min_delta: float
     keep_best: bool
     checkpoint_every: int | None
+    checkpoints: bool  # whether the process of rank 0 writes any
 
 
 @dataclass(eq=False)
 class Trainer:
-    """The loop over epochs and steps."""
+    """The loop over epochs and steps.
+
+    Where a `team` trains, every process runs this loop, on its share of the data, and all do the
+    same: they take every decision from numbers that are summed over the processes. An error of one
+    ends all. The process of rank 0 has the checkpoints.
+    """
 
     model: Any
     source: Any
@@ -49,11 +58,13 @@ class Trainer:
     settings: Settings
     store: Checkpoints | None
     callbacks: list[Callback]
+    team: Team | None
 
     def __post_init__(self) -> None:
-        objective, settings = self.settings.objective, self.settings
-        self.step = train_step(self.model, objective, settings.optimizer, settings.clip_norm)
-        self.measure = evaluator(self.model, objective, settings.batch_size)
+        settings = self.settings
+        how = self.model, settings.objective, settings.optimizer, settings.clip_norm
+        self.step = OwnStep(*how) if self.team is None else SharedStep(*how, self.team)
+        self.measure = evaluator(self.model, settings.objective, settings.batch_size, self.team)
 
     def run(self, rng: np.random.Generator, progress: bool, resume: bool) -> History:
         """Train until the last epoch, or until a callback or patience ends the run."""
@@ -61,29 +72,43 @@ class Trainer:
         with ExitStack() as stack:
             stack.enter_context(model.backend.scope())
             stack.enter_context(np.errstate(over="ignore", invalid="ignore"))  # Diverged says more
-            if self.store is not None:
-                stack.enter_context(io.locked(self.store.path.parent))
-            run = self._begin(rng, resume)
+            with together(self.team):
+                if self.store is not None:
+                    stack.enter_context(io.locked(self.store.path.parent))
+                run = self._new(rng)
+            self._begin(run, resume)
             stack.callback(self._leave, run)
             bar = stack.enter_context(closing(Bar(progress, *self._extent(run))))
-            for callback in self.callbacks:
-                stack.callback(callback.end, run)
-                callback.begin(run)
+            with together(self.team):
+                for callback in self.callbacks:
+                    stack.callback(callback.end, run)
+                    callback.begin(run)
             while run.epoch < settings.epochs and not run.history.stopped:
                 self._epoch(run, bar)
             run.history.stopped = run.history.stopped or "epochs"
         return run.history
 
-    def _begin(self, rng: np.random.Generator, resume: bool) -> Run:
-        """Return a new run, or the run that the checkpoint holds."""
+    def _new(self, rng: np.random.Generator) -> Run:
+        """Return a run before its first step."""
         source, settings = self.source, self.settings
         rows = source.order(settings.batch_size, None)[0]
         carry = start(self.model, settings.optimizer, source.batch(rows), source.stateful)
-        run = Run(self.model, carry, rng)
-        if self.store is not None:
-            self.store.begin(run, resume)
-            self._judge(run)
-        return run
+        return Run(self.model, carry, rng, 0 if self.team is None else self.team.rank)
+
+    def _begin(self, run: Run, resume: bool) -> None:
+        """Bring a new run to where the checkpoint stands, and all processes to that of rank 0."""
+        team = self.team
+        if self.store is None and team is None:
+            return
+        fresh = found = Snapshot.of(run, team)
+        with together(team):
+            if self.store is not None:
+                found = self.store.begin(fresh, resume)
+        if team is not None:
+            found = team.from_root(found)
+        if team is not None or found is not fresh:
+            found.give(run, self.source.columns if self.source.stateful else slice(None))
+        self._judge(run)
 
     def _extent(self, run: Run) -> tuple[int, int]:
         """Return the total number of sequences to process, and about how many are done."""
@@ -104,40 +129,58 @@ class Trainer:
 
     def _epoch(self, run: Run, bar: Bar) -> None:
         """Train on the remaining batches of an epoch, then measure."""
-        axis = 1 - self.source.layout.axis
-        for batch, rate in self._batches(run):
-            masks = draw_masks(self.model, axis, batch, run.rng)
-            carry, record = self.step(run.carry, batch.inputs, masks, rate)
-            run.finished(carry, record, batch.counted, rate)
-            bar.advance(batch.size)
-            every = self.settings.checkpoint_every
-            due = self.store is not None and every is not None and run.step % every == 0
+        every = self.settings.checkpoint_every
+        with together(self.team):
+            order = self._order(run)
+        for rows in order:
+            self.step.take(run, partial(self._prepare, run, rows, bar))
+            due = every is not None and run.step % every == 0
             if due or len(run.unread) >= READ_EVERY:
-                run.read()
+                self._read(run)
                 bar.show({"loss": run.rows[-1][0]})
-            if self.store is not None and due:
-                self.store.save(run)
-        run.read()
+            if due:
+                self._save(run)
+        self._read(run)
         self._measure(run, bar)
-        if self.store is not None:
-            self.store.save(run)
+        self._save(run)
 
-    def _batches(self, run: Run) -> Iterator[tuple[Batch, float]]:
-        """Yield the remaining batches of the current epoch, each with its learning rate."""
-        settings, source, rng = self.settings, self.source, run.rng
+    def _order(self, run: Run) -> list[Any]:
+        """Return the remaining batches of the current epoch."""
+        settings, rng = self.settings, run.rng
         now = rng.bit_generator.state
         if run.position == 0:
             run.epoch_rng = now
         rng.bit_generator.state = run.epoch_rng
-        order = source.order(settings.batch_size, rng if settings.shuffle else None)
+        order = self.source.order(settings.batch_size, rng if settings.shuffle else None)
         if run.position:
             rng.bit_generator.state = now
-        for rows in order[run.position :]:
-            batch = source.batch(rows)
-            if source.stateful and run.position == 0:
-                run.carry = run.carry._replace(state=zero_state(self.model, batch))
-            factor = validate.nonnegative(f"schedule({run.step})", settings.schedule(run.step))
-            yield batch, float(settings.optimizer.learning_rate * factor)
+        found: list[Any] = order[run.position :]
+        return found
+
+    def _prepare(self, run: Run, rows: Any, bar: Bar) -> Prepared:
+        """Return a batch, its dropout masks and its learning rate."""
+        settings, source = self.settings, self.source
+        batch = source.batch(rows)
+        if source.stateful and run.position == 0:
+            run.carry = run.carry._replace(state=zero_state(self.model, batch))
+        factor = validate.nonnegative(f"schedule({run.step})", settings.schedule(run.step))
+        masks = draw_masks(self.model, 1 - source.layout.axis, batch, run.rng)
+        bar.advance(batch.whole.size)
+        return batch, masks, float(settings.optimizer.learning_rate * factor)
+
+    def _read(self, run: Run) -> None:
+        """Read the records of the latest steps; raise if one diverged, or a process failed."""
+        self.step.check()
+        run.read()
+
+    def _save(self, run: Run) -> None:
+        """Write a checkpoint, if there are any."""
+        if not self.settings.checkpoints:
+            return
+        snapshot = Snapshot.of(run, self.team)
+        with together(self.team):
+            if self.store is not None:
+                self.store.write(snapshot)
 
     def _measure(self, run: Run, bar: Bar) -> None:
         """End an epoch: extend the history, keep the best parameters, call the callbacks."""
@@ -156,8 +199,12 @@ class Trainer:
         if run.history.best_epoch == run.epoch:
             run.best_params = run.carry.params
         bar.show(found)
-        for callback in self.callbacks:
-            callback.epoch(run)
+        with together(self.team):
+            for callback in self.callbacks:
+                callback.epoch(run)
+        if self.team is not None:  # the first process that wants to stop ends all
+            stops = self.team.gathered(run.history.stopped)
+            run.history.stopped = next(filter(None, stops), "")
         self._judge(run)
 
     def _judge(self, run: Run) -> None:

@@ -1,0 +1,290 @@
+"""Training runs that one process does, or several do together; started by MPI, this runs them.
+
+``python parallel_cases.py FOLDER BACKEND CASE...`` writes to the folder what each process found.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import rnnx
+from rnnx import losses, metrics, optim, train
+from rnnx.data import Sequences, Stream
+
+Found = dict[str, Any]  # numbers by name
+LENGTHS = [3, 9, 4, 9, 1, 7, 5, 2, 6, 8, 3, 7, 7]
+NOISE = {"num_layers": 2, "dropout": 0.3, "recurrent_dropout": 0.2, "weight_drop": 0.1}
+LABELS = np.arange(13) % 2
+ACCURACY = {"accuracy": metrics.accuracy}
+TEXT = np.random.default_rng(6).integers(0, 5, size=(24, 3))
+CASES: dict[str, Callable[[Any, str], Found]] = {}
+PORTABLE = ("ragged", "per step", "stream", "sharded")  # these run on every backend
+
+
+def case(run: Callable[[Any, str], Found]) -> Callable[[Any, str], Found]:
+    """Add a case: ``run(comm, backend)``; its name is the function's, in words."""
+    CASES[run.__name__.replace("_", " ").strip()] = run
+    return run
+
+
+def numbers(*shape: int, seed: int = 3) -> np.ndarray:
+    """Return numbers that are the same in every process."""
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+def ragged(width: int = 3) -> list[np.ndarray]:
+    """Return sequences of all `LENGTHS`."""
+    return [numbers(T, width, seed=i) for i, T in enumerate(LENGTHS)]
+
+
+def chain(first: Any, width: int, outputs: int = 2, pool: str | None = "last") -> Any:
+    """Return a model: a layer, a pool, and a linear layer."""
+    where = {"backend": first.backend}
+    layers = [first] if pool is None else [first, rnnx.Pool(pool, **where)]
+    return rnnx.Sequential(*layers, rnnx.Linear(width, outputs, seed=1, **where))
+
+
+def place(backend: str) -> dict[str, Any]:
+    """Return where a model is made, and its seed."""
+    return {"backend": rnnx.get_backend(backend, dtype="float64"), "seed": 0}
+
+
+def fit(model: Any, data: Any, comm: Any, **options: Any) -> Found:
+    """Return the parameters and the history of a run."""
+    defaults: dict[str, Any] = {
+        "loss": "cross_entropy", "optimizer": optim.Adam(0.02), "epochs": 3, "batch_size": 6,
+        "clip_norm": 0.5, "progress": False, "seed": 0, "comm": comm,
+    }  # fmt: skip
+    return found(model, train.fit(model, data, **defaults | options))
+
+
+def found(model: Any, history: train.History) -> Found:
+    """Return a run's parameters and history."""
+    numbers = {name: model.backend.to_numpy(w) for name, w in model.params.items()}
+    numbers |= {f"history {k}": v for k, v in history.items() if k != "seconds"}
+    numbers |= {f"steps {k}": v for k, v in history.steps.items()}
+    return numbers | {"stopped": history.stopped}
+
+
+@case
+def _ragged(comm: Any, backend: str) -> Found:
+    """All dropouts, weights, clipping, metrics, validation, the last batch of one sequence."""
+    model = chain(rnnx.GRU(3, 5, **NOISE, **place(backend)), 5)
+    data = Sequences(ragged(), LABELS, weights=np.arange(13) / 6)
+    return fit(model, data, comm, validation=(ragged(), 1 - LABELS), metrics=ACCURACY)
+
+
+@case
+def _per_step(comm: Any, backend: str) -> Found:
+    """Targets at every step, padding in an array, both directions, a Dropout layer."""
+    x, y = numbers(9, 13, 3), numbers(9, 13, 2, seed=4)
+    gru = rnnx.LSTM(3, 4, bidirectional=True, **place(backend))
+    model = rnnx.Sequential(
+        gru,
+        rnnx.Dropout(0.3, backend=gru.backend),
+        rnnx.Linear(8, 2, seed=1, backend=gru.backend),
+    )
+    data = Sequences(x, y, lengths=np.asarray(LENGTHS))
+    return fit(model, data, comm, loss="huber", optimizer="rmsprop", validation=data)
+
+
+@case
+def _stream(comm: Any, backend: str) -> Found:
+    """Three streams with a state each, dropout, a short last chunk, a stream to validate on."""
+    lstm = rnnx.LSTM(3, 4, **NOISE, **place(backend))
+    data = Stream(numbers(23, 3, 3), numbers(23, 3, seed=5) > 0, length=9)
+    data.y = data.y.astype("int64")
+    return fit(chain(lstm, 4, pool=None), data, comm, validation=data, metrics=ACCURACY)
+
+
+@case
+def _sharded(comm: Any, backend: str) -> Found:
+    """Every process has its own ragged sequences: together they are those of one."""
+    model = chain(rnnx.GRU(3, 5, **place(backend)), 5)
+    rank, size = (0, 1) if comm is None else (comm.rank, comm.size)
+    own = [slice(0, 13)] if size == 1 else [slice(0, 3), slice(3, 4), slice(4, 13)]
+    if size == 2:
+        own = [slice(0, 4), slice(4, 13)]
+    data = Sequences(ragged()[own[rank]], LABELS[own[rank]], weights=(np.arange(13) / 6)[own[rank]])
+    # sums are over one batch of all, so that they don't depend on how it is shuffled
+    return fit(
+        model, data, comm, sharded=size > 1, batch_size=13, validation=data, metrics=ACCURACY
+    )
+
+
+@case
+def sharded_in_order(comm: Any, backend: str) -> Found:
+    """Own parts of a fixed order: batches of 6, of which every process has as many."""
+    x, y = numbers(4, 12, 3), numbers(4, 12, 2, seed=4)
+    rank, size = (0, 1) if comm is None else (comm.rank, comm.size)
+    each = 6 // size
+    own = [6 * batch + each * rank + i for batch in range(2) for i in range(each)]
+    gru = rnnx.GRU(3, 4, **place(backend))
+    dropout = rnnx.Dropout(0.3, backend=gru.backend)
+    model = rnnx.Sequential(gru, dropout, rnnx.Linear(4, 2, seed=1, backend=gru.backend))
+    data = (x[:, own], y[:, own])
+    options: dict[str, Any] = {"shuffle": False, "sharded": size > 1, "loss": "squared_error"}
+    return fit(model, data, comm, validation=data, **options)
+
+
+@case
+def sharded_stream(comm: Any, backend: str) -> Found:
+    """Own streams, with dropout."""
+    rank, size = (0, 1) if comm is None else (comm.rank, comm.size)
+    own = slice(0, 3) if size == 1 else [slice(0, 1), slice(1, 4 - size + 1), slice(2, 3)][rank]
+    x, y = numbers(23, 3, 3)[:, own], numbers(23, 3, 2, seed=5)[:, own]
+    model = chain(rnnx.GRU(3, 4, **NOISE, **place(backend)), 4, pool=None)
+    data = Stream(x, y, length=9)
+    return fit(model, data, comm, sharded=size > 1, loss="absolute_error", validation=data)
+
+
+@case
+def batch_first(comm: Any, backend: str) -> Found:
+    """(B, T, F) with all dropouts, targets at every step, in order, plain SGD with momentum."""
+    gru = rnnx.GRU(3, 4, batch_first=True, **NOISE, **place(backend))
+    x, y = numbers(13, 5, 3), numbers(13, 5, 2, seed=4)
+    sgd = optim.SGD(0.05, momentum=0.9, nesterov=True)
+    model = chain(gru, 4, pool=None)
+    return fit(model, (x, y), comm, loss="squared_error", optimizer=sgd, shuffle=False)
+
+
+@case
+def dropped_features(comm: Any, backend: str) -> Found:
+    """An embedding of ragged symbols, and dropout of what a mean over time leaves."""
+    embedding = rnnx.Embedding(7, 3, **place(backend))
+    where = {"backend": embedding.backend}
+    model = rnnx.Sequential(
+        embedding,
+        rnnx.Dropout(0.2, **where),
+        rnnx.RNN(3, 4, seed=1, **where),
+        rnnx.Pool("mean", **where),
+        rnnx.Dropout(0.4, **where),
+        rnnx.Linear(4, 2, seed=2, **where),
+    )
+    x = [np.random.default_rng(i).integers(0, 7, size=T) for i, T in enumerate(LENGTHS)]
+    return fit(model, (x, LABELS), comm)
+
+
+@case
+def early_stopping(comm: Any, backend: str) -> Found:
+    """Patience ends the run; the best parameters are kept; a schedule; AdamW."""
+    model = chain(rnnx.GRU(3, 5, **place(backend)), 5)
+    return fit(
+        model, (ragged(), LABELS), comm, validation=(ragged(), 1 - LABELS), patience=2, epochs=20,
+        min_delta=0.001, optimizer=optim.AdamW(0.05, weight_decay=0.1),
+        schedule=optim.WarmUp(3, optim.Cosine(60)),
+    )  # fmt: skip
+
+
+@case
+def portable_core(comm: Any, backend: str) -> Found:
+    """The core and the optimizer that every library has."""
+    model = chain(rnnx.LSTM(3, 5, core="portable", **place(backend)), 5)
+    return fit(model, (ragged(), LABELS), comm)
+
+
+@case
+def own_functions(comm: Any, backend: str) -> Found:
+    """A loss, an optimizer and a callback of one's own; the run is stopped by a callback."""
+
+    class Plain:
+        learning_rate = 0.1
+
+        def init(self, params: Any) -> Any:
+            return {}
+
+        def update(self, params: Any, grads: Any, state: Any, rate: float) -> Any:
+            return {k: w - rate * grads[k] for k, w in params.items()}, state
+
+    def loss(outputs: Any, targets: Any, mask: Any = None, weights: Any = None) -> Any:
+        return losses.mean_squared_error(outputs, targets, mask, weights)
+
+    def stop(run: Any) -> None:
+        if run.epoch == 2 and run.rank == run.size_for_test - 1:
+            run.stop("enough")
+
+    def count(run: Any) -> None:
+        run.size_for_test = 1 if comm is None else comm.size
+
+    model = chain(rnnx.RNN(3, 5, **place(backend)), 5)
+    return fit(
+        model, (ragged(), numbers(13, 2)), comm, loss=loss, optimizer=Plain(), epochs=9,
+        callbacks=[count, stop],
+    )  # fmt: skip
+
+
+@case
+def one_step(comm: Any, backend: str) -> Found:
+    """T = 1."""
+    return fit(chain(rnnx.GRU(3, 5, **place(backend)), 5), (numbers(1, 13, 3), LABELS), comm)
+
+
+@case
+def one_sequence(comm: Any, backend: str) -> Found:
+    """N = 1: but one process has nothing to do; and dropout."""
+    gru = rnnx.GRU(3, 5, **NOISE, **place(backend))
+    return fit(chain(gru, 5), (numbers(4, 1, 3), LABELS[:1]), comm)
+
+
+@case
+def nothing_counts(comm: Any, backend: str) -> Found:
+    """Weights of zero: in some batches no sequence counts, in others only those of one process."""
+    data = Sequences(numbers(4, 13, 3), LABELS, weights=np.arange(13) == 7)
+    model = chain(rnnx.GRU(3, 5, **place(backend)), 5)
+    return fit(model, data, comm, metrics=ACCURACY, validation=data)
+
+
+@case
+def divergence(comm: Any, backend: str) -> Found:
+    """The step, the parameter and the words are the same; the last good parameters stay."""
+    model = chain(rnnx.RNN(3, 5, nonlinearity="relu", **place(backend)), 5, pool=None)
+    x, y = numbers(9, 13, 3), numbers(9, 13, 2, seed=4)
+    x[:, 7] *= 1e200
+    try:
+        fit(model, (x, y), comm, loss="squared_error", clip_norm=None)
+    except train.Diverged as error:
+        return found(model, error.history) | {"words": str(error)}
+    raise AssertionError("it did not diverge")
+
+
+def interrupted(kind: str, backend: str, comm: Any, folder: str | None, epochs: int) -> Found:
+    """Return a run that goes on from the checkpoint in a folder, if there is one."""
+    options: dict[str, Any] = {"optimizer": "adamw", "epochs": epochs}
+    if folder is not None:
+        options |= {"checkpoint_dir": folder, "checkpoint_every": 2, "resume": True}
+    if kind == "stream":
+        model = chain(rnnx.LSTM(3, 4, **NOISE, **place(backend)), 4, pool=None)
+        x, y = numbers(40, 3, 3), numbers(40, 3, 2, seed=5)
+        return fit(model, Stream(x, y, length=9), comm, loss="huber", **options)
+    model = chain(rnnx.GRU(3, 5, **NOISE, **place(backend)), 5)
+    data = (ragged(), LABELS)
+    return fit(model, data, comm, validation=(ragged(), 1 - LABELS), **options)
+
+
+def main(folder: str, backend: str, *names: str) -> None:
+    """Run cases in all processes that MPI has started."""
+    from mpi4py import MPI
+
+    warnings.simplefilter("error")
+    comm, results = MPI.COMM_WORLD, {}
+    for name in names:
+        if name.startswith("interrupted"):
+            _, kind, epochs, place = name.split(":")
+            results[name] = interrupted(kind, backend, comm, place, int(epochs))
+        else:
+            results[name] = CASES[name](comm, backend)
+            results[f"{name} again"] = CASES[name](comm, backend)
+    Path(folder, f"{comm.rank}.pickle").write_bytes(pickle.dumps(results))
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("JAX_ENABLE_X64", "1")
+    main(*sys.argv[1:])
