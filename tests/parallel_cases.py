@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 import sys
@@ -16,8 +17,9 @@ from typing import Any
 import numpy as np
 
 import rnnx
-from rnnx import losses, metrics, optim, train
+from rnnx import io, losses, metrics, optim, train
 from rnnx.data import Sequences, Stream
+from rnnx.train import checkpoint
 
 Found = dict[str, Any]  # numbers by name
 LENGTHS = [3, 9, 4, 9, 1, 7, 5, 2, 6, 8, 3, 7, 7]
@@ -57,7 +59,7 @@ def place(backend: str) -> dict[str, Any]:
     return {"backend": rnnx.get_backend(backend, dtype="float64"), "seed": 0}
 
 
-def fit(model: Any, data: Any, comm: Any, **options: Any) -> Found:
+def fit(model: Any, data: Any, comm: Any = None, **options: Any) -> Found:
     """Return the parameters and the history of a run."""
     defaults: dict[str, Any] = {
         "loss": "cross_entropy", "optimizer": optim.Adam(0.02), "epochs": 3, "batch_size": 6,
@@ -72,6 +74,25 @@ def found(model: Any, history: train.History) -> Found:
     numbers |= {f"history {k}": v for k, v in history.items() if k != "seconds"}
     numbers |= {f"steps {k}": v for k, v in history.steps.items()}
     return numbers | {"stopped": history.stopped}
+
+
+def assert_equal(found: Found, expected: Found) -> None:
+    """Assert equal bits."""
+    assert found.keys() == expected.keys()
+    for name, value in found.items():
+        np.testing.assert_array_equal(value, expected[name], err_msg=name)
+
+
+def assert_close(found: Found, expected: Found, tolerance: float = 1e-12) -> None:
+    """Assert that numbers differ by rounding, and words not."""
+    assert found.keys() == expected.keys()
+    for name, value in found.items():
+        if isinstance(value, str):
+            assert value == expected[name]
+        else:
+            np.testing.assert_allclose(
+                value, expected[name], rtol=tolerance, atol=tolerance, err_msg=name
+            )
 
 
 @case
@@ -256,10 +277,14 @@ def divergence(comm: Any, backend: str) -> Found:
 
 
 def interrupted(kind: str, backend: str, comm: Any, folder: str | None, epochs: int) -> Found:
-    """Return a run that goes on from the checkpoint in a folder, if there is one."""
-    options: dict[str, Any] = {"optimizer": "adamw", "epochs": epochs}
+    """Return a run that goes on from the checkpoint in a folder, if there is one.
+
+    Negative epochs: it fails at step 7, in the middle of an epoch.
+    """
+    options: dict[str, Any] = {"optimizer": "adamw", "epochs": abs(epochs)}
+    options["schedule"] = interrupt_at(-1 if epochs > 0 else 7, comm)
     if folder is not None:
-        options |= {"checkpoint_dir": folder, "checkpoint_every": 2, "resume": True}
+        options |= {"checkpoint_dir": folder, "checkpoint_every": 1, "resume": True}
     if kind == "stream":
         model = chain(rnnx.LSTM(3, 4, **NOISE, **place(backend)), 4, pool=None)
         x, y = numbers(40, 3, 3), numbers(40, 3, 2, seed=5)
@@ -267,6 +292,109 @@ def interrupted(kind: str, backend: str, comm: Any, folder: str | None, epochs: 
     model = chain(rnnx.GRU(3, 5, **NOISE, **place(backend)), 5)
     data = (ragged(), LABELS)
     return fit(model, data, comm, validation=(ragged(), 1 - LABELS), **options)
+
+
+def interrupt_at(step: int, comm: Any) -> Any:
+    """Return a schedule that fails in the last process at a step."""
+
+    def schedule(t: int) -> float:
+        if t == step and comm is not None and comm.rank == comm.size - 1:
+            raise LookupError("no rate for this step")
+        return 1.0
+
+    schedule.__qualname__ = "constant"
+    return schedule
+
+
+class Full:
+    """In place of `rnnx.io` for checkpoints: the disk is full from a step on."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(io, name)
+
+    def write(self, path: Any, description: Any, arrays: Any) -> None:
+        """Write, or fail as a full disk does."""
+        if description.extra["step"] >= self.step:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        io.write(path, description, arrays)
+
+
+def failing(kind: str, comm: Any, folder: str) -> Found:
+    """Return how a run ends in which the last process differs, or rank 0 where it has to."""
+    last = comm.rank == comm.size - 1
+    x, y, options = ragged(), LABELS, {}
+    model = chain(rnnx.GRU(3, 5, **place("numpy")), 5)
+    if kind == "empty" and last:
+        x, y, options = [], LABELS[:0], {"sharded": True}
+    elif kind == "wide" and last:
+        x = ragged(4)
+    elif kind == "nan" and last:
+        x[2][1, 0] = np.nan
+    elif kind == "options" and last:
+        options = {"epochs": 4, "clip_norm": None}
+    elif kind == "model" and last:
+        model = chain(rnnx.GRU(3, 6, **place("numpy")), 6)
+    elif kind == "comm":
+        options = {"comm": "world"}
+    elif kind == "small":
+        options = {"batch_size": 2}
+    elif kind == "alike":
+        options = {"clip_norm": -1.0}
+    elif kind == "schedule":
+        options = {"schedule": interrupt_at(4, comm)}
+    elif kind == "callback":
+        options = {"callbacks": [lambda run: 1 / (run.rank - comm.size + 1)]}
+    elif kind == "interrupt":
+
+        def stop(run: Any) -> None:
+            if last:
+                raise KeyboardInterrupt
+
+        options = {"callbacks": [stop]}
+    elif kind == "update":
+        adam = optim.Adam(0.02)
+
+        class Scarce:
+            learning_rate, init = adam.learning_rate, adam.init
+
+            def update(self, params: Any, grads: Any, state: Any, rate: float) -> Any:
+                if last and state["mean_weight"] > 0.3:
+                    raise MemoryError
+                return adam.update(params, grads, state, rate)
+
+        options = {"optimizer": Scarce()}
+    elif kind == "metric":
+
+        def metric(*counts: Any) -> Any:
+            if last:
+                raise FloatingPointError("no metric")
+            return metrics.accuracy(*counts)
+
+        options = {"metrics": {"accuracy": metric}}
+    elif kind == "disk":
+        checkpoint.io = Full(5)
+        options = {"checkpoint_dir": folder, "checkpoint_every": 1}
+    elif kind == "folder":
+        options = {"checkpoint_dir": Path(folder, "none", "here")}
+    data: Any = (x, y)
+    if kind in ("few streams", "streams"):
+        T = 20 + 3 * (last and kind == "streams")
+        data = Stream(numbers(T, 2, 3), numbers(T, 2, 2), length=5)
+        model = chain(rnnx.GRU(3, 5, **place("numpy")), 5, pool=None)
+        options = {"loss": "huber", "sharded": kind == "streams"}
+    if kind == "empty":
+        options = {"sharded": True}
+    before = model.params
+    try:
+        fit(model, data, **{"epochs": 3, "comm": comm} | options)
+    except BaseException as error:
+        same = all(np.array_equal(w, before[name]) for name, w in model.params.items())
+        cause = repr(error.__cause__)
+        return {"kind": type(error).__name__, "words": str(error), "same": same, "cause": cause}
+    raise AssertionError("it did not fail")
 
 
 def main(folder: str, backend: str, *names: str) -> None:
@@ -278,7 +406,12 @@ def main(folder: str, backend: str, *names: str) -> None:
     for name in names:
         if name.startswith("interrupted"):
             _, kind, epochs, place = name.split(":")
-            results[name] = interrupted(kind, backend, comm, place, int(epochs))
+            try:
+                results[name] = interrupted(kind, backend, comm, place, int(epochs))
+            except LookupError as error:
+                results[name] = {"words": str(error)}
+        elif name.startswith("failing"):
+            results[name] = failing(name.partition(" ")[2], comm, folder)
         else:
             results[name] = CASES[name](comm, backend)
             results[f"{name} again"] = CASES[name](comm, backend)

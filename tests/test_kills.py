@@ -6,17 +6,22 @@
 from __future__ import annotations
 
 import os
+import random
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import parallel_cases
 import pytest
+from mpi import started
 from test_resume import assert_same, assert_same_params, fit, problem
 
 from rnnx import io
 from rnnx.train import checkpoint
 
-KILLS = {"fit": 30, "command": 12} | {
+KILLS = {"fit": 30, "command": 12, "parallel": 20} | {
     name: int(count)
     for name, count in (part.split("=") for part in os.environ.get("RNNX_KILLS", "").split())
 }
@@ -62,6 +67,18 @@ for _ in range(int(sys.argv[2])):
     assert os.WIFSIGNALED(status), "it ended by itself"
     description, arrays = t.io.read(path, "training run")
     print("step", description.extra["step"], flush=True)
+"""
+RANK = """
+import os, sys
+import parallel_cases
+from mpi4py import MPI
+
+comm = MPI.COMM_WORLD
+folder, pids = sys.argv[1:]
+with open(f"{pids}/{comm.rank}.part", "w") as file:
+    file.write(str(os.getpid()))
+os.rename(f"{pids}/{comm.rank}.part", f"{pids}/{comm.rank}")
+parallel_cases.interrupted("stream", "numpy", comm, folder, 5000)
 """
 COMMAND = """
 import numpy as np
@@ -173,3 +190,37 @@ def test_a_command_that_is_killed_loses_nothing(tmp_path: Path) -> None:
     lines = run(COMMAND, tmp_path, KILLS["command"])
     assert len(lines) >= KILLS["command"]
     assert max(int(steps) for *_, steps in lines) > 0  # some were killed within a training
+
+
+def test_a_rank_that_is_killed_ends_all(tmp_path: Path) -> None:
+    """Any of three: the others end with it, in seconds; MPI's message names it; nothing is lost.
+
+    One process goes on from the last checkpoint: the run that was never ended, to rounding.
+    """
+    rnd, steps = random.Random(0), [0]
+    folder, pids = tmp_path / "run", tmp_path / "pids"
+    path = folder / checkpoint.NAME
+    pids.mkdir()
+    for _ in range(KILLS["parallel"]):
+        for old in pids.iterdir():
+            old.unlink()
+        before = path.stat().st_ino if path.exists() else 0
+        job = started(3, [sys.executable, "-c", RANK, str(folder), str(pids)])
+        while not path.exists() or path.stat().st_ino == before:
+            assert job.poll() is None, job.communicate()
+            time.sleep(0.001)
+        rank = rnd.randrange(3)
+        time.sleep(rnd.uniform(0, 0.05))
+        os.kill(int((pids / str(rank)).read_text()), signal.SIGKILL)
+        _, said = job.communicate(timeout=60)
+        assert job.returncode != 0
+        assert f"rank {rank}" in said.lower() or f",{rank}]" in said, said
+        description, _ = io.read(path, "training run")
+        steps.append(description.extra["step"])
+    assert steps == sorted(steps)
+    assert steps[-1] > steps[1]
+    epochs = description.extra["epoch"] + 1
+    found = parallel_cases.interrupted("stream", "numpy", None, str(folder), epochs)
+    whole = parallel_cases.interrupted("stream", "numpy", None, None, epochs)
+    parallel_cases.assert_close(found, whole)
+    assert [path.name for path in folder.iterdir()] == [checkpoint.NAME]

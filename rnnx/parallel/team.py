@@ -12,7 +12,8 @@ from rnnx.backend import Array, Backend
 # What another process's error is raised as here: the first that it is an instance of.
 _KINDS: tuple[type[BaseException], ...] = (
     KeyboardInterrupt, NotImplementedError, TypeError, ValueError, ArithmeticError, LookupError,
-    MemoryError, ImportError, RuntimeError,
+    MemoryError, ImportError, RuntimeError, FileNotFoundError, FileExistsError, PermissionError,
+    NotADirectoryError, IsADirectoryError, TimeoutError, OSError,
 )  # fmt: skip
 
 
