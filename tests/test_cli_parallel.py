@@ -187,6 +187,13 @@ ERRORS = {  # what happens where: the code, the words, lines of Python before th
         "def none(*a): raise MemoryError('a text too large')\n"
         "if rank: alphabet.learn = none",
     ),
+    "interrupted": (
+        130, "rnnx: interrupted: continue with the same command and --resume",
+        "import signal\n"
+        "from rnnx.characters import alphabet\n"
+        "learn = alphabet.learn\n"
+        "if rank: alphabet.learn = lambda text: signal.raise_signal(signal.SIGINT) or learn(text)",
+    ),
     "full disk": (
         1, "rank 0 of 2: No space left on device: r/summary.json",
         "from rnnx.cli import results\n"
