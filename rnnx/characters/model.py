@@ -107,7 +107,8 @@ class CharacterModel(RecurrentModel):
             At least some ten thousand characters, if the model is to write words.
         checkpoint_dir, resume, callbacks, comm
             As for `rnnx.train.fit`. Resume a run with the same text. Processes that train together
-            are given the same text, and share out the `streams`.
+            are given the same text, and share out the `streams`. More than 8 of them read what is
+            held out in as many parts.
 
         Returns
         -------
