@@ -17,6 +17,7 @@ from rnnx.estimators import ensemble
 from rnnx.estimators.reading.layout import LAYOUTS
 from rnnx.estimators.training import Training
 from rnnx.networks.options import Checks, auto, flag, one_of, optional, texts
+from rnnx.parallel.stages import Stages
 
 SCHEDULES = ("constant", "cosine")
 
@@ -139,14 +140,19 @@ class RecurrentEstimator(Training, BaseEstimator):
 
 
 @contextmanager
-def unchanged_on_error(estimator: Any) -> Iterator[None]:
-    """Restore an estimator, its parameters and its random state if the body fails."""
+def unchanged_on_error(estimator: Any, comm: Any = None) -> Iterator[None]:
+    """Restore an estimator, its parameters and its random state if the body fails.
+
+    The body fails in all processes of a communicator, or in none.
+    """
     before = dict(vars(estimator))
     model, rng = before.get("model_"), before.get("_rng")
     params = None if model is None else model.params
     state = None if rng is None else rng.bit_generator.state
+    estimator._stages = Stages(comm)
     try:
-        yield
+        with estimator._stages.all():
+            yield
     except BaseException:
         vars(estimator).clear()
         vars(estimator).update(before)
@@ -155,3 +161,4 @@ def unchanged_on_error(estimator: Any) -> Iterator[None]:
         if rng is not None:
             rng.bit_generator.state = state
         raise
+    del estimator._stages

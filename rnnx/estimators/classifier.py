@@ -117,12 +117,20 @@ class RNNClassifier(ClassifierMixin, SequenceEstimator):
             options["class_weight"] = [[*pair] for pair in options["class_weight"].items()]
         return options
 
-    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
+    def partial_fit(
+        self,
+        X: Any,
+        y: Any,
+        classes: Any = None,
+        sample_weight: Any = None,
+        *,
+        comm: Any = None,
+    ) -> Self:
         """Train for one epoch, continuing from the last call.
 
         Parameters
         ----------
-        X, y, sample_weight
+        X, y, sample_weight, comm
             As for `fit`. The first call learns the scaling.
         classes : array, shape (n_classes,), optional
             All labels of this and later calls. The first call needs it unless y has them all.
@@ -136,21 +144,24 @@ class RNNClassifier(ClassifierMixin, SequenceEstimator):
         ValueError
             As `fit`, and if a label is not among the classes.
         """
+        with unchanged_on_error(self, comm):
+            first = not hasattr(self, "model_")
+            self._read_classes(on_host(self, classes), first)
+            return self._fit(X, y, sample_weight, first=first, once=True)
+
+    def _read_classes(self, classes: Any, first: bool) -> None:
+        """Keep the classes that the first `partial_fit` is given, or check those of a later one."""
         if isinstance(self.class_weight, str) and self.class_weight == "balanced":
             raise ValueError(
                 "class_weight='balanced' counts all labels, which partial_fit does not know: give "
                 "a dict of weights"
             )
-        first = not hasattr(self, "model_")
-        classes = on_host(self, classes)
-        with unchanged_on_error(self):
-            if first and classes is not None:
-                self.classes_ = _classes(np.asarray(classes))
-            elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
-                raise ValueError(
-                    f"classes must be those of the first call, {self.classes_}, got {classes}"
-                )
-            return self._fit(X, y, sample_weight, first=first, once=True)
+        if first and classes is not None:
+            self.classes_ = _classes(np.asarray(classes))
+        elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
+            raise ValueError(
+                f"classes must be those of the first call, {self.classes_}, got {classes}"
+            )
 
     def predict(self, X: Any) -> Any:
         """Return the most likely label of each sequence, (n,), or of each step, in the form of X.

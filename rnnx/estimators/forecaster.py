@@ -12,7 +12,7 @@ from sklearn.metrics import r2_score
 
 from rnnx import validate
 from rnnx.data import chunks
-from rnnx.estimators.base import RecurrentEstimator
+from rnnx.estimators.base import RecurrentEstimator, unchanged_on_error
 from rnnx.estimators.forecasting.learning import CHOSEN, Forecasting
 from rnnx.estimators.forecasting.linear import Linear
 from rnnx.estimators.forecasting.transform import LOG
@@ -156,7 +156,7 @@ class RNNForecaster(Forecasting):
         tags.target_tags.required = False
         return tags
 
-    def fit(self, X: Any, y: None = None, *, exog: Any = None) -> Self:
+    def fit(self, X: Any, y: None = None, *, exog: Any = None, comm: Any = None) -> Self:
         """Fit to series, starting from new weights.
 
         If `fit` fails or is interrupted, the forecaster stays as it was.
@@ -172,21 +172,28 @@ class RNNForecaster(Forecasting):
         exog : array or list of arrays, optional
             Exogenous values of each step, known ahead, in the form of X: (n, T, E), a list of
             (T_i, E), or (T, E) for one series.
+        comm : communicator, optional
+            Train with all processes of a communicator, as `rnnx.train.fit` does. Give each the same
+            data; what is random comes from rank 0.
 
         Returns
         -------
         self
         """
-        return self._fit(X, exog, first=not (self.warm_start and hasattr(self, "model_")))
+        with unchanged_on_error(self, comm):
+            first = not (self.warm_start and hasattr(self, "model_"))
+            return self._fit(X, exog, first=first)
 
-    def partial_fit(self, X: Any, y: None = None, *, exog: Any = None) -> Self:
+    def partial_fit(self, X: Any, y: None = None, *, exog: Any = None, comm: Any = None) -> Self:
         """Train for one epoch on all windows of these series, continuing from the last call.
 
         Arguments are those of `fit`. After `fit`, the linear forecast, `factor_` and the intervals
         stay. Without it, the first call chooses and learns what comes before the network, which
         then has the factor 1 and no intervals.
         """
-        return self._fit(X, exog, first=not hasattr(self, "model_"), once=True)
+        with unchanged_on_error(self, comm):
+            first = not hasattr(self, "model_")
+            return self._fit(X, exog, first=first, once=True)
 
     def predict(self, X: Any, *, exog: Any = None, quantiles: Any = None) -> Any:
         """Forecast the steps after each series.
