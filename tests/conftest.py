@@ -76,7 +76,7 @@ LIBRARIES = {
     "torch": "torch", "jax": "jax", "cupy": "cupy", "array_api_strict": "array_api_strict",
     "scikit-learn": "sklearn", "pandas": "pandas", "pyarrow": "pyarrow", "polars": "polars",
     "tqdm": "tqdm", "tensorboardx": "tensorboardX", "onnxruntime": "onnxruntime", "onnx": "onnx",
-    "keras": "keras", "h5py": "h5py", "flax": "flax",
+    "keras": "keras", "h5py": "h5py", "flax": "flax", "dask": "dask",
     "device library": "torch", "second library": "array_api_strict",
 }  # fmt: skip
 

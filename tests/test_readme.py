@@ -24,7 +24,7 @@ BLOCKS = {
     for name, text in TEXTS.items()
 }
 NEEDED = {"sklearn": "scikit-learn"} | {
-    k: k for k in ("torch", "onnx", "onnxruntime", "pandas", "polars")
+    k: k for k in ("torch", "onnx", "onnxruntime", "pandas", "polars", "dask")
 }
 LINES = [
     words
@@ -34,7 +34,8 @@ LINES = [
     for line in block.splitlines()
     if (words := shlex.split(line, comments=True))
 ]
-RNNX = [words[1:] for words in LINES if words[0] == "rnnx"]
+LAUNCHERS = ("mpirun", "srun")  # of several processes; the tests run the command in one
+RNNX = [words[words.index("rnnx") + 1 :] for words in LINES if words[0] in ("rnnx", *LAUNCHERS)]
 ALL = "\n".join(TEXTS.values())
 MAKE = [command.split() for command in re.findall(r"`(make [^`]+)`", ALL)]
 MAKE += [words for words in LINES if words[0] == "make"]
@@ -43,7 +44,7 @@ MAKE += [words for words in LINES if words[0] == "make"]
 def test_every_block_is_of_a_kind_that_is_run() -> None:
     """No block in a language, and no command, that the tests below pass over."""
     assert {language for blocks in BLOCKS.values() for language, _ in blocks} == {"python", "sh"}
-    assert {words[0] for words in LINES} == {"make", "pip", "rnnx"}
+    assert {words[0] for words in LINES} == {"make", "pip", "rnnx", *LAUNCHERS}
 
 
 @pytest.mark.parametrize("page", [name for name, b in BLOCKS.items() if "python" in dict(b)])

@@ -17,9 +17,10 @@ from rnnx.networks.deployed import Deployed, inner_layers
 from rnnx.networks.fitted import RecurrentModel
 from rnnx.networks.options import Checks
 from rnnx.optim import Adam, Cosine
+from rnnx.parallel.stages import Stages
 from rnnx.train import History, Run, evaluate, fit
 
-HELD_OUT_STREAMS = 8  # few, as each starts knowing nothing
+HELD_OUT_STREAMS = 8  # few, as each starts knowing nothing; but one for each process
 CHUNK = 1000  # characters at a time of a text that is only measured
 
 
@@ -96,6 +97,7 @@ class CharacterModel(RecurrentModel):
         checkpoint_dir: str | PathLike[str] | None = None,
         resume: bool = False,
         callbacks: Iterable[Any] = (),
+        comm: Any = None,
     ) -> Self:
         """Learn a text, starting from new weights.
 
@@ -103,8 +105,10 @@ class CharacterModel(RecurrentModel):
         ----------
         text : str
             At least some ten thousand characters, if the model is to write words.
-        checkpoint_dir, resume, callbacks
-            As for `rnnx.train.fit`. Resume a run with the same text.
+        checkpoint_dir, resume, callbacks, comm
+            As for `rnnx.train.fit`. Resume a run with the same text. Processes that train together
+            are given the same text, and share out the `streams`. More than 8 of them read what is
+            held out in as many parts.
 
         Returns
         -------
@@ -117,11 +121,17 @@ class CharacterModel(RecurrentModel):
         ValueError, OSError, rnnx.train.Diverged
             As for `rnnx.train.fit`.
         """
-        options, rng = self._read_options(), validate.generator(self.seed)
+        stages = Stages(comm)
+        with stages.all():
+            return self._fit(text, stages, callbacks, checkpoint_dir=checkpoint_dir, resume=resume)
+
+    def _fit(self, text: str, stages: Stages, callbacks: Iterable[Any], **store: Any) -> Self:
+        """Learn a text in the processes of these stages; `store` says where checkpoints are."""
+        options, rng = self._read_options(), stages.from_root(validate.generator(self.seed))
         characters, ids = alphabet.learn(text)
         learned, last = alphabet.split(ids, self.validation_fraction, self.streams)
         data = _stream(learned, self.length, self.streams)
-        beside = min(HELD_OUT_STREAMS, len(last) - 1)
+        beside = min(max(HELD_OUT_STREAMS, stages.size), len(last) - 1)
         held_out = _stream(last, self.length, beside) if len(last) else None
         new = type(self)(**options)
         new.characters_, new._options = characters, options
@@ -130,13 +140,14 @@ class CharacterModel(RecurrentModel):
         def keep(run: Run) -> None:  # after each epoch, in case the run is interrupted
             vars(self).update(vars(new), history_=run.history)
 
-        history = fit(
-            new.model_, data, loss=bits, optimizer=Adam(self.learning_rate), epochs=self.epochs,
-            validation=held_out, clip_norm=self.clip_norm,
-            schedule=Cosine(self.epochs * -(-len(data.x) // data.length)),
-            patience=self.patience, callbacks=[keep, *callbacks], progress=bool(self.verbose),
-            checkpoint_dir=checkpoint_dir, resume=resume, seed=rng,
-        )  # fmt: skip
+        with stages.together():
+            history = fit(
+                new.model_, data, loss=bits, optimizer=Adam(self.learning_rate),
+                epochs=self.epochs, validation=held_out, clip_norm=self.clip_norm,
+                schedule=Cosine(self.epochs * -(-len(data.x) // data.length)),
+                patience=self.patience, callbacks=[keep, *callbacks], progress=bool(self.verbose),
+                seed=rng, comm=stages.comm, **store,
+            )  # fmt: skip
         vars(self).update(vars(new), history_=history)
         return self
 

@@ -30,7 +30,7 @@ def parser() -> Parser:
         epilog=EPILOG,
     )
     root.add_argument("--version", action="version", version=f"rnnx {__version__}")
-    root.set_defaults(run=backends.run)
+    root.set_defaults(run=backends.run, together=False)
     commands = root.add_subparsers(title="commands", metavar="COMMAND")
     training = commands.add_parser(
         "train", help="train a model on files and write a results folder",

@@ -71,11 +71,11 @@ class Forecasting(Task):
         table = tables.read(chosen.files, Form.of(chosen))
         return _of_table(table, chosen, 0 if model is None else model.horizon)
 
-    def fit(self, model: Any, data: Series, chosen: Namespace) -> None:
+    def fit(self, model: Any, data: Series, chosen: Namespace, comm: Any) -> None:
         """Train the forecaster."""
         model.set_params(layout=model.layout or "TF")  # in doubt, `read` has refused the file
         X, exog = (arrays.laid_out(rows, model.layout) for rows in (data.X, data.exog))
-        model.fit(X, exog=exog)
+        model.fit(X, exog=exog, comm=comm)
 
     def describe(self, data: Series) -> dict[str, Any]:
         """Return the numbers of series, steps and values."""

@@ -80,10 +80,10 @@ class Labelled(Task):
             raise ValueError(f"{flag} needs the long form, one row per step: also give --id")
         return _of_table(chosen, self.classes, per_step, learn, gaps)
 
-    def fit(self, model: Any, data: Samples, chosen: Namespace) -> None:
+    def fit(self, model: Any, data: Samples, chosen: Namespace, comm: Any) -> None:
         """Train the classifier or regressor."""
         model.set_params(layout=model.layout or "TF")  # in doubt, `read` has refused the file
-        model.fit(arrays.laid_out(data.X, model.layout), data.y)
+        model.fit(arrays.laid_out(data.X, model.layout), data.y, comm=comm)
 
     def describe(self, data: Samples) -> dict[str, Any]:
         """Return the size of the data and, for labels, the share of the most common class."""

@@ -88,8 +88,8 @@ class Task:
         """Return the data in the files, to train with or, with a fitted model, to predict for."""
         raise NotImplementedError
 
-    def fit(self, model: Any, data: Any, chosen: Namespace) -> None:
-        """Train the model."""
+    def fit(self, model: Any, data: Any, chosen: Namespace, comm: Any) -> None:
+        """Train the model, in the processes of a communicator."""
         raise NotImplementedError
 
     def describe(self, data: Any) -> dict[str, Any]:

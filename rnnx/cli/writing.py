@@ -35,10 +35,10 @@ class Writing(Task):
         """Return the text of all files, joined."""
         return "".join(_read(path) for path in chosen.files)
 
-    def fit(self, model: Any, data: str, chosen: Namespace) -> None:
+    def fit(self, model: Any, data: str, chosen: Namespace, comm: Any) -> None:
         """Train the model, with a checkpoint in the results folder after each epoch."""
         try:
-            model.fit(data, checkpoint_dir=chosen.out, resume=chosen.resume)
+            model.fit(data, checkpoint_dir=chosen.out, resume=chosen.resume, comm=comm)
         except KeyboardInterrupt:
             raise KeyboardInterrupt("continue with the same command and --resume") from None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
@@ -12,10 +12,12 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from rnnx import io, validate
+from rnnx.data import chunks
 from rnnx.estimators import ensemble
 from rnnx.estimators.reading.layout import LAYOUTS
 from rnnx.estimators.training import Training
 from rnnx.networks.options import Checks, auto, flag, one_of, optional, texts
+from rnnx.parallel.stages import Stages
 
 SCHEDULES = ("constant", "cosine")
 
@@ -89,6 +91,14 @@ class RecurrentEstimator(Training, BaseEstimator):
         self._check_is_fitted()
         return self.history_.plot(ax=ax)
 
+    def _by_chunk(self, predict: Callable[[Any], Any], X: Any, out: int = 0) -> Any:
+        """Return the predictions of X, which comes in chunks; sequences lie along the axis `out`.
+
+        A Dask array has them along the first in any layout.
+        """
+        self._check_is_fitted()
+        return chunks.predicted(predict, X, out=out)
+
     def _check_is_fitted(self) -> None:
         check_is_fitted(self, "model_")
 
@@ -130,14 +140,19 @@ class RecurrentEstimator(Training, BaseEstimator):
 
 
 @contextmanager
-def unchanged_on_error(estimator: Any) -> Iterator[None]:
-    """Restore an estimator, its parameters and its random state if the body fails."""
+def unchanged_on_error(estimator: Any, comm: Any = None) -> Iterator[None]:
+    """Restore an estimator, its parameters and its random state if the body fails.
+
+    The body fails in all processes of a communicator, or in none.
+    """
     before = dict(vars(estimator))
     model, rng = before.get("model_"), before.get("_rng")
     params = None if model is None else model.params
     state = None if rng is None else rng.bit_generator.state
+    estimator._stages = Stages(comm)
     try:
-        yield
+        with estimator._stages.all():
+            yield
     except BaseException:
         vars(estimator).clear()
         vars(estimator).update(before)
@@ -146,3 +161,4 @@ def unchanged_on_error(estimator: Any) -> Iterator[None]:
         if rng is not None:
             rng.bit_generator.state = state
         raise
+    del estimator._stages

@@ -16,6 +16,7 @@ from sklearn.utils.validation import column_or_1d
 
 from rnnx import io, losses, metrics, validate
 from rnnx.backend import scope_of
+from rnnx.data import chunks
 from rnnx.estimators.base import unchanged_on_error
 from rnnx.estimators.reading import values
 from rnnx.estimators.reading.forms import each, on_host
@@ -116,12 +117,20 @@ class RNNClassifier(ClassifierMixin, SequenceEstimator):
             options["class_weight"] = [[*pair] for pair in options["class_weight"].items()]
         return options
 
-    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
+    def partial_fit(
+        self,
+        X: Any,
+        y: Any,
+        classes: Any = None,
+        sample_weight: Any = None,
+        *,
+        comm: Any = None,
+    ) -> Self:
         """Train for one epoch, continuing from the last call.
 
         Parameters
         ----------
-        X, y, sample_weight
+        X, y, sample_weight, comm
             As for `fit`. The first call learns the scaling.
         classes : array, shape (n_classes,), optional
             All labels of this and later calls. The first call needs it unless y has them all.
@@ -135,34 +144,47 @@ class RNNClassifier(ClassifierMixin, SequenceEstimator):
         ValueError
             As `fit`, and if a label is not among the classes.
         """
+        with unchanged_on_error(self, comm):
+            first = not hasattr(self, "model_")
+            self._read_classes(on_host(self, classes), first)
+            return self._fit(X, y, sample_weight, first=first, once=True)
+
+    def _read_classes(self, classes: Any, first: bool) -> None:
+        """Keep the classes that the first `partial_fit` is given, or check those of a later one."""
         if isinstance(self.class_weight, str) and self.class_weight == "balanced":
             raise ValueError(
                 "class_weight='balanced' counts all labels, which partial_fit does not know: give "
                 "a dict of weights"
             )
-        first = not hasattr(self, "model_")
-        classes = on_host(self, classes)
-        with unchanged_on_error(self):
-            if first and classes is not None:
-                self.classes_ = _classes(np.asarray(classes))
-            elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
-                raise ValueError(
-                    f"classes must be those of the first call, {self.classes_}, got {classes}"
-                )
-            return self._fit(X, y, sample_weight, first=first, once=True)
+        if first and classes is not None:
+            self.classes_ = _classes(np.asarray(classes))
+        elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
+            raise ValueError(
+                f"classes must be those of the first call, {self.classes_}, got {classes}"
+            )
 
     def predict(self, X: Any) -> Any:
         """Return the most likely label of each sequence, (n,), or of each step, in the form of X.
+
+        Of an iterator of such X, an iterator of their labels; of a Dask array in chunks of
+        sequences, a Dask array. Both are lazy, and keep no chunk.
 
         Raises
         ------
         sklearn.exceptions.NotFittedError, ValueError
             Before `fit`, or if X has other features than in `fit`.
         """
+        if chunks.given(X):
+            return self._by_chunk(self.predict, X)
         return each(lambda z: self.classes_[np.argmax(z, axis=-1)], self._outputs_of(X))
 
     def predict_proba(self, X: Any) -> Any:
-        """Return the class probabilities: (n, K), or per step (n, T, K) or a list."""
+        """Return the class probabilities: (n, K), or per step (n, T, K) or a list.
+
+        Chunks of sequences are read as in `predict`.
+        """
+        if chunks.given(X):
+            return self._by_chunk(self.predict_proba, X)
         return each(softmax, self._outputs_of(X))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:

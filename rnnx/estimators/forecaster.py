@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from math import prod
 from typing import Any, ClassVar, Self
 
@@ -10,7 +11,8 @@ import numpy as np
 from sklearn.metrics import r2_score
 
 from rnnx import validate
-from rnnx.estimators.base import RecurrentEstimator
+from rnnx.data import chunks
+from rnnx.estimators.base import RecurrentEstimator, unchanged_on_error
 from rnnx.estimators.forecasting.learning import CHOSEN, Forecasting
 from rnnx.estimators.forecasting.linear import Linear
 from rnnx.estimators.forecasting.transform import LOG
@@ -154,7 +156,7 @@ class RNNForecaster(Forecasting):
         tags.target_tags.required = False
         return tags
 
-    def fit(self, X: Any, y: None = None, *, exog: Any = None) -> Self:
+    def fit(self, X: Any, y: None = None, *, exog: Any = None, comm: Any = None) -> Self:
         """Fit to series, starting from new weights.
 
         If `fit` fails or is interrupted, the forecaster stays as it was.
@@ -170,21 +172,28 @@ class RNNForecaster(Forecasting):
         exog : array or list of arrays, optional
             Exogenous values of each step, known ahead, in the form of X: (n, T, E), a list of
             (T_i, E), or (T, E) for one series.
+        comm : communicator, optional
+            Train with all processes of a communicator, as `rnnx.train.fit` does. Give each the same
+            data; what is random comes from rank 0.
 
         Returns
         -------
         self
         """
-        return self._fit(X, exog, first=not (self.warm_start and hasattr(self, "model_")))
+        with unchanged_on_error(self, comm):
+            first = not (self.warm_start and hasattr(self, "model_"))
+            return self._fit(X, exog, first=first)
 
-    def partial_fit(self, X: Any, y: None = None, *, exog: Any = None) -> Self:
+    def partial_fit(self, X: Any, y: None = None, *, exog: Any = None, comm: Any = None) -> Self:
         """Train for one epoch on all windows of these series, continuing from the last call.
 
         Arguments are those of `fit`. After `fit`, the linear forecast, `factor_` and the intervals
         stay. Without it, the first call chooses and learns what comes before the network, which
         then has the factor 1 and no intervals.
         """
-        return self._fit(X, exog, first=not hasattr(self, "model_"), once=True)
+        with unchanged_on_error(self, comm):
+            first = not hasattr(self, "model_")
+            return self._fit(X, exog, first=first, once=True)
 
     def predict(self, X: Any, *, exog: Any = None, quantiles: Any = None) -> Any:
         """Forecast the steps after each series.
@@ -192,7 +201,8 @@ class RNNForecaster(Forecasting):
         Parameters
         ----------
         X : array or list of arrays
-            As for `fit`, each series with at least `window_` steps.
+            As for `fit`, each series with at least `window_` steps. Or an iterator of such X, or a
+            Dask array in chunks of series, each of them whole; without `exog`.
         exog : array or list of arrays
             If `fit` was given any: the values of each series' steps and of the horizon after them.
         quantiles : sequence of float, optional
@@ -205,6 +215,7 @@ class RNNForecaster(Forecasting):
             (n, horizon) for (n, T), (horizon,) for (T,), else (n, horizon, F), in the layout and
             the unit of X. If pandas objects have dates as their index, such objects with the dates
             ahead. With Q quantiles, an array, as of `numpy.quantile`: (Q, n, horizon) and so on.
+            Of an iterator an iterator of these, of a Dask array a Dask array, lazily.
 
         Raises
         ------
@@ -212,6 +223,14 @@ class RNNForecaster(Forecasting):
             Before `fit`, if a series is shorter than the window or has other features than in
             `fit`, or if too few forecasts were tested for these quantiles.
         """
+        if chunks.given(X):
+            if exog is not None:
+                raise ValueError(
+                    "exog cannot be given with chunks of series: predict each chunk with its exog, "
+                    "as in (forecaster.predict(X, exog=exog) for X, exog in chunks)"
+                )
+            own = partial(self.predict, quantiles=quantiles)
+            return self._by_chunk(own, X, out=0 if quantiles is None else 1)
         self._check_is_fitted()
         offsets = None if quantiles is None else self._offsets(quantiles)
         data = read_series(self, X, exog, reset=False, more=int(self._options["horizon"]))

@@ -11,6 +11,8 @@ from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_array, column_or_1d
 
 from rnnx import losses, validate
+from rnnx.data import chunks
+from rnnx.estimators.base import unchanged_on_error
 from rnnx.estimators.reading import inputs, values
 from rnnx.estimators.reading.forms import each
 from rnnx.estimators.sequences import Data, SequenceEstimator
@@ -74,21 +76,28 @@ class RNNRegressor(RegressorMixin, SequenceEstimator):
         tags.target_tags.multi_output = True
         return tags
 
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, *, comm: Any = None) -> Self:
         """Train for one epoch, continuing from the last call.
 
         Arguments and errors are those of `fit`. The first call learns the scaling.
         """
-        return self._fit(X, y, sample_weight, first=not hasattr(self, "model_"), once=True)
+        with unchanged_on_error(self, comm):
+            first = not hasattr(self, "model_")
+            return self._fit(X, y, sample_weight, first=first, once=True)
 
     def predict(self, X: Any) -> Any:
         """Return the values of each sequence, (n,) or (n, K), or of each step, in the form of X.
+
+        Of an iterator of such X, an iterator of their values; of a Dask array in chunks of
+        sequences, a Dask array. Both are lazy, and keep no chunk.
 
         Raises
         ------
         sklearn.exceptions.NotFittedError, ValueError
             Before `fit`, or if X has other features than in `fit`.
         """
+        if chunks.given(X):
+            return self._by_chunk(self.predict, X)
         return each(self._unscaled, self._outputs_of(X))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:

@@ -100,7 +100,7 @@ class SequenceEstimator(Features):
             )
         return options
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, comm: Any = None) -> Self:
         """Fit to sequences and their targets, starting from new weights.
 
         If `fit` fails or is interrupted, the estimator stays as it was.
@@ -116,6 +116,9 @@ class SequenceEstimator(Features):
             in any layout.
         sample_weight : array, shape (n,), optional
             Weight of each sequence, at least 0. Sequences of weight 0 are left out.
+        comm : communicator, optional
+            Train with all processes of a communicator, as `rnnx.train.fit` does. Give each the same
+            data; what is random comes from rank 0.
 
         Returns
         -------
@@ -129,43 +132,44 @@ class SequenceEstimator(Features):
             If the loss or a gradient is no longer finite.
         """
         first = not (self.warm_start and hasattr(self, "model_"))
-        return self._fit(X, y, sample_weight, first=first)
+        with unchanged_on_error(self, comm):
+            return self._fit(X, y, sample_weight, first=first)
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, *, first: bool, once: bool = False) -> Self:
         """Learn the sequences except for a fraction that is held out; all of them, `once`."""
-        with unchanged_on_error(self):
-            options = self._read_options()
-            if first:
-                self._options = options
-            rows = inputs.read_sequences(self, X, reset=first)
-            targets = self._read_targets(rows, y, reset=first)
-            weights = inputs.read_weights(self, sample_weight, rows)
-            data = Data(rows, targets, weights)
-            if weights is not None:
-                data = data.part(np.flatnonzero(weights))
-            if first:
-                indicators = self.missing == "indicator"
-                self._missing = values.gaps_of("X", data.rows) if indicators else []
-                lengths = [len(row) for row in data.rows]
-                scale = self._given("scale", lambda: self._choose_scale(data.rows))
-                self._begin(len(lengths), float(np.mean(lengths)), alone=once, scale=scale)
-            fraction = 0.0 if once else self._now("validation_fraction")
-            kept, held = (data.part(of) for of in self._split(len(data.rows), fraction))
-            if first:
-                if self._missing:
-                    values.gaps_of("X, without what is held out,", kept.rows)
-                self.mean_, self.scale_ = values.moments("X", kept.rows, kept.weights)
-                self._learn_amplitudes(kept.rows)
-                self._scale_targets(kept)
-            loss = self._loss(self._flat(kept)[0])
-            held_out = self._sequences(held) if len(held.rows) else None
-            if first and not once and held_out is None and self.epochs == "auto":
-                self._cross_validate(kept, loss)
-            epochs = 1 if once else self._now("epochs")
-            self._learn(self._sequences(kept), held_out, epochs, loss, self._metrics)
-            if not once:
-                self._warn(len(kept.rows), "sequence", self._chance(kept, loss))
-            return self
+        options = self._read_options()
+        if first:
+            self._options = options
+        rows = inputs.read_sequences(self, X, reset=first)
+        targets = self._read_targets(rows, y, reset=first)
+        weights = inputs.read_weights(self, sample_weight, rows)
+        data = Data(rows, targets, weights)
+        if weights is not None:
+            data = data.part(np.flatnonzero(weights))
+        if first:
+            indicators = self.missing == "indicator"
+            self._missing = values.gaps_of("X", data.rows) if indicators else []
+            lengths = [len(row) for row in data.rows]
+            scale = self._given("scale", lambda: self._choose_scale(data.rows))
+            self._begin(len(lengths), float(np.mean(lengths)), alone=once, scale=scale)
+        fraction = 0.0 if once else self._now("validation_fraction")
+        kept, held = (data.part(of) for of in self._split(len(data.rows), fraction))
+        if first:
+            if self._missing:
+                values.gaps_of("X, without what is held out,", kept.rows)
+            self.mean_, self.scale_ = values.moments("X", kept.rows, kept.weights)
+            self._learn_amplitudes(kept.rows)
+            self._scale_targets(kept)
+            self._share(*self._arrays())
+        loss = self._loss(self._flat(kept)[0])
+        held_out = self._sequences(held) if len(held.rows) else None
+        if first and not once and held_out is None and self.epochs == "auto":
+            self._cross_validate(kept, loss)
+        epochs = 1 if once else self._now("epochs")
+        self._learn(self._sequences(kept), held_out, epochs, loss, self._metrics)
+        if not once:
+            self._warn(len(kept.rows), "sequence", self._chance(kept, loss))
+        return self
 
     def _cross_validate(self, data: Data, loss: Any) -> None:
         """Choose fewer epochs if every fold is clearly better before the end of the training."""
@@ -187,6 +191,7 @@ class SequenceEstimator(Features):
             epochs = best + len(smooth) // 2 + 1
             networks = self._networks(self.chosen_["batch_size"], epochs)
             self.chosen_ |= {"epochs": epochs, "n_estimators": networks}
+        self._share("chosen_")
 
     def _flat(self, data: Data) -> tuple[np.ndarray, np.ndarray | None]:
         """Return the targets (N, ...) of all sequences, or of all their steps, and the weights."""

@@ -17,6 +17,7 @@ from rnnx.estimators import budget, ensemble
 from rnnx.layers.base import UNDRAWN
 from rnnx.networks.fitted import RecurrentModel
 from rnnx.optim import Adam, AdamW, Constant, Cosine
+from rnnx.parallel.stages import Stages
 from rnnx.train import History, Run, fit
 
 SHORT = 20  # updates: nobody expects that fewer have learned anything
@@ -31,6 +32,7 @@ class Training(RecurrentModel):
     schedule: str
     weight_decay: float
     random_state: Any
+    _stages: Stages  # of this call of `fit`, in all processes that train together
 
     _converged: ClassVar[float]  # fraction of the first epoch's loss at which training may end
     _cross_validates: ClassVar[bool] = False  # whether folds are trained first
@@ -43,6 +45,7 @@ class Training(RecurrentModel):
         """
         self._forget()
         self.chosen_ = {"n_estimators": 1} | known | self._structure(steps)
+        self._share("_rng", "chosen_")
         self.model_ = self._network(self._rng)
         self.n_iter_ = 0
         size = sum(prod(w.shape) for w in self.model_.params.values())
@@ -50,6 +53,11 @@ class Training(RecurrentModel):
         steps = steps / self.chosen_.get("frame", 1)
         self._work = budget.Work(sequences, steps, size, passes)
         self.chosen_ |= self._training(alone)
+
+    def _share(self, *names: str) -> None:
+        """Take attributes from rank 0: rounding may differ between machines, choices must not."""
+        mine = {name: getattr(self, name) for name in names}
+        vars(self).update(self._stages.from_root(mine))
 
     def _structure(self, steps: float) -> dict[str, Any]:
         """Return the options of the network, chosen for sequences of so many steps."""
@@ -109,7 +117,7 @@ class Training(RecurrentModel):
         metrics: Mapping[str, Any],
     ) -> Self:
         """Train the network from where it is; if it is new, with others beside it, as one."""
-        if self.verbose and not self.n_iter_:
+        if self.verbose and not self.n_iter_ and self._stages.leads:
             print(self._plan_in_words())
         self.histories_ = [self._train(self.model_, data, held_out, epochs, loss, metrics)]
         if not self.n_iter_ and self._copies() > 1:
@@ -146,22 +154,24 @@ class Training(RecurrentModel):
             if until_converged and losses[-1] < self._converged * losses[0]:
                 run.stop("converged")
 
-        return fit(
-            model,
-            data,
-            loss=loss,
-            optimizer=_Continued(self, self._opt_state),
-            epochs=epochs,
-            validation=held_out,
-            batch_size=batch_size,
-            metrics=metrics,
-            clip_norm=self.clip_norm,
-            schedule=Cosine(steps) if self.schedule == "cosine" and epochs > 1 else Constant(),
-            patience=None if held_out is None else self._now("patience"),
-            callbacks=[after],
-            progress=bool(self.verbose),
-            seed=self._rng,
-        )
+        with self._stages.together():
+            return fit(
+                model,
+                data,
+                loss=loss,
+                optimizer=_Continued(self, self._opt_state),
+                epochs=epochs,
+                validation=held_out,
+                batch_size=batch_size,
+                metrics=metrics,
+                clip_norm=self.clip_norm,
+                schedule=Cosine(steps) if self.schedule == "cosine" and epochs > 1 else Constant(),
+                patience=None if held_out is None else self._now("patience"),
+                callbacks=[after],
+                progress=bool(self.verbose),
+                seed=self._rng,
+                comm=self._stages.comm,
+            )
 
     def _warn(self, n: int, what: str, chance: float) -> None:
         """Warn where the training cannot have learned anything."""

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import pickle
-import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from rnnx.backend import Array, Backend
 from rnnx.parallel.team import Team
-
-PATIENCE = 600.0  # seconds to wait for the other processes
+from rnnx.parallel.watch import Watch
 
 
 class NCCLTeam(Team):
     """The processes of a communicator of ``cupyx.distributed``.
 
-    A process that dies is found by the others: they wait `PATIENCE` for it, and no longer.
+    A process that dies is found by the others; see `rnnx.parallel.watch`. What is computed from a
+    sum is to be trusted when a later call of a method has returned.
     """
 
     @classmethod
@@ -28,20 +28,28 @@ class NCCLTeam(Team):
     def __init__(self, comm: Any) -> None:
         self._comm = comm
         self.rank, self.size = int(comm.rank), int(comm._n_devices)
-        self._waits = 0
+        self._gpu = int(comm._comm.device_id())
+        self._watch = Watch.of(comm, self)
 
     def check(self, backend: Backend) -> None:
-        """Raise ValueError unless the arrays are on a GPU."""
+        """Raise ValueError unless the arrays are on the communicator's GPU."""
         if backend.name != "cupy":
             raise ValueError(
                 f"NCCL sums arrays of CuPy, got a model on {backend.name}: give it "
                 "backend='cupy', or give comm a communicator of mpi4py"
             )
+        if backend.device.id != self._gpu:
+            raise ValueError(
+                f"the communicator was made on GPU {self._gpu}, got a model on GPU "
+                f"{backend.device.id}: call cupy.cuda.Device({backend.device.id}).use() before "
+                f"init_process_group, or give the model device={self._gpu}"
+            )
 
     def summed(self, backend: Backend, flat: Array) -> Array:
         """Return the sum of all processes' arrays (n,), on the GPU; the host does not wait."""
-        total = backend.xp.empty_like(flat)
-        self._comm.all_reduce(flat, total)
+        with backend.scope():
+            total = backend.xp.empty_like(flat)
+            self._send(self._comm.all_reduce, flat, total)
         return total
 
     def gathered(self, value: Any) -> list[Any]:
@@ -55,41 +63,23 @@ class NCCLTeam(Team):
         """Return the arrays (n,) of all processes as (size, n), on the host."""
         import cupy as cp
 
-        found = cp.empty((self.size, mine.size), mine.dtype)
-        self._comm.all_gather(cp.asarray(mine), found, mine.size)
-        self._wait(cp.cuda.get_current_stream())
-        return np.asarray(found.get())
+        with cp.cuda.Device(self._gpu):
+            found = cp.empty((self.size, mine.size), mine.dtype)
+            event = self._send(self._comm.all_gather, cp.asarray(mine), found, mine.size)
+            self._watch.wait(event)
+            return np.asarray(found.get())
 
-    def _wait(self, stream: Any) -> None:
-        """Wait for the GPU, but not forever; an error names the processes that are missing."""
-        self._waits += 1
-        self._note()
-        until, pause = time.monotonic() + PATIENCE, 1e-5
-        while not stream.done:
-            if time.monotonic() > until:
-                raise TimeoutError(
-                    f"rank {self.rank} of {self.size} waited {PATIENCE:.0f} s for "
-                    f"{self._missing()}, which died or hangs: end all processes, and resume from "
-                    "the checkpoint"
-                )
-            time.sleep(pause)
-            pause = min(2 * pause, 0.01)
+    def _send(self, call: Callable[..., None], *arguments: Any) -> Any:
+        """Enqueue a call of NCCL on the current stream; return the event that follows it."""
+        import cupy as cp
 
-    def _note(self) -> None:
-        """Say in the store of the processes that this one is waiting."""
-        if not self._comm._use_mpi:  # mpirun ends all processes if one dies
-            self._comm._store_proxy[f"rnnx {self.rank}"] = self._waits
-
-    def _missing(self) -> str:
-        """Return which processes have not come to this wait, in words."""
-        late = [rank for rank in range(self.size) if self._count(rank) < self._waits]
-        return "rank " + ", ".join(map(str, late)) if late else "another process"
-
-    def _count(self, rank: int) -> int:
-        """Return how often a process has come to wait."""
-        if self._comm._use_mpi:
-            return self._waits
+        self._watch.check()
         try:
-            return int(self._comm._store_proxy[f"rnnx {rank}"])
-        except RuntimeError:  # it never came
-            return 0
+            call(*arguments)
+        except Exception:  # such as of a communicator that was aborted just now
+            self._watch.check()
+            raise
+        event = cp.cuda.Event(disable_timing=True)
+        event.record()
+        self._watch.add(event)
+        return event

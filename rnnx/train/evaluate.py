@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from rnnx import validate
 from rnnx._doc import shared
-from rnnx.data import Layout, Sequences, Stream
+from rnnx.data import Layout, Sequences, Stream, chunks
 from rnnx.parallel import Team, together
 from rnnx.train import targets
 from rnnx.train.step import Metric, Objective, evaluation_step, padding, zero_state
@@ -69,7 +70,8 @@ def predict(model: Any, x: Any, *, lengths: Any = None, batch_size: int = 256) -
     model : Layer
         The model, such as a `rnnx.Sequential`.
     x : array or list of arrays
-        Sequences, as for `rnnx.data.Sequences`.
+        Sequences, as for `rnnx.data.Sequences`. Or more of them than fit in memory, in chunks: an
+        iterator of such x, or a Dask array in chunks along the axis of its sequences.
     lengths : array of integers, shape (N,), optional
         If x is an array: the number of valid steps of each sequence; the rest is padding.
     batch_size : int
@@ -80,7 +82,8 @@ def predict(model: Any, x: Any, *, lengths: Any = None, batch_size: int = 256) -
     numpy.ndarray or list of numpy.ndarray
         In the order of x. A model with one output per sequence gives (N, ...). Any other gives
         (T, N, ...), or (N, T, ...) with `batch_first`, zero in the padding; for a list, one array
-        (T_i, ...) per sequence.
+        (T_i, ...) per sequence. For an iterator, an iterator of these; for a Dask array, a Dask
+        array. Both compute a chunk when it is asked for, and keep none.
 
     Raises
     ------
@@ -95,12 +98,15 @@ def predict(model: Any, x: Any, *, lengths: Any = None, batch_size: int = 256) -
     >>> [y.shape for y in rnnx.train.predict(gru, [np.ones((7, 1)), np.ones((2, 1))])]
     [(7, 4), (2, 4)]
     """
+    batch_size = validate.size("batch_size", batch_size)
+    if chunks.given(x):
+        return _by_chunk(model, x, lengths, batch_size)
     source = bind(model, Sequences(x, lengths=lengths), None)
     layout, found = source.layout, [np.empty(0)] * source.size
     numbers = np.arange(source.size)
     axis = 0 if layout.reduces_time else layout.axis
     with model.backend.scope():
-        for rows in source.order(validate.size("batch_size", batch_size), None):
+        for rows in source.order(batch_size, None):
             batch = source.batch(rows)
             y = model.backend.to_numpy(model(batch.x, **padding(model, batch.lengths))[0])
             for i, row in zip(numbers[rows], np.moveaxis(y, axis, 0), strict=True):
@@ -114,16 +120,33 @@ def predict(model: Any, x: Any, *, lengths: Any = None, batch_size: int = 256) -
     return np.stack(padded, axis=layout.axis)
 
 
-def bind(model: Any, data: Any, loss: Callable[..., Any] | None, of: str = "") -> Any:
-    """Return the source of a model's batches, after checking that the data fits model and loss.
+def _by_chunk(model: Any, x: Any, lengths: Any, batch_size: int) -> Any:
+    """Return a model's outputs of each chunk."""
+    if lengths is not None:
+        raise ValueError(
+            "lengths are those of one array, got chunks: give each chunk as a list of sequences"
+        )
+    layout = layout_of(model)
+    own = partial(predict, model, batch_size=batch_size)
+    return chunks.predicted(own, x, axis=layout.axis, out=0 if layout.reduces_time else layout.axis)
 
-    Without a loss, no targets are needed. `of` says which data it is, in an error.
-    """
+
+def layout_of(model: Any) -> Layout:
+    """Return what a model expects of its data; raise TypeError if it is not a layer."""
     if not hasattr(model, "walk"):
         raise TypeError(
             f"model must be a layer, such as Sequential(GRU(...), Linear(...)), got a "
             f"{type(model).__name__}"
         )
+    return Layout.of(model)
+
+
+def bind(model: Any, data: Any, loss: Callable[..., Any] | None, of: str = "") -> Any:
+    """Return the source of a model's batches, after checking that the data fits model and loss.
+
+    Without a loss, no targets are needed. `of` says which data it is, in an error.
+    """
+    layout = layout_of(model)
     try:
         if isinstance(data, tuple) and len(data) == 2:
             data = Sequences(*data)
@@ -134,7 +157,7 @@ def bind(model: Any, data: Any, loss: Callable[..., Any] | None, of: str = "") -
             )
         if loss is not None and data.y is None:
             raise ValueError("data must have targets: give y")
-        source = data.bind(Layout.of(model))
+        source = data.bind(layout)
         if loss is not None:
             targets.check(model, source, loss)
     except (TypeError, ValueError) as error:

@@ -8,7 +8,6 @@ import numpy as np
 
 from rnnx.data import Sequences
 from rnnx.estimators import budget
-from rnnx.estimators.base import unchanged_on_error
 from rnnx.estimators.forecasting import calibration
 from rnnx.estimators.forecasting.linear import Trial, learn
 from rnnx.estimators.forecasting.preparing import Preparing
@@ -34,22 +33,21 @@ class Forecasting(Preparing):
 
     def _fit(self, X: Any, exog: Any, *, first: bool, once: bool = False) -> Self:
         """Learn series, the first time from new weights; `once`, one epoch without a test."""
-        with unchanged_on_error(self):
-            options = self._read_options()
-            if first:
-                self._options = options
-            data = read_series(self, X, exog, reset=first)
-            fraction: Any = 0.0 if once else self.validation_fraction
-            part = self._part(data, 0.0 if fraction == "auto" else fraction)
-            trial = self._choose(data.until(part)) if first else None
-            data = self._transform().of(data)
-            if fraction == "auto" and first:
-                return self._fit_twice(data, trial)
-            held_out = self._after(data, part) if part else None
-            self._train_on(
-                data.until(part), held_out, new=first, alone=once, epochs=1 if once else None
-            )
-            return self._test(held_out, trial, trust=held_out is None) if first else self
+        options = self._read_options()
+        if first:
+            self._options = options
+        data = read_series(self, X, exog, reset=first)
+        fraction: Any = 0.0 if once else self.validation_fraction
+        part = self._part(data, 0.0 if fraction == "auto" else fraction)
+        trial = self._choose(data.until(part)) if first else None
+        data = self._transform().of(data)
+        if fraction == "auto" and first:
+            return self._fit_twice(data, trial)
+        held_out = self._after(data, part) if part else None
+        self._train_on(
+            data.until(part), held_out, new=first, alone=once, epochs=1 if once else None
+        )
+        return self._test(held_out, trial, trust=held_out is None) if first else self
 
     def _fit_twice(self, data: Series, trial: Trial | None) -> Self:
         """Test on the end of the series what is learned before it, then learn the whole."""
@@ -125,6 +123,7 @@ class Forecasting(Preparing):
         errors = errors[:: -(-len(errors) // TESTED) or 1]
         self._origins = len(errors)
         self._scores = np.sort(np.abs(errors), axis=0).ravel()
+        self._share("factor_", "_origins", "_scores")
         return self
 
     def _part(self, data: Series, fraction: float | None) -> list[int]:

@@ -14,6 +14,10 @@ from rnnx.estimators.forecasting.windows import Scaling, Shape, Windows, assembl
 from rnnx.estimators.reading import inputs, values
 from rnnx.estimators.reading.forms import Series
 
+LEARNED = (  # beside the choices, before the network is made
+    "_mean", "_scale", "_floor", "_exog_mean", "_exog_scale", "_past", "_outside", "_constant",
+)  # fmt: skip
+
 
 class Preparing(RecurrentEstimator):
     """The part of `RNNForecaster` that prepares series for its network."""
@@ -65,6 +69,7 @@ class Preparing(RecurrentEstimator):
         if scale == "auto":
             rows = self._standard(self._transform().of(data)).rows
             self.chosen_["scale"] = choices.scaling(rows, self.window_)
+        self._share("chosen_", *LEARNED)
         return trial
 
     def _choose_transform(self, data: Series, unit: np.ndarray) -> Trial | None:

@@ -18,14 +18,13 @@ from typing import Any
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from cupy import blas, kernels
+from cupy import blas, kernels, streams
 from cupy.kernels import RawModule as RawModule
+from cupy.streams import Event, Stream, _here, get_current_stream
 
 __version__ = "14.0.0+simulated"
 EVENTS: list[str] = []
 LAUNCHES: list[tuple[str, int, int]] = []  # name, device, stream
-_current = [0]
-_streams: list[Stream] = []
 _CARDS = [
     {
         "MultiProcessorCount": 132, "MaxSharedMemoryPerBlockOptin": 232_448,
@@ -49,17 +48,21 @@ class Device:
     __hash__ = None  # type: ignore[assignment]  # as CuPy's
 
     def __init__(self, device: Any = None) -> None:
-        self.id = _current[-1] if device is None else int(device)
+        self.id = _here.devices[-1] if device is None else int(device)
 
     def __int__(self) -> int:
         return self.id
 
     def __enter__(self) -> Device:
-        _current.append(self.id)
+        _here.devices.append(self.id)
         return self
 
     def __exit__(self, *error: object) -> None:
-        _current.pop()
+        _here.devices.pop()
+
+    def use(self) -> None:
+        """Make it the current one, in this thread."""
+        _here.devices[-1] = self.id
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Device) and self.id == other.id
@@ -70,29 +73,8 @@ class Device:
         return _CARDS[self.id]
 
     def synchronize(self) -> None:
-        """Wait for nothing."""
-
-
-class Stream:
-    """A queue of work; entered, it is the current one."""
-
-    def __init__(self) -> None:
-        self.ptr = id(self)
-
-    def __enter__(self) -> Stream:
-        _streams.append(self)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        _streams.pop()
-
-
-_default = Stream()
-
-
-def get_current_stream() -> Stream:
-    """Return the stream whose context is entered, or the default one."""
-    return _streams[-1] if _streams else _default
+        """Wait for the calls between processes; all else is done."""
+        get_current_stream().run()
 
 
 class ndarray(NDArrayOperatorsMixin):  # noqa: N801
@@ -107,6 +89,7 @@ class ndarray(NDArrayOperatorsMixin):  # noqa: N801
     dtype = property(lambda self: self._host.dtype)
     size = property(lambda self: self._host.size)
     itemsize = property(lambda self: self._host.itemsize)
+    flags = property(lambda self: self._host.flags)
     data = property(lambda self: types.SimpleNamespace(ptr=self._host.ctypes.data))
 
     def __array_ufunc__(self, ufunc: Any, method: str, *arguments: Any, **options: Any) -> Any:
@@ -119,9 +102,14 @@ class ndarray(NDArrayOperatorsMixin):  # noqa: N801
         raise TypeError("Implicit conversion to a NumPy array is not allowed.")
 
     def __getitem__(self, index: Any) -> ndarray:
-        return ndarray(self._host[index], self.device.id)
+        found = self._host[index]
+        if not np.may_share_memory(found, self._host):  # a copy
+            get_current_stream().run()
+            found = self._host[index]
+        return ndarray(found, self.device.id)
 
     def __setitem__(self, index: Any, value: Any) -> None:
+        get_current_stream().run()
         self._host[_inside(index)] = _inside(value)
 
     def __len__(self) -> int:
@@ -138,10 +126,12 @@ class ndarray(NDArrayOperatorsMixin):  # noqa: N801
     def get(self) -> np.ndarray:
         """Return a copy on the host."""
         EVENTS.append("read")
+        get_current_stream().run()
         return self._host.copy()
 
     def _value(self, kind: Callable[[Any], Any]) -> Any:
         EVENTS.append("sync")
+        get_current_stream().run()
         return kind(self._host)
 
     def __float__(self) -> float:
@@ -161,7 +151,7 @@ class generic:  # noqa: N801
 def _inside(x: Any) -> Any:
     """Return the host's array of an operand, and note one of another device."""
     if isinstance(x, ndarray):
-        if x.device.id != _current[-1]:
+        if x.device.id != _here.devices[-1]:
             EVENTS.append("peer")
         return x._host
     if isinstance(x, np.ndarray):
@@ -177,7 +167,8 @@ def _outside(x: Any) -> Any:
 
 def _call(function: Any, *arguments: Any, **options: Any) -> Any:
     """Compute on the current device."""
-    LAUNCHES.append((function.__name__, _current[-1], get_current_stream().ptr))
+    get_current_stream().run()
+    LAUNCHES.append((function.__name__, _here.devices[-1], get_current_stream().ptr))
     inside = {name: _inside(value) for name, value in options.items()}
     return _outside(function(*map(_inside, arguments), **inside))
 
@@ -186,6 +177,8 @@ def _of_numpy(name: str, function: Any) -> Any:
     def simulated(*arguments: Any, **options: Any) -> Any:
         if name in _VIEWS:
             x, *rest = arguments
+            if not x.flags.c_contiguous:  # it may be a copy
+                get_current_stream().run()
             return ndarray(function(x._host, *rest, **options), x.device.id)
         return _call(function, *arguments, **options)
 
@@ -253,14 +246,14 @@ runtime = _module(
     "cuda.runtime",
     CUDA_R_32F=0,
     CUDA_R_64F=1,
-    getDeviceCount=lambda: 2,
+    getDeviceCount=lambda: len(_CARDS),
     getDeviceProperties=lambda i: {"name": b"simulated"},
 )
 device = _module("cuda.device", Device=Device, get_cublas_handle=lambda: 1)
 driver = _module("cuda.driver", occupancyMaxActiveBlocksPerMultiprocessor=kernels.occupancy)
 cuda = _module(
-    "cuda", Device=Device, Stream=Stream, get_current_stream=get_current_stream, cublas=blas,
-    device=device, driver=driver, runtime=runtime,
+    "cuda", Device=Device, Stream=Stream, Event=Event, get_current_stream=get_current_stream,
+    cublas=blas, device=device, driver=driver, runtime=runtime, stream=streams,
 )  # fmt: skip
 linalg, fft = _module("linalg"), _module("fft")
 for _part, _source in ((linalg, np.linalg), (fft, np.fft)):

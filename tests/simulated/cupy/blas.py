@@ -22,6 +22,7 @@ def gemmEx(  # noqa: N802
     """C = alpha op(A) op(B) + beta C, column by column; C is not read where beta is 0."""
     import cupy
 
+    cupy.cuda.get_current_stream().run()
     cupy.LAUNCHES.append(("gemm", cupy.cuda.Device().id, cupy.cuda.get_current_stream().ptr))
     if Atype != Btype or Btype != Ctype or (Ctype == 1) != (computeType == CUBLAS_COMPUTE_64F):
         raise RuntimeError("CUBLAS_STATUS_NOT_SUPPORTED")

@@ -71,6 +71,7 @@ class RawKernel:
             fit = occupancy(self.kernel.ptr, threads, shared_mem)
             if not card["CooperativeLaunch"] or blocks > fit * card["MultiProcessorCount"]:
                 raise RuntimeError(f"{self.name}: {blocks} blocks are not resident together")
+        cupy.cuda.get_current_stream().run()
         cupy.LAUNCHES.append((self.name, cupy.cuda.Device().id, cupy.cuda.get_current_stream().ptr))
         run = getattr(_built(self.module.code, self.module.options), f"launch_{self.name}")
         run.restype = ctypes.c_char_p
