@@ -26,8 +26,10 @@ def measured(result: Result) -> list[str]:
         f"process {B} sequences per step, strong scaling {B // 2}. The efficiency is relative to",
         "one process that works alone. The second number is that of two processes which do the",
         "same work at the same time without a word to each other: what it lacks is lost to the",
-        "machine. *Added* is what communication adds to the step of those two. torch is",
-        f"DistributedDataParallel of torch {facts['versions']['torch']}, on its defaults.",
+        "machine. *Added* is what communication adds to the step of those two. The time in the",
+        "all-reduce includes waiting for the slower process; in brackets, what it takes if both",
+        "come at once. torch is DistributedDataParallel of torch "
+        f"{facts['versions']['torch']}, on its defaults.",
         "",
         "| | link | cell | a step alone, ms | weak, ms | weak, % | strong, % | added, % "
         "| in the all-reduce, % |",
@@ -49,7 +51,9 @@ def row(found: Result) -> str:
         f"{found['ms']['weak']:.2f}",
         *(f"{100 * found[k]:.0f} / {100 * found[f'{k}, machine']:.0f}" for k in ("weak", "strong")),
         f"{100 * found['added']:+.1f}",
-        f"{100 * found['in the all-reduce']:.1f}" if "in the all-reduce" in found else "",
+        f"{100 * found['in the all-reduce']:.1f} ({100 * found['transfer']:.1f})"
+        if "transfer" in found
+        else "",
     )
     return f"| {' | '.join(cells)} |"
 

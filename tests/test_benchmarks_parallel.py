@@ -92,14 +92,16 @@ def test_the_report_has_every_row_and_network(tmp_path: Path) -> None:
     cells = ("RNN", "GRU", "LSTM")
     answer = {
         "rows": [row | {"cell": cell} for cell in cells for row in rows(**TIMES)],
-        "sums": {"256": 1e-5, "65536": 1e-4},
+        "sums": {"256": 0.1, "65536": 1.0},
         "numbers": dict.fromkeys(cells, 1000),
     }
     environment = {"processor": "abacus", "versions": {"torch": "2"}}
     facts = {"environment": environment, "shape": [9, 8, 7, 6], "shared": 64}
     result = facts | parallel.summary({job: [answer] for job in parallel.JOBS})
     text = report.section(result)
-    assert "| rnnx | TCP | GRU | 2000.00 | 4000.00 | 50 / 80 | 50 / 80 | +60.0 | 12.5 |" in text
+    seconds = 0.1 + 0.9 * (4000 - 256) / (65536 - 256)  # of 4,000 bytes: two points, one line
+    shares = f"50 / 80 | 50 / 80 | +60.0 | 12.5 ({100 * seconds / 4:.1f})"
+    assert f"| rnnx | TCP | GRU | 2000.00 | 4000.00 | {shares} |" in text
     assert sum(line.startswith(tuple(f"| {n} |" for n in model.NETWORKS)) for line in text) == 5
     load("parallel_picture").draw(result, tmp_path / "parallel.png")
     assert (tmp_path / "parallel.png").read_bytes().startswith(b"\x89PNG")
