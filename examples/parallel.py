@@ -29,7 +29,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from rnnx import GRU, Backend, Linear, Pool, Sequential, optim, train
-from rnnx.parallel.launch import mpirun
+from rnnx.parallel.mpirun import mpirun
 
 try:
     from sklearn.datasets import load_digits

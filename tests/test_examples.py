@@ -15,7 +15,7 @@ from cases import Case
 from conftest import make
 
 import rnnx
-from rnnx.parallel.launch import mpirun
+from rnnx.parallel.mpirun import mpirun
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 NAMES = sorted({path.stem for path in EXAMPLES.glob("*.py")} - {"common"})

