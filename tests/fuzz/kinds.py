@@ -24,7 +24,8 @@ from rnnx.characters import CharacterModel
 from rnnx.cli.commands import parser
 from rnnx.cli.tasks import TASKS
 from rnnx.estimators import RNNClassifier, RNNForecaster, RNNRegressor
-from rnnx.train import Callback, checkpoint, fit, generators
+from rnnx.train import Callback, checkpoint, fit
+from rnnx.train.snapshot import Snapshot
 
 Held = dict[str, Any]  # what a file holds: JSON and arrays by name
 X = np.random.default_rng(0).standard_normal((12, 4, 2))
@@ -164,13 +165,10 @@ class _Look(Callback):
     held: Held
 
     def begin(self, run: Any) -> None:
-        bk, best = run.model.backend, run.best_params is not None
-        arrays = checkpoint._packed(bk, checkpoint._kept(run, best)) | run.history.tables()
+        seconds, found = run.seconds, Snapshot.of(run)
         self.held = {
-            "extra": {name: getattr(run, name) for name in ("epoch", "step", "position", "seconds")}
-            | {"rng": generators.encoded(run.rng.bit_generator.state)}
-            | {"epoch_rng": generators.encoded(run.epoch_rng)},
-            "arrays": arrays | {"rows": np.asarray(run.rows, "float64")},
+            "extra": {name: found.extra[name] for name in RESTORED} | {"seconds": seconds},
+            "arrays": found.arrays | found.tables,
         }
         raise _Restored
 
