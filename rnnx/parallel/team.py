@@ -62,7 +62,10 @@ class Team(ABC):
 
     @abstractmethod
     def summed(self, backend: Backend, flat: Array) -> Array:
-        """Return the sum of all processes' arrays (n,), the same bits for each."""
+        """Return the sum of all processes' arrays (n,), the same bits for each.
+
+        An error of one process is raised after its part in the sum: NaN if it has no other.
+        """
 
     @abstractmethod
     def gathered(self, value: Any) -> list[Any]:

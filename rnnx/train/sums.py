@@ -36,7 +36,7 @@ class OwnStep:
         carry, record = self._step(run.carry, batch.inputs, masks, rate)
         run.finished(carry, record, batch.counted, rate)
 
-    def check(self) -> None:
+    def check(self, run: Run) -> None:
         """Do nothing: an error is raised where it happens."""
 
 
@@ -96,14 +96,24 @@ class SharedStep:
             self._failed = error
         if flat is None:
             flat = self._backend.asarray(np.full(self._size, np.nan))
-        total = self._team.summed(self._backend, flat)
         try:
+            total = self._team.summed(self._backend, flat)
             carry, record = self._update(run.carry, total, state, rate)
+        except TimeoutError:  # the others no longer answer
+            raise
         except BaseException as error:
             self._failed = self._failed or error
             carry, record = run.carry, self._backend.zeros((self._figures + 2,))
         run.finished(carry, record, counted, rate)
 
-    def check(self) -> None:
+    def check(self, run: Run) -> None:
         """Raise on all processes if one has an error, which the message names."""
         self._team.agree(self._failed)
+        rates = self._team.gathered([rate for _, _, rate in run.unread])
+        for first, others in zip(rates[0], zip(*rates, strict=True), strict=True):
+            if any(rate != first for rate in others):
+                raise ValueError(
+                    "all processes must have the same learning rate in every step, got "
+                    f"{', '.join(map(str, others))}, by rank: give each the same "
+                    "optimizer and schedule"
+                )
