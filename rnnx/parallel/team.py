@@ -50,6 +50,7 @@ class Team(ABC):
 
     rank: int
     size: int
+    pending: BaseException | None = None  # an error of this process within a sum
 
     @property
     def leads(self) -> bool:
@@ -64,7 +65,7 @@ class Team(ABC):
     def summed(self, backend: Backend, flat: Array) -> Array:
         """Return the sum of all processes' arrays (n,), the same bits for each.
 
-        An error of one process is raised after its part in the sum: NaN if it has no other.
+        What stops one process must not keep the others waiting: it is `pending` then.
         """
 
     @abstractmethod

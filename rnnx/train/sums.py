@@ -96,11 +96,10 @@ class SharedStep:
             self._failed = error
         if flat is None:
             flat = self._backend.asarray(np.full(self._size, np.nan))
+        total = self._team.summed(self._backend, flat)
+        self._failed = self._failed or self._team.pending
         try:
-            total = self._team.summed(self._backend, flat)
             carry, record = self._update(run.carry, total, state, rate)
-        except TimeoutError:  # the others no longer answer
-            raise
         except BaseException as error:
             self._failed = self._failed or error
             carry, record = run.carry, self._backend.zeros((self._figures + 2,))
