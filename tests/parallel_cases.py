@@ -12,6 +12,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ import numpy as np
 import rnnx
 from rnnx import io, losses, metrics, optim, train
 from rnnx.data import Sequences, Stream
+from rnnx.parallel import mpi
 from rnnx.train import checkpoint
 
 Found = dict[str, Any]  # numbers by name
@@ -212,18 +214,24 @@ def portable_core(comm: Any, backend: str) -> Found:
     return fit(model, (ragged(), LABELS), comm)
 
 
+class Plain:
+    """An optimizer of one's own."""
+
+    def __init__(self, rate: float) -> None:
+        self.learning_rate = rate
+
+    def init(self, params: Any) -> Any:
+        """Return no state."""
+        return {}
+
+    def update(self, params: Any, grads: Any, state: Any, rate: float) -> Any:
+        """Take a step."""
+        return {k: w - rate * grads[k] for k, w in params.items()}, state
+
+
 @case
 def own_functions(comm: Any, backend: str) -> Found:
     """A loss, an optimizer and a callback of one's own; the run is stopped by a callback."""
-
-    class Plain:
-        learning_rate = 0.1
-
-        def init(self, params: Any) -> Any:
-            return {}
-
-        def update(self, params: Any, grads: Any, state: Any, rate: float) -> Any:
-            return {k: w - rate * grads[k] for k, w in params.items()}, state
 
     def loss(outputs: Any, targets: Any, mask: Any = None, weights: Any = None) -> Any:
         return losses.mean_squared_error(outputs, targets, mask, weights)
@@ -237,9 +245,22 @@ def own_functions(comm: Any, backend: str) -> Found:
 
     model = chain(rnnx.RNN(3, 5, **place(backend)), 5)
     return fit(
-        model, (ragged(), numbers(13, 2)), comm, loss=loss, optimizer=Plain(), epochs=9,
+        model, (ragged(), numbers(13, 2)), comm, loss=loss, optimizer=Plain(0.1), epochs=9,
         callbacks=[count, stop],
     )  # fmt: skip
+
+
+@case
+def stopped_at_once(comm: Any, backend: str) -> Found:
+    """The last process does not want to begin: none does."""
+
+    class Late(train.Callback):
+        def begin(self, run: Any) -> None:
+            if comm is None or run.rank == comm.size - 1:
+                run.stop("late")
+
+    model = chain(rnnx.RNN(3, 5, **place(backend)), 5)
+    return fit(model, (ragged(), LABELS), comm, callbacks=[Late()])
 
 
 @case
@@ -322,6 +343,33 @@ class Full:
         io.write(path, description, arrays)
 
 
+class Interrupted:
+    """A communicator on which Ctrl-C comes within a sum."""
+
+    def __init__(self, comm: Any) -> None:
+        self.comm = comm
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.comm, name)
+
+    def Allreduce(self, mine: Any, total: Any) -> None:  # noqa: N802
+        """Sum, then do what Python does with a signal that came meanwhile."""
+        self.comm.Allreduce(mine, total)
+        raise KeyboardInterrupt
+
+
+class Ending(train.Callback):
+    """A callback that cannot end in the last process."""
+
+    def __init__(self, last: bool) -> None:
+        self.last = last
+
+    def end(self, run: Any) -> None:
+        """Fail, as a log on a full disk does."""
+        if self.last:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "log")
+
+
 def failing(kind: str, comm: Any, folder: str) -> Found:
     """Return how a run ends in which the last process differs, or rank 0 where it has to."""
     last = comm.rank == comm.size - 1
@@ -354,6 +402,22 @@ def failing(kind: str, comm: Any, folder: str) -> Found:
                 raise KeyboardInterrupt
 
         options = {"callbacks": [stop]}
+    elif kind == "interrupted sum":
+        options = {"comm": Interrupted(comm) if last else comm}
+    elif kind == "read":
+
+        def unread(x: Any) -> Any:
+            raise MemoryError("no room")
+
+        if last:
+            mpi.np = SimpleNamespace(**vars(np) | {"ascontiguousarray": unread})
+    elif kind == "end":
+        options = {"callbacks": [Ending(last)]}
+    elif kind == "rates":
+        options = {"optimizer": Plain(0.1 + 0.1 * last)}
+    elif kind == "order":
+        names = ["one", "two"]
+        options = {"metrics": dict.fromkeys(names[::-1] if last else names, metrics.accuracy)}
     elif kind == "update":
         adam = optim.Adam(0.02)
 
@@ -387,13 +451,12 @@ def failing(kind: str, comm: Any, folder: str) -> Found:
         options = {"loss": "huber", "sharded": kind == "streams"}
     if kind == "empty":
         options = {"sharded": True}
-    before = model.params
     try:
         fit(model, data, **{"epochs": 3, "comm": comm} | options)
     except BaseException as error:
-        same = all(np.array_equal(w, before[name]) for name, w in model.params.items())
-        cause = repr(error.__cause__)
-        return {"kind": type(error).__name__, "words": str(error), "same": same, "cause": cause}
+        return {"kind": type(error).__name__, "words": str(error), "params": model.params}
+    finally:
+        mpi.np = np
     raise AssertionError("it did not fail")
 
 

@@ -163,6 +163,16 @@ if comm:
     except ValueError as error:
         assert str(error).startswith("rank 1 of 2: y must hold 14 labels"), error
     assert np.array_equal(c.predict_proba(X), before)
+    alone = clone(r)
+    if comm.rank == 0:
+        alone.partial_fit(X, y)
+    wrong = {"n_estimators": clone(c).set_params(n_estimators=1 + comm.rank), "fitted": alone}
+    for name, e in wrong.items():
+        try:
+            e.partial_fit(X, y > 0 if "n" == name[0] else y, comm=comm)
+            raise SystemExit("expected an error")
+        except ValueError as error:
+            assert f"{name}: " in str(error), error
 if comm is None or comm.rank == 0:
     print(found[2:])  # with a seed
 """

@@ -16,8 +16,10 @@ from rnnx.data import chunks
 from rnnx.estimators import ensemble
 from rnnx.estimators.reading.layout import LAYOUTS
 from rnnx.estimators.training import Training
+from rnnx.networks.fitted import NOT_SAVED, SEEDS
 from rnnx.networks.options import Checks, auto, flag, one_of, optional, texts
 from rnnx.parallel.stages import Stages
+from rnnx.train.setup import differences, in_short, name_of
 
 SCHEDULES = ("constant", "cosine")
 
@@ -152,6 +154,7 @@ def unchanged_on_error(estimator: Any, comm: Any = None) -> Iterator[None]:
     estimator._stages = Stages(comm)
     try:
         with estimator._stages.all():
+            _check_alike(estimator)
             yield
     except BaseException:
         vars(estimator).clear()
@@ -162,3 +165,19 @@ def unchanged_on_error(estimator: Any, comm: Any = None) -> Iterator[None]:
             rng.bit_generator.state = state
         raise
     del estimator._stages
+
+
+def _check_alike(estimator: Any) -> None:
+    """Raise ValueError unless all processes have the options of rank 0, and are fitted if it is."""
+    if estimator._stages.size == 1:
+        return
+    options = estimator.get_params(deep=False).items()
+    mine: dict[str, Any] = {k: name_of(v) for k, v in options if k not in (*NOT_SAVED, *SEEDS)}
+    mine["fitted"] = hasattr(estimator, "model_")
+    root = estimator._stages.from_root(mine)
+    other = differences(type(estimator).__name__, mine, root, "here", "on rank 0")
+    if other:
+        raise ValueError(
+            f"all processes must have the same estimator, got {in_short(other)}: give each the "
+            "same options, and fit or load it in all or in none"
+        )

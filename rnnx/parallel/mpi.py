@@ -30,9 +30,16 @@ class MPITeam(Team):
 
     def summed(self, backend: Backend, flat: Array) -> Array:
         """Return the sum of all processes' arrays (n,)."""
-        mine = np.ascontiguousarray(backend.to_numpy(flat))
+        try:
+            mine = np.ascontiguousarray(backend.to_numpy(flat))
+        except BaseException as error:  # of a library that computes when it is read
+            self.pending = error
+            mine = np.full(tuple(flat.shape), np.nan, backend.dtype_name)
         total = np.empty_like(mine)
-        self._comm.Allreduce(mine, total)
+        try:
+            self._comm.Allreduce(mine, total)
+        except KeyboardInterrupt as error:  # it came meanwhile: the sum is done
+            self.pending = error
         return backend.asarray(total, dtype=total.dtype.name)
 
     def gathered(self, value: Any) -> list[Any]:

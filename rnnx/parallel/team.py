@@ -50,6 +50,7 @@ class Team(ABC):
 
     rank: int
     size: int
+    pending: BaseException | None = None  # an error of this process within a sum
 
     @property
     def leads(self) -> bool:
@@ -62,7 +63,10 @@ class Team(ABC):
 
     @abstractmethod
     def summed(self, backend: Backend, flat: Array) -> Array:
-        """Return the sum of all processes' arrays (n,), the same bits for each."""
+        """Return the sum of all processes' arrays (n,), the same bits for each.
+
+        What stops one process must not keep the others waiting: it is `pending` then.
+        """
 
     @abstractmethod
     def gathered(self, value: Any) -> list[Any]:

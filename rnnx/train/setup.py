@@ -15,6 +15,7 @@ def of(model: Any, described: list[Any], settings: Any) -> dict[str, Any]:
         "validation": validation,
         "loss": name_of(settings.objective.loss),
         "metrics": {k: name_of(metric) for k, metric in settings.objective.metrics.items()},
+        "order of metrics": [*settings.objective.metrics],
         "optimizer": name_of(settings.optimizer),
         "schedule": name_of(settings.schedule),
         "batch_size": settings.batch_size,

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rnnx.backend import Array, Backend
-from rnnx.parallel import Team
+from rnnx.parallel import Team, together
 from rnnx.train import generators
 from rnnx.train.history import History
 from rnnx.train.run import Run
@@ -35,9 +35,10 @@ class Snapshot(NamedTuple):
     def of(cls, run: Run, team: Team | None = None) -> Snapshot:
         """Return the run as it stands, once its records have been read.
 
-        All processes must call it together, if the model carries a state.
+        All processes of a team must call it together.
         """
-        arrays = packed(run.model.backend, kept(run, run.best_params is not None))
+        with together(team):
+            arrays = packed(run.model.backend, kept(run, run.best_params is not None))
         if team is not None and run.carry.state is not None:
             arrays |= _joined(team, {k: x for k, x in arrays.items() if k.startswith(STATE)})
         extra = {name: getattr(run, name) for name in COUNTS} | {

@@ -36,7 +36,7 @@ class OwnStep:
         carry, record = self._step(run.carry, batch.inputs, masks, rate)
         run.finished(carry, record, batch.counted, rate)
 
-    def check(self) -> None:
+    def check(self, run: Run) -> None:
         """Do nothing: an error is raised where it happens."""
 
 
@@ -97,6 +97,7 @@ class SharedStep:
         if flat is None:
             flat = self._backend.asarray(np.full(self._size, np.nan))
         total = self._team.summed(self._backend, flat)
+        self._failed = self._failed or self._team.pending
         try:
             carry, record = self._update(run.carry, total, state, rate)
         except BaseException as error:
@@ -104,6 +105,14 @@ class SharedStep:
             carry, record = run.carry, self._backend.zeros((self._figures + 2,))
         run.finished(carry, record, counted, rate)
 
-    def check(self) -> None:
+    def check(self, run: Run) -> None:
         """Raise on all processes if one has an error, which the message names."""
         self._team.agree(self._failed)
+        rates = self._team.gathered([rate for _, _, rate in run.unread])
+        for first, others in zip(rates[0], zip(*rates, strict=True), strict=True):
+            if any(rate != first for rate in others):
+                raise ValueError(
+                    "all processes must have the same learning rate in every step, got "
+                    f"{', '.join(map(str, others))}, by rank: give each the same "
+                    "optimizer and schedule"
+                )

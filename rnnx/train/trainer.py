@@ -79,13 +79,16 @@ class Trainer:
             self._begin(run, resume)
             stack.callback(self._leave, run)
             bar = stack.enter_context(closing(Bar(progress, *self._extent(run))))
+            ends = stack.enter_context(ExitStack())
             with together(self.team):
                 for callback in self.callbacks:
-                    stack.callback(callback.end, run)
+                    ends.callback(callback.end, run)
                     callback.begin(run)
-            while run.epoch < settings.epochs and not run.history.stopped:
+            while not self._stopped(run) and run.epoch < settings.epochs:
                 self._epoch(run, bar)
             run.history.stopped = run.history.stopped or "epochs"
+            with together(self.team):
+                ends.close()
         return run.history
 
     def _new(self, rng: np.random.Generator) -> Run:
@@ -107,7 +110,8 @@ class Trainer:
         if team is not None:
             found = team.from_root(found)
         if team is not None or found is not fresh:
-            found.give(run, self.source.columns if self.source.stateful else slice(None))
+            with together(team):
+                found.give(run, self.source.columns if self.source.stateful else slice(None))
         self._judge(run)
 
     def _extent(self, run: Run) -> tuple[int, int]:
@@ -170,8 +174,9 @@ class Trainer:
 
     def _read(self, run: Run) -> None:
         """Read the records of the latest steps; raise if one diverged, or a process failed."""
-        self.step.check()
-        run.read()
+        self.step.check(run)
+        with together(self.team):
+            run.read()
 
     def _save(self, run: Run) -> None:
         """Write a checkpoint, if there are any."""
@@ -202,10 +207,15 @@ class Trainer:
         with together(self.team):
             for callback in self.callbacks:
                 callback.epoch(run)
-        if self.team is not None:  # the first process that wants to stop ends all
-            stops = self.team.gathered(run.history.stopped)
-            run.history.stopped = next(filter(None, stops), "")
         self._judge(run)
+
+    def _stopped(self, run: Run) -> bool:
+        """Return whether the run is to end: the first process that wants to stop ends all."""
+        if self.team is None:
+            return run.history.stopped != ""
+        why = next(filter(None, self.team.gathered(run.history.stopped)), "")
+        run.history.stopped = why or run.history.stopped  # a signal may have set it just now
+        return why != ""
 
     def _judge(self, run: Run) -> None:
         """End the run if the validation loss has not improved for `patience` epochs."""
