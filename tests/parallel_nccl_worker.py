@@ -248,7 +248,7 @@ def main() -> None:
     comm = cupyx.distributed.init_process_group(SIZE, RANK, use_mpi=USE_MPI)
     watch.PATIENCE, watch.BEAT = 30.0, 0.4
     if CASE.startswith(("killed", "hangs")):
-        watch.PATIENCE = 5.0 if "fit" in CASE else 1.0  # a machine may be busy
+        watch.PATIENCE = 5.0 if "fit" in CASE else 2.0  # a machine may be busy
         StoreProxy.RETRIES = 5
     try:
         team = team_of(comm)

@@ -205,14 +205,21 @@ def test_a_rank_that_is_killed_ends_all(tmp_path: Path) -> None:
         for old in pids.iterdir():
             old.unlink()
         before = path.stat().st_ino if path.exists() else 0
-        job = started(3, [sys.executable, "-c", RANK, str(folder), str(pids)])
-        while not path.exists() or path.stat().st_ino == before:
-            assert job.poll() is None, job.communicate()
-            time.sleep(0.001)
-        rank = rnd.randrange(3)
-        time.sleep(rnd.uniform(0, 0.05))
-        os.kill(int((pids / str(rank)).read_text()), signal.SIGKILL)
-        _, said = job.communicate(timeout=60)
+        job, until = (
+            started(3, [sys.executable, "-c", RANK, str(folder), str(pids)]),
+            time.monotonic() + 60,
+        )
+        try:
+            while not path.exists() or path.stat().st_ino == before:
+                assert job.poll() is None, job.communicate()
+                assert time.monotonic() < until
+                time.sleep(0.001)
+            rank = rnd.randrange(3)
+            time.sleep(rnd.uniform(0, 0.05))
+            os.kill(int((pids / str(rank)).read_text()), signal.SIGKILL)
+            _, said = job.communicate(timeout=60)
+        finally:
+            job.kill()
         assert job.returncode != 0
         assert f"rank {rank}" in said.lower() or f",{rank}]" in said, said
         description, _ = io.read(path, "training run")

@@ -120,7 +120,10 @@ FAILURES = {
     "disk": ("OSError", "rank 0 of 3: the checkpoint of step 5 could not be written"),
     "folder": ("FileNotFoundError", "rank 0 of 3: checkpoint_dir must be a folder"),
     "few streams": ("ValueError", "x must have a stream for each of the 3 processes, got 2"),
-    "streams": ("ValueError", "must have as many steps.*20 and 5, 20 and 5, 23 and 5, by rank"),
+    "streams": (
+        "ValueError",
+        "must have as many steps.*20 and 5, 20 and 5, 23 and 5, by rank",
+    ),
 }
 
 

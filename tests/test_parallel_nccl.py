@@ -109,7 +109,7 @@ def test_a_process_that_hangs_is_ended(tmp_path: Path) -> None:
     assert_done(root)
     assert_done(other)
     assert (hung.status, hung.printed) == (1, "")
-    assert hung.errors.startswith("rank 1 of 3 gave no answer for 1 s: it died or hangs")
+    assert hung.errors.startswith("rank 1 of 3 gave no answer for 2 s: it died or hangs")
 
 
 def test_processes_that_mpirun_started(tmp_path: Path) -> None:

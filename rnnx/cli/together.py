@@ -20,6 +20,7 @@ from rnnx.parallel.launched import Launched
 from rnnx.parallel.stages import Stages
 
 PATIENCE = 10.0  # seconds to wait for the others after an error
+POLITE = 3.0  # seconds for rank 0 to print first: mpirun ends all processes when one fails
 
 
 @contextmanager
@@ -30,7 +31,12 @@ def one_voice() -> Iterator[None]:
         yield
         return
     with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
-        yield
+        try:
+            yield
+        except SystemExit as end:  # such as for options that are wrong
+            if end.code:
+                time.sleep(POLITE)
+            raise
 
 
 def spare() -> bool:
@@ -50,7 +56,7 @@ def joined() -> Iterator[Stages]:
         world = process.world()
     except (ImportError, RuntimeError) as error:
         if process.rank > 0:  # as a rule all have it: then rank 0 ends them before
-            time.sleep(1)
+            time.sleep(POLITE)
             _shout(process, error)
         raise
     stages, end = Stages(world), world.Dup()
@@ -61,6 +67,8 @@ def joined() -> Iterator[Stages]:
         if not _arrives(end.Ibarrier()):
             _shout(process, error)
             world.Abort(errors.code(error))
+        if process.rank > 0:  # rank 0 has the words and the exit code
+            raise SystemExit(0) from error
         raise
 
 

@@ -175,6 +175,8 @@ class Training(RecurrentModel):
 
     def _warn(self, n: int, what: str, chance: float) -> None:
         """Warn where the training cannot have learned anything."""
+        if not self._stages.leads:
+            return
         loss = min(float(history["loss"].min()) for history in self.histories_)
         ways = "give more epochs, another learning_rate or other features"
         if self.histories_[0]["step"][-1] < SHORT:

@@ -109,7 +109,8 @@ def fit(
         processes in every step gives the gradient of the whole, and all end with the same model
         and history. They must be given the same options; the initial parameters and the seed are
         those of rank 0, which alone writes checkpoints and shows progress. To rounding, the result
-        is that of one process; the same number of processes gives the same bits.
+        is that of one process; the same number of processes gives the same bits. A loss or metric
+        of your own must be a mean over what counts, as those of rnnx are.
     sharded : bool
         With `comm`: whether `data` and `validation` are this process's own part of the data, and
         not the whole, which all processes share. Then each mini-batch has of every process's part
@@ -189,8 +190,10 @@ def fit(
     if team is not None:
         shares.compare(team, model, described, settings, resume=resume, sharded=sharded)
         source, held_out = (
-            None if part is None else shares.shared(part, team, sharded, words)
-            for part, words in zip((source, held_out), described, strict=True)
+            None if part is None else shares.shared(part, team, sharded, words, name)
+            for part, words, name in zip(
+                (source, held_out), described, ("x", "x of the validation data"), strict=True
+            )
         )
         described = [None if part is None else part.described for part in (source, held_out)]
     leads = team is None or team.leads

@@ -19,14 +19,15 @@ def compare(
 ) -> None:
     """Raise ValueError in all processes unless all have the model, data and options of rank 0."""
     if sharded:
-        described = [words and {"kind": [*words]} for words in described]
+        described = [words and f"with {next(iter(words))}" for words in described]
     try:
         config = model.config()
     except ValueError:  # a cell of one's own, which has no name
         config = {name: list(w.shape) for name, w in model.params.items()}
     mine = setup.of(model, described, settings) | {"model": config, "resume": bool(resume)}
-    named = ("epochs", "patience", "min_delta", "keep_best", "checkpoint_every", "checkpoints")
-    mine |= {name: getattr(settings, name) for name in named} | {"sharded": bool(sharded)}
+    named = ("epochs", "patience", "min_delta", "keep_best", "checkpoint_every")
+    mine |= {name: getattr(settings, name) for name in named}
+    mine |= {"sharded": bool(sharded), "checkpoint_dir": "given" * settings.checkpoints}
     root = team.from_root(mine)
     with together(team):
         other = setup.differences("", mine, root, "here", "on rank 0")
@@ -38,14 +39,18 @@ def compare(
             )
 
 
-def shared(source: Any, team: Team, sharded: bool, described: dict[str, Any]) -> Any:
-    """Return this process's share of a source, which describes itself so.
+def shared(source: Any, team: Team, sharded: bool, described: dict[str, Any], name: str) -> Any:
+    """Return this process's share of a source, which describes itself so; `name` is for errors.
 
     With `sharded`, the source is this process's own; else all processes have the same.
     """
     if sharded:
         described = {"processes": team.size, "each": team.gathered(described)}
-    share = (StreamShare if source.stateful else SequenceShare)(source, team, sharded)
+    share: Any = None
+    if source.stateful:
+        share = StreamShare(source, team, sharded, name)
+    else:
+        share = SequenceShare(source, team, sharded)
     share.described = described
     return share
 
@@ -124,7 +129,9 @@ class SequenceShare:
         size, first = self.sizes[rank], sum(self.sizes[:rank])
         lengths = self.lengths[first : first + size]
         rows = arranged(lengths, self.ragged, -(-size // count), rng)
-        return np.array_split(rows + first, count)
+        later = rank * count // self.processes  # not all have one more in the same steps
+        ends = (np.arange(1, count) * size + later) // count
+        return np.split(rows + first, ends)
 
     def _joined(self, parts: tuple[np.ndarray, ...]) -> Step:
         """Return the step of all processes' sequences, by rank."""
@@ -138,15 +145,15 @@ class StreamShare:
     stateful = True
     described: dict[str, Any]
 
-    def __init__(self, source: StreamSource, team: Team, sharded: bool) -> None:
+    def __init__(self, source: StreamSource, team: Team, sharded: bool, name: str) -> None:
         self.layout: Layout = source.layout
         if sharded:
             found = team.gathered((source.size, int(source.x.shape[0]), source.length))
             if len({form[1:] for form in found}) > 1:
                 forms = ", ".join(f"{T} and {length}" for _, T, length in found)
                 raise ValueError(
-                    "the streams of all processes must have as many steps and an equal length of "
-                    f"chunks, got {forms}, by rank"
+                    f"the streams of {name} must have as many steps and an equal length of chunks "
+                    f"in all processes, got {forms}, by rank"
                 )
             sizes = [size for size, _, _ in found]
             first, self.size = sum(sizes[: team.rank]), sum(sizes)
@@ -154,8 +161,8 @@ class StreamShare:
             return
         if source.size < team.size:
             raise ValueError(
-                f"x must have a stream for each of the {team.size} processes, got {source.size}: "
-                "cut it into more with streams=, or start fewer processes"
+                f"{name} must have a stream for each of the {team.size} processes, got "
+                f"{source.size}: cut it into more with streams=, or start fewer processes"
             )
         self.size = source.size
         first, last = (self.size * rank // team.size for rank in (team.rank, team.rank + 1))
