@@ -157,6 +157,21 @@ def test_importing_rnnx_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == ""
 
 
+def test_training_alone_imports_nothing_for_several_processes() -> None:
+    """Without `comm`, the packages of MPI, NCCL and Dask stay away."""
+    code = (
+        "import sys, numpy as np, rnnx\n"
+        "model = rnnx.Sequential(rnnx.GRU(1, 2, seed=0), rnnx.Linear(2, 1, seed=1))\n"
+        "x = np.ones((3, 4, 1))\n"
+        "rnnx.train.fit(model, (x, x), loss='huber', optimizer='sgd', epochs=1, progress=False)\n"
+        "rnnx.train.predict(model, x)\n"
+        "print({'mpi4py', 'cupy', 'cupyx', 'dask', 'distributed', 'multiprocessing'}"
+        " & {name.split('.')[0] for name in sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
 def test_importing_interop_imports_no_other_system() -> None:
     """Each package waits until a conversion needs it."""
     code = (
