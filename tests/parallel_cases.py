@@ -476,8 +476,7 @@ def main(folder: str, backend: str, *names: str) -> None:
         elif name.startswith("failing"):
             results[name] = failing(name.partition(" ")[2], comm, folder)
         else:
-            results[name] = CASES[name](comm, backend)
-            results[f"{name} again"] = CASES[name](comm, backend)
+            results[name] = CASES[name.removesuffix(" again")](comm, backend)
     Path(folder, f"{comm.rank}.pickle").write_bytes(pickle.dumps(results))
 
 
