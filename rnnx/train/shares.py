@@ -66,7 +66,7 @@ class SequenceShare:
     """A process's share of sequences: every mini-batch is divided among the processes."""
 
     stateful = False
-    described: dict[str, Any]
+    described: dict[str, Any]  # by which a checkpoint knows the data of all processes
 
     def __init__(self, source: SequenceSource, team: Team, sharded: bool) -> None:
         self.source, self.sharded = source, sharded
@@ -81,10 +81,6 @@ class SequenceShare:
         self.counts = np.concatenate([counts for _, counts, _ in tables])
         self.ragged = any(ragged for _, _, ragged in tables)
         self.size = len(self.lengths)
-
-    def describe(self) -> dict[str, Any]:
-        """Return what a checkpoint knows the data of all processes by."""
-        return self.described
 
     def order(self, batch_size: int, rng: np.random.Generator | None) -> list[Step]:
         """Return the steps of an epoch: the same for every process, shuffled if `rng` is given."""
@@ -143,7 +139,7 @@ class StreamShare:
     """A process's share of a stream: some of the streams that lie side by side."""
 
     stateful = True
-    described: dict[str, Any]
+    described: dict[str, Any]  # by which a checkpoint knows the data of all processes
 
     def __init__(self, source: StreamSource, team: Team, sharded: bool, name: str) -> None:
         self.layout: Layout = source.layout
@@ -168,10 +164,6 @@ class StreamShare:
         first, last = (self.size * rank // team.size for rank in (team.rank, team.rank + 1))
         self.columns = slice(first, last)
         self.source = source.narrowed(self.columns)
-
-    def describe(self) -> dict[str, Any]:
-        """Return what a checkpoint knows the data of all processes by."""
-        return self.described
 
     def order(self, batch_size: int, rng: np.random.Generator | None) -> list[slice]:
         """Return the chunks, always in time order."""
